@@ -1,0 +1,38 @@
+"""Every error a user can meet, with its exit code. The C++ runner uses the same codes.
+
+    ZooError             what was given, what is allowed, what to run next; one line
+    |- CheckFailed   1   parity, accuracy, a build that broke, a non-finite loss, --strict
+    |- UsageError    2   an option or a name that does not exist
+    |- BadArtifact   3   the artifact or input is damaged, or was made for something else
+    `- Unavailable   4   this machine lacks something that can be installed or permitted
+"""
+
+
+class ZooError(Exception):
+    """Base of all errors that are shown as one line, without a traceback."""
+
+    exit_code = 1
+
+
+class CheckFailed(ZooError):
+    """A check ran and failed."""
+
+    exit_code = 1
+
+
+class UsageError(ZooError):
+    """The command or the call cannot be understood as given."""
+
+    exit_code = 2
+
+
+class BadArtifact(ZooError):
+    """An artifact, checkpoint or input is damaged or does not fit here: rebuild or fix it."""
+
+    exit_code = 3
+
+
+class Unavailable(ZooError):
+    """Something installable or permitted is missing: GPU, driver, library, disk, permission."""
+
+    exit_code = 4
