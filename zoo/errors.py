@@ -1,4 +1,4 @@
-"""The errors of the zoo: those of ``compile``, so that one handler and one table of exit codes serve both."""
+"""The errors of the zoo: those of ``compile``, so that one table of exit codes serves both."""
 
 from compile.errors import BadArtifact, CheckFailed, Unavailable, UsageError, ZooError
 

@@ -1,0 +1,74 @@
+"""What a backend is: one module of this folder with the names that `Backend` lists.
+
+A backend turns an eager module into files and loads those files again. It never decides what a
+user may ask for, never publishes and never judges: `compile.api` and `compile.parity` do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from compile.spec import CompileSpec
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+Program = Callable[["torch.Tensor"], "torch.Tensor"]
+"""A loaded program: float32 NCHW (N, C, H, W) in, float32 (N, classes) out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramFile:
+    """One file that answers a range of batches. An entry of the manifest's `programs`."""
+
+    file: str
+    """Name inside the artifact folder."""
+    batch: tuple[int, int]
+    """Smallest and largest batch."""
+    entry: str | None = None
+    """The model's name inside a .pt2 package."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """What `build` wrote and what it needs to run."""
+
+    programs: tuple[ProgramFile, ...]
+    precision: str
+    """The precision read back from the file, not the one asked for."""
+    runs_on_torch: bool = True
+    """Whether loading needs this very version of libtorch."""
+    machine_code: bool = False
+    """Whether the file holds code for the CPU it was built on."""
+    requirements: dict[str, Any] = field(default_factory=dict)
+    """Entries of the manifest's `requirements`: gpu_arch, cuda, tensorrt, load_first."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Versions of the packages that built it."""
+
+
+class Backend(Protocol):
+    """The names that a backend's module has. Heavy packages are imported inside its functions."""
+
+    NAME: str
+    PRECISIONS: tuple[str, ...]
+    DEVICES: tuple[str, ...]
+
+    def missing(self, device: str) -> str | None:
+        """Why this machine cannot build here and what would mend it, in one line; None if it can.
+
+        Answers within a second and imports nothing heavy.
+        """
+
+    def build(self, module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
+        """Write the program for `module` into `folder`.
+
+        `module` is in evaluation mode with batch norms folded; it takes and gives float32 and
+        computes in `spec.precision` inside.
+        """
+
+    def load(self, path: str, program: ProgramFile, device: str) -> Program:
+        """Load a program that `build` wrote; `path` may be a sealed copy under another name."""

@@ -1,0 +1,80 @@
+"""What to compile for: input shape, batches, precision, device and CPU target."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from compile.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+MAX_BATCH = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompileSpec:
+    """One request for one artifact. Shapes leave out the batch."""
+
+    shape: tuple[int, int, int]
+    """Channels, height and width of one sample."""
+    batch: tuple[int, int] = (1, 1)
+    """Smallest and largest batch that the program answers; equal for a static program."""
+    precision: str = "fp32"
+    """A name in compile.precision.PRECISIONS."""
+    device: str = "cpu"
+    """`cpu` or `cuda`."""
+    target: str = "native"
+    """-march level of CPU code, or `native`: the nearest named level of this machine."""
+
+    def __post_init__(self) -> None:
+        low, high = self.batch
+        if not 1 <= low <= high <= MAX_BATCH:
+            raise UsageError(
+                f"batch {low}:{high} is not a range; use 1 <= smallest <= largest <= {MAX_BATCH}"
+            )
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise UsageError(f"input shape {self.shape} is not channels x height x width")
+
+    @property
+    def dynamic(self) -> bool:
+        """True when one program answers several batch sizes."""
+        return self.batch[0] != self.batch[1]
+
+    @property
+    def batch_text(self) -> str:
+        """`1`, or `1-64` for a range: the form used in folder names."""
+        low, high = self.batch
+        return f"{low}-{high}" if self.dynamic else str(low)
+
+    def example(self, seed: int = 0) -> torch.Tensor:
+        """A seeded normal input (N, C, H, W), float32 on the CPU, to export with.
+
+        A dynamic program is exported at a batch that is neither 0 nor 1 nor its largest, because
+        torch.export specialises on those.
+        """
+        import torch
+
+        low, high = self.batch
+        size = max(low, min(high, 2)) if self.dynamic else low
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn((size, *self.shape), generator=generator)
+
+
+def parse_batch(text: str) -> tuple[int, int]:
+    """Read `8` or `1:64`; anything else is a UsageError."""
+    match = re.fullmatch(r"([0-9]{1,6})(?::([0-9]{1,6}))?", text)
+    if not match:
+        raise UsageError(f"--batch '{text}' is not a number or a range; write 8 or 1:64")
+    low = int(match[1])
+    return low, int(match[2]) if match[2] else low
+
+
+def parse_shape(text: str) -> tuple[int, int, int]:
+    """Read `1x3x224x224` or `3x224x224` as (C, H, W); the leading batch must be 1."""
+    match = re.fullmatch(r"(?:1x)?([0-9]{1,5})x([0-9]{1,5})x([0-9]{1,5})", text)
+    if not match:
+        raise UsageError(f"--input '{text}' is not a shape; write 1xCxHxW, such as 1x3x224x224")
+    return int(match[1]), int(match[2]), int(match[3])
