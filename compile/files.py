@@ -1,0 +1,73 @@
+"""Writing files so that a reader, or a crash, sees the old content or the new, never a mixture."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from compile.errors import Unavailable, UsageError
+
+
+def write_atomic(path: str | Path, data: bytes) -> None:
+    """Make `data` the content of `path`: a hidden file beside it, flushed to disk, then renamed.
+
+    The folder must exist. A path that is there and is not a regular file (a symbolic link,
+    /dev/null, a folder) is a UsageError, because renaming would replace the thing itself. No
+    space, no permission, a read-only file system: Unavailable.
+    """
+    path = Path(path)
+    refuse_special(path)
+    staged = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    with disk_errors(path):
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+            with open(os.open(staged, flags, 0o666), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(staged, path)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                staged.unlink()
+            raise
+        fsync_folder(path.parent)
+
+
+def refuse_special(path: Path) -> None:
+    """Raise a UsageError when `path` exists and is not a regular file; never follows a link."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _unavailable(path, error) from error
+    if not stat.S_ISREG(mode):
+        kind = "a symbolic link" if stat.S_ISLNK(mode) else "not a regular file"
+        raise UsageError(f"{path} is {kind}; give the path of a plain file")
+
+
+def fsync_folder(folder: str | Path) -> None:
+    """Flush the entries of a folder: a rename survives a power cut only after this."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def disk_errors(path: str | Path) -> Iterator[None]:
+    """Turn an OSError of the block into one line: Unavailable that names `path` and the cause."""
+    try:
+        yield
+    except OSError as error:
+        raise _unavailable(path, error) from error
+
+
+def _unavailable(path: str | Path, error: OSError) -> Unavailable:
+    reason = error.strerror or str(error)
+    return Unavailable(f"cannot write {path}: {reason}; free space, fix permissions, or use --out")
