@@ -1,0 +1,97 @@
+# The one door: `just` lists what can be done; ./setup RECIPE does it on an empty machine too.
+
+python := ".venv/bin/python"
+zoo := ".venv/bin/zoo"
+pip := python + " -m pip install --quiet --disable-pip-version-check -c constraints.txt"
+index := if env("TORCH_INDEX", "") == "" { "" } else { "--extra-index-url " + env("TORCH_INDEX") }
+wanted := sha256(sha256_file("pyproject.toml") + sha256_file("constraints.txt") + sha256_file("setup"))
+torch_dir := "\"$(" + python + " -c 'import importlib.util as u; print(u.find_spec(\"torch\").submodule_search_locations[0])')\""
+configure := "cmake -S runtime_cpp -B build/runtime -G Ninja -DCMAKE_BUILD_TYPE=Release -DZOO_TORCH_DIR=" + torch_dir
+jobs := if num_cpus() == "1" { "1" } else { "2" } # one torch header takes a gigabyte to compile
+cpp := "git ls-files 'runtime_cpp/*.cpp' 'runtime_cpp/*.h'"
+
+_list:
+    @{{ just_executable() }} --list --unsorted
+
+# Install zoo and its pinned dependencies into .venv, if they changed; TORCH_INDEX adds an index for torch
+[group('set-up')]
+install:
+    @[ -x {{ python }} ] || python3 -m venv .venv
+    @[ "$(cat .venv/installed 2>/dev/null)" = {{ wanted }} ] || {{ just_executable() }} _install
+
+_install:
+    {{ pip }} {{ index }} setuptools torch
+    {{ pip }} --no-build-isolation -e '.[dev,onnxruntime]'
+    @echo {{ wanted }} > .venv/installed
+
+# Build the C++ runner, build/runtime/zoo-run
+[group('set-up')]
+runner: install
+    @{{ configure }} --log-level=WARNING
+    @cmake --build build/runtime --target zoo-run -j {{ jobs }}
+
+# Say what this machine has and what it lacks
+[group('set-up')]
+doctor: install
+    {{ zoo }} doctor
+
+# Remove what was built; runs and artifacts stay
+[group('set-up')]
+clean:
+    rm -rf build .mypy_cache .pytest_cache .ruff_cache *.egg-info
+
+# Train a small network, compile it for every backend, prove the results, measure them
+[group('use')]
+demo: install runner
+    {{ zoo }} train resnet18 --if-needed
+    {{ zoo }} compile --backend all --precision all
+    {{ zoo }} check
+    {{ zoo }} bench
+
+# Measure the newest model's artifacts with the C++ runner
+[group('use')]
+bench *options: install runner
+    {{ zoo }} bench {{ options }}
+
+# Run all tests, Python's and C++'s
+[group('check')]
+test: test-py test-cpp
+
+# Run the Python tests, such as `just test-py -k parity`
+[group('check')]
+test-py *options: install runner
+    {{ python }} -m pytest -q -m "not gpu" {{ options }}
+
+# Build and run the C++ tests
+[group('check')]
+test-cpp: install
+    @{{ configure }} --log-level=WARNING
+    @cmake --build build/runtime -j {{ jobs }}
+    ctest --test-dir build/runtime --output-on-failure
+
+# Run the C++ tests under the address and undefined-behaviour sanitizers
+[group('check')]
+sanitize: install
+    cd runtime_cpp && cmake --preset asan -DZOO_TORCH_DIR={{ replace(torch_dir, python, "../" + python) }}
+    cd runtime_cpp && cmake --build --preset asan -j {{ jobs }}
+    cd runtime_cpp && ctest --preset asan --output-on-failure
+
+# Run the tests that need an NVIDIA GPU
+[group('check')]
+gpu: install runner
+    {{ python }} -m pytest -q -m gpu
+
+# Check format, style and types
+[group('check')]
+lint: install
+    {{ python }} -m ruff check .
+    {{ python }} -m ruff format --check .
+    {{ python }} -m mypy
+    {{ cpp }} | xargs -r .venv/bin/clang-format --dry-run -Werror
+
+# Format everything
+[group('check')]
+fmt: install
+    {{ python }} -m ruff check --fix --select I .
+    {{ python }} -m ruff format .
+    {{ cpp }} | xargs -r .venv/bin/clang-format -i
