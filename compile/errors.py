@@ -1,10 +1,10 @@
 """Every error a user can meet, with its exit code. The C++ runner uses the same codes.
 
-    ZooError             what was given, what is allowed, what to run next; one line
-    |- CheckFailed   1   parity, accuracy, a build that broke, a non-finite loss, --strict
-    |- UsageError    2   an option or a name that does not exist
-    |- BadArtifact   3   the artifact or input is damaged, or was made for something else
-    `- Unavailable   4   this machine lacks something that can be installed or permitted
+ZooError             what was given, what is allowed, what to run next; one line
+|- CheckFailed   1   parity, accuracy, a build that broke, a non-finite loss, --strict
+|- UsageError    2   an option or a name that does not exist
+|- BadArtifact   3   the artifact or input is damaged, or was made for something else
+`- Unavailable   4   this machine lacks something that can be installed or permitted
 """
 
 

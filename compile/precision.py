@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from compile.errors import UsageError
+from compile.errors import CheckFailed, UsageError
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,3 +38,19 @@ def precision(name: str) -> Precision:
     except KeyError:
         known = ", ".join(PRECISIONS)
         raise UsageError(f"unknown precision '{name}'; choose one of: {known}") from None
+
+
+def of_constants(constants: Iterable[torch.Tensor]) -> str:
+    """Return the precision of a saved program: the one dtype of its convolutions' weights.
+
+    Where nothing is four-dimensional, the matrices decide. Mixed or no dtypes are CheckFailed.
+    """
+    dtypes: dict[int, set[str]] = {}
+    for value in constants:
+        dtypes.setdefault(value.ndim, set()).add(str(value.dtype).removeprefix("torch."))
+    names = dtypes.get(4) or dtypes.get(2) or set()
+    for name, row in PRECISIONS.items():
+        if names == {row.dtype}:
+            return name
+    found = ", ".join(sorted(names)) or "no constants"
+    raise CheckFailed(f"the convolutions in the saved file hold {found}; expected one dtype")

@@ -6,7 +6,7 @@ user may ask for, never publishes and never judges: `compile.api` and `compile.p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -72,3 +72,9 @@ class Backend(Protocol):
 
     def load(self, path: str, program: ProgramFile, device: str) -> Program:
         """Load a program that `build` wrote; `path` may be a sealed copy under another name."""
+
+    def constants(self, path: str, program: ProgramFile) -> Iterator[torch.Tensor]:
+        """Yield the floating point constants in the saved file, in any order and layout.
+
+        Parity compares them with the folded module: stale or wrongly rounded weights show here.
+        """

@@ -1,0 +1,242 @@
+"""The artifact folder: open it verified, stage it, publish it whole. docs/artifact.md says how.
+
+Nothing here loads a program. What `open_artifact` hands out are sealed copies in memory whose
+hashes were compared, so nothing can change between the check and the load.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compile import machine
+from compile.archive import check_archive
+from compile.backends.base import ProgramFile
+from compile.errors import BadArtifact, Unavailable
+from compile.manifest import MANIFEST, MANIFEST_HASH, REBUILD, Manifest, field, read_manifest
+
+_ARCHIVES = (".pt2", ".ts", ".pt")
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+_RENAME_NOREPLACE, _RENAME_EXCHANGE = 1, 2
+_AT_FDCWD = -100
+
+
+class SealedFile:
+    """A private copy of a file in memory that nobody, not even we, can write to again."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    @property
+    def path(self) -> str:
+        """A path that loaders can open as long as this object lives."""
+        return f"/proc/self/fd/{self._descriptor}"
+
+    def __del__(self) -> None:
+        with suppress(OSError):
+            os.close(self._descriptor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A verified artifact: its manifest and sealed copies of its files."""
+
+    path: Path
+    manifest: Manifest
+    files: dict[str, SealedFile]
+
+    @property
+    def programs(self) -> list[ProgramFile]:
+        """The manifest's programs."""
+        return [
+            ProgramFile(
+                file=entry["file"],
+                batch=(entry["batch"][0], entry["batch"][1]),
+                entry=entry.get("entry"),
+            )
+            for entry in self.manifest["programs"]
+        ]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one input sample."""
+        channels, height, width = self.manifest["inputs"][0]["shape"]
+        return channels, height, width
+
+    @property
+    def name(self) -> str:
+        """`<model>-<sha8>/<backend>-<precision>-b<batch>-<device>`."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+
+def open_artifact(path: Path) -> Artifact:
+    """Open an artifact by the six steps of docs/artifact.md.
+
+    Raises BadArtifact (damaged, or made for something else) or Unavailable (this machine lacks
+    something that can be installed). Nothing has been loaded then.
+    """
+    manifest = read_manifest(path)
+    files = {}
+    for name, entry in manifest["files"].items():
+        files[name] = _seal(path, name, entry["size"], entry["sha256"])
+        if name.endswith(_ARCHIVES):
+            with open(files[name].path, "rb") as stream:
+                check_archive(stream, name)
+    check_requirements(manifest, path)
+    return Artifact(path=path, manifest=manifest, files=files)
+
+
+def check_requirements(manifest: Manifest, path: Path) -> None:
+    """Step 6: raise unless this machine is one the artifact was built for."""
+    needs = manifest["requirements"]
+    have = machine.package_version("torch")
+    if needs["torch"] is not None and needs["torch"] != have:
+        raise BadArtifact(
+            f"{path} was built for torch {needs['torch']}, here is {have}; rebuild it here"
+        )
+    lacking = sorted(set(needs["isa"]) - machine.cpu_flags())
+    if lacking:
+        raise BadArtifact(
+            f"{path} was built for {field(manifest, 'target.name')}; this CPU lacks "
+            f"{', '.join(lacking)}; rebuild it here"
+        )
+    if manifest["device"] == "cuda":
+        _check_gpu(needs["gpu_arch"], path)
+
+
+def _check_gpu(built_for: str | None, path: Path) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise Unavailable(f"{path} needs an NVIDIA GPU with its driver; this machine has none")
+    major, minor = torch.cuda.get_device_capability()
+    if built_for is not None and built_for != f"sm_{major}{minor}":
+        raise BadArtifact(f"{path} was built for {built_for}, here is sm_{major}{minor}; rebuild")
+
+
+def _seal(folder: Path, name: str, size: int, sha256: str) -> SealedFile:
+    """Copy a file into sealed memory; BadArtifact unless the copy has this size and hash."""
+    where = folder / name
+    if _goes_through_link(folder, where):
+        raise BadArtifact(f"{where} is or goes through a symbolic link; {REBUILD}")
+    try:
+        source = os.open(where, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise BadArtifact(f"{where} cannot be read ({error.strerror}); {REBUILD}") from None
+    with os.fdopen(source, "rb") as stream:
+        if os.fstat(source).st_size != size:
+            raise BadArtifact(
+                f"{where} has {os.fstat(source).st_size} bytes, not {size}; {REBUILD}"
+            )
+        copy = os.memfd_create(name.replace("/", "-"), os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        sealed = SealedFile(copy)
+        digest = hashlib.sha256()
+        left = size
+        while left > 0 and (block := stream.read(min(left, 2**22))):
+            digest.update(block)
+            os.write(copy, block)
+            left -= len(block)
+    fcntl.fcntl(copy, fcntl.F_ADD_SEALS, _SEALS)
+    if left or digest.hexdigest() != sha256:
+        raise BadArtifact(f"{where} does not match its sha256; {REBUILD}")
+    return sealed
+
+
+def _goes_through_link(folder: Path, where: Path) -> bool:
+    """Whether a part of the path below `folder` is a symbolic link."""
+    below = [where, *where.parents]
+    return any(part.is_symlink() for part in below[: below.index(folder)])
+
+
+def file_entries(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the manifest's `files` for a staging folder: all but the manifest and its hash."""
+    entries = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name not in (MANIFEST, MANIFEST_HASH):
+            with path.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            entries[name] = {"size": path.stat().st_size, "sha256": digest}
+    return entries
+
+
+@contextmanager
+def staging(final: Path) -> Iterator[Path]:
+    """Give an empty folder beside `final`; it is gone afterwards, published or not.
+
+    Raises Unavailable when the place cannot be written. Folders that a killed build left are
+    removed: their names carry the process id.
+    """
+    if final.is_symlink() or (final.exists() and not final.is_dir()):
+        raise Unavailable(f"{final} is a file or a link; give another place with --out")
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(final.parent)
+        folder = Path(tempfile.mkdtemp(prefix=f".staging-{os.getpid()}-", dir=final.parent))
+    except OSError as error:
+        raise Unavailable(
+            f"cannot write below {final.parent} ({error.strerror}); choose --out DIR"
+        ) from None
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def publish(folder: Path, final: Path) -> None:
+    """Flush a staged artifact to disk and move it into place in one step.
+
+    Where something stands there already, the two are exchanged, so that a reader sees the old
+    one or the new one; the old one, now in staging, goes with the staging folder.
+    """
+    try:
+        for path in (*folder.rglob("*"), folder):
+            _flush(path)
+        if not _rename(folder, final, _RENAME_NOREPLACE):
+            _rename(folder, final, _RENAME_EXCHANGE)
+        _flush(final.parent)
+    except OSError as error:
+        raise Unavailable(f"cannot publish {final} ({error.strerror}); choose --out DIR") from None
+
+
+def _rename(source: Path, target: Path, flag: int) -> bool:
+    """renameat2; False when NOREPLACE met something in the target's place."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.renameat2(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), flag) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code == errno.EEXIST and flag == _RENAME_NOREPLACE:
+        return False
+    raise OSError(code, os.strerror(code), str(target))
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(parent: Path) -> None:
+    for left in parent.glob(".staging-*-*"):
+        process = left.name.split("-")[1]
+        if process.isdigit() and not Path(f"/proc/{process}").exists():
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def find_artifacts(root: Path) -> list[Path]:
+    """Return the artifact folders below `root`, sorted by name; staging folders are left out."""
+    found = (path.parent for path in root.glob(f"*/*/{MANIFEST}"))
+    return sorted(path for path in found if not path.name.startswith("."))

@@ -1,0 +1,83 @@
+"""TorchScript: traced, frozen, one file that libtorch loads by itself.
+
+Deprecated upstream since torch 2.11 and kept because people have to serve it; `inductor` is the
+first-class form. The frozen module is what we ship: a module that went through
+torch.jit.optimize_for_inference saves without an error and then fails to load.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compile.backends.base import Built, Program, ProgramFile
+from compile.spec import CompileSpec
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+NAME = "torchscript"
+PRECISIONS = ("fp32",)
+DEVICES = ("cpu", "cuda")
+FILE = "model.ts"
+
+
+def missing(device: str) -> str | None:
+    """torch alone is enough."""
+    del device
+    return None
+
+
+def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
+    """Trace, freeze and save `module`; the trace accepts any batch."""
+    import torch
+
+    example = spec.example().to(spec.device)
+    with torch.no_grad(), _deprecation_silenced():
+        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+            module.to(spec.device), example, check_trace=False
+        )
+        frozen = torch.jit.freeze(traced.eval())
+        frozen.save(str(folder / FILE))
+    program = ProgramFile(file=FILE, batch=spec.batch)
+    return Built(programs=(program,), precision=_precision(folder / FILE))
+
+
+def load(path: str, program: ProgramFile, device: str) -> Program:
+    """Load with torch.jit.load."""
+    import torch
+
+    del program
+    with _deprecation_silenced():
+        module = torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]
+    return module.eval()  # type: ignore[no-any-return]
+
+
+def constants(path: str, program: ProgramFile) -> Iterator[torch.Tensor]:
+    """The tensors that the saved graph holds."""
+    import torch
+
+    module = load(path, program, "cpu")
+    for node in module.inlined_graph.findAllNodes("prim::Constant"):  # type: ignore[attr-defined]
+        if node.output().type().kind() == "TensorType":
+            value = node.output().toIValue()
+            if isinstance(value, torch.Tensor) and value.is_floating_point():
+                yield value
+
+
+def _precision(path: Path) -> str:
+    from compile.precision import of_constants
+
+    program = ProgramFile(file=FILE, batch=(1, 1))
+    return of_constants(constants(str(path), program))
+
+
+@contextmanager
+def _deprecation_silenced() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"`torch\.jit\.\w+` is (deprec|not supp)")
+        yield

@@ -1,0 +1,135 @@
+"""What this machine is: CPU flags, the nearest -march level, versions, and the conditions of a run.
+
+A number never travels without its conditions, and a program never runs on a CPU it was not built
+for; both need the same few facts.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from compile.errors import Unavailable, UsageError
+
+_V3 = ("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave")
+_V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
+_SAPPHIRE_RAPIDS = (
+    *_V4,
+    *("avx512ifma", "avx512vbmi", "avx512_vbmi2", "avx512_vnni", "avx512_bitalg"),
+    *("avx512_vpopcntdq", "avx512_bf16", "avx512_fp16", "avx_vnni", "gfni", "vaes", "vpclmulqdq"),
+    *("amx_tile", "amx_bf16", "amx_int8", "serialize", "cldemote", "waitpkg"),
+)
+
+LEVELS: dict[str, tuple[str, ...]] = {
+    "sapphirerapids": _SAPPHIRE_RAPIDS,
+    "x86-64-v4": _V4,
+    "x86-64-v3": _V3,
+}
+"""gcc -march levels, best first, with the flags of /proc/cpuinfo that they need."""
+
+_ONEDNN_FLAGS = (
+    *("avx_vnni", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
+    *("amx_tile", "amx_bf16", "amx_int8"),
+)
+"""Flags by which oneDNN picks the memory layout of prepacked weights, whatever -march says."""
+
+
+@cache
+def cpu_flags() -> frozenset[str]:
+    """Return the CPU flags of this machine in the names of /proc/cpuinfo."""
+    match = re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return frozenset(match[1].split()) if match else frozenset()
+
+
+def native_level(flags: frozenset[str] | None = None) -> str:
+    """Return the best level in LEVELS that `flags` (default: this CPU's) satisfies."""
+    flags = cpu_flags() if flags is None else flags
+    for level, needed in LEVELS.items():
+        if flags.issuperset(needed):
+            return level
+    raise Unavailable("this CPU has no AVX2; compiled CPU artifacts need x86-64-v3 or better")
+
+
+def resolve_target(target: str) -> str:
+    """Return the named level for `target`; `native` is the nearest one of this machine."""
+    if target == "native":
+        return native_level()
+    if target not in LEVELS:
+        raise UsageError(f"unknown target '{target}'; choose one of: native, {', '.join(LEVELS)}")
+    if target != native_level() and not cpu_flags().issuperset(LEVELS[target]):
+        raise Unavailable(f"this CPU cannot run {target}; parity needs to: use --target native")
+    return target
+
+
+def required_flags(level: str, *, prepacked: bool) -> list[str]:
+    """Return the CPU flags that a program built here for `level` needs, sorted.
+
+    Prepacked weights are laid out for the build machine's oneDNN kernels, so the flags by which
+    oneDNN chose are required too.
+    """
+    needed = set(LEVELS[level])
+    if prepacked:
+        needed.update(cpu_flags().intersection(_ONEDNN_FLAGS))
+    return sorted(needed)
+
+
+def package_version(name: str) -> str | None:
+    """Return the installed version of a distribution without its local tag, or None."""
+    try:
+        return version(name).split("+")[0]
+    except PackageNotFoundError:
+        return None
+
+
+def versions(*extra: str) -> dict[str, str]:
+    """Return the versions that a result or an artifact records; `extra` names distributions."""
+    found = {name: package_version(name) for name in ("torch", "numpy", *extra)}
+    known = {name: number for name, number in found.items() if number is not None}
+    return {"python": platform.python_version(), **known}
+
+
+@cache
+def commit() -> str | None:
+    """Return the commit of the checkout this package lies in, with `-dirty`; None outside one."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def cpu_model() -> str:
+    """Return the CPU's model name."""
+    match = re.search(r"^model name\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    return match[1].strip() if match else platform.processor()
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def now() -> str:
+    """Return the date and time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def conditions() -> dict[str, Any]:
+    """Return what a reader needs to judge a number from this machine."""
+    return {
+        "machine": platform.node(),
+        "cpu": cpu_model(),
+        "cores": usable_cores(),
+        "level": native_level(),
+        "versions": versions(),
+        "commit": commit(),
+        "date": now(),
+    }

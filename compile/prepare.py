@@ -1,0 +1,138 @@
+"""Make a module ready for every backend: batch norms folded in float64, then cast.
+
+All backends start from the same folded module, so one gate can compare the constants found in a
+file with it, and low precision rounds the folded weights once instead of folding rounded ones.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from compile.errors import BadArtifact, CheckFailed
+from compile.precision import precision
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+    from torch.fx import Node
+
+
+class Cast(nn.Module):
+    """A module that computes in `dtype` but takes and gives float32."""
+
+    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.module = module.to(dtype)
+        self.dtype = dtype
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) float32 -> (N, classes) float32."""
+        out: torch.Tensor = self.module(x.to(self.dtype)).float()
+        return out
+
+
+def cast(module: nn.Module, name: str) -> nn.Module:
+    """Return a copy of `module` that computes at precision `name` behind a float32 interface."""
+    module = copy.deepcopy(module).eval()
+    dtype: torch.dtype = getattr(torch, precision(name).dtype)
+    return module.float() if dtype == torch.float32 else Cast(module, dtype)
+
+
+def check_module(module: nn.Module, example: torch.Tensor) -> torch.Tensor:
+    """Run `module` once and return its output (N, classes); refuse what cannot be compiled.
+
+    Raises BadArtifact for non-finite weights, CheckFailed for a module that does not map one
+    float32 tensor to one (N, classes) tensor.
+    """
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            count = int((~torch.isfinite(tensor)).sum())
+            raise BadArtifact(
+                f"the weights hold {count} non-finite values in '{name}'; train again"
+            )
+    with torch.no_grad():
+        try:
+            output = module(example)
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0]
+            shape = "x".join(map(str, example.shape))
+            raise BadArtifact(f"the module refuses an input {shape}: {reason}") from error
+    if not isinstance(output, torch.Tensor) or output.ndim != 2 or len(output) != len(example):
+        what = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+        raise CheckFailed(f"the module returns {what}; it must return one tensor (batch, classes)")
+    return output
+
+
+def fold_batch_norms(module: nn.Module, example: torch.Tensor) -> nn.Module:
+    """Return a copy in which each batch norm that directly follows a convolution is folded in.
+
+    A pair is folded when the exported graph shows that the convolution feeds this batch norm
+    alone and that neither is used a second time; the folded weights are computed in float64 and
+    rounded once. The batch norm becomes an Identity, every other name stays.
+    """
+    folded = copy.deepcopy(module).eval()
+    try:
+        with torch.no_grad():
+            exported = torch.export.export(folded, (example,), strict=False)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CheckFailed(f"the module cannot be exported: {reason}") from error
+    for convolution_name, norm_name in _pairs(exported):
+        convolution = folded.get_submodule(convolution_name)
+        norm = folded.get_submodule(norm_name)
+        if not isinstance(convolution, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
+            continue
+        fused = fuse_conv_bn_eval(
+            copy.deepcopy(convolution).double(), copy.deepcopy(norm).double()
+        ).float()
+        folded.set_submodule(convolution_name, fused)
+        folded.set_submodule(norm_name, nn.Identity())
+    return folded
+
+
+def _pairs(exported: ExportedProgram) -> list[tuple[str, str]]:
+    """Module names of (convolution, batch norm) that may become one."""
+    signature = exported.graph_signature
+    tensors = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    found = []
+    for norm in exported.graph.nodes:
+        if not _calls(norm, "aten::batch_norm") or len(norm.args) < 5:
+            continue
+        convolution = norm.args[0]
+        used_once = (
+            _calls(convolution, "aten::conv2d")
+            and len(convolution.users) == 1
+            and norm.args[5] is False
+            and all(_private(node) for node in (convolution.args[1], norm.args[1], norm.args[3]))
+        )
+        if used_once:
+            weight, scale = convolution.args[1].name, norm.args[1].name
+            found.append((_owner(tensors[weight]), _owner(tensors[scale])))
+    return found
+
+
+def _calls(node: Node, operator: str) -> bool:
+    name = getattr(node.target, "name", None)
+    return node.op == "call_function" and callable(name) and name().split(".")[0] == operator
+
+
+def _private(node: object) -> bool:
+    """Whether a parameter or buffer placeholder is read by one call only."""
+    return getattr(node, "op", None) == "placeholder" and len(getattr(node, "users", ())) == 1
+
+
+def _owner(tensor_name: str) -> str:
+    return tensor_name.rpartition(".")[0]
+
+
+def weights_of(module: nn.Module) -> dict[str, torch.Tensor]:
+    """The floating point parameters and buffers of a prepared module, by name."""
+    return {
+        name: tensor.detach()
+        for name, tensor in module.state_dict().items()
+        if tensor.is_floating_point()
+    }

@@ -1,0 +1,125 @@
+"""Find, build and call `zoo-run`, the C++ runner."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from compile.errors import BadArtifact, CheckFailed, Unavailable, UsageError, ZooError
+from compile.machine import usable_cores
+
+ENGINES = ("torchscript", "inductor", "tensorrt")
+"""Backends whose files zoo-run can run."""
+
+_CHECKOUT = Path(__file__).resolve().parent.parent
+_SOURCE = _CHECKOUT / "runtime_cpp"
+_BUILD = _CHECKOUT / "build" / "runtime"
+_ERRORS: dict[int, type[ZooError]] = {
+    1: CheckFailed,
+    2: UsageError,
+    3: BadArtifact,
+    4: Unavailable,
+}
+
+
+def find_runner(given: Path | None = None) -> Path | None:
+    """Return zoo-run: as given, on PATH, or in this checkout's build folder; None if nowhere.
+
+    Raises Unavailable when the one given does not exist.
+    """
+    if given is not None:
+        if not os.access(given, os.X_OK) or given.is_dir():
+            raise Unavailable(f"--runner {given} is not a program; build one with `just runner`")
+        return given
+    on_path = shutil.which("zoo-run")
+    candidates = ([Path(on_path)] if on_path else []) + [_BUILD / "zoo-run"]
+    return next((path for path in candidates if os.access(path, os.X_OK)), None)
+
+
+def build_runner() -> Path | None:
+    """Build zoo-run where a checkout and cmake are at hand, and return it; else None.
+
+    A build that is up to date takes a fraction of a second. Raises CheckFailed when it breaks.
+    """
+    cmake = shutil.which("cmake")
+    if cmake is None or not (_SOURCE / "CMakeLists.txt").is_file():
+        return None
+    torch_folder = find_spec("torch")
+    assert torch_folder is not None and torch_folder.origin is not None
+    configure = [cmake, "-S", str(_SOURCE), "-B", str(_BUILD), "-DCMAKE_BUILD_TYPE=Release"]
+    configure += [f"-DZOO_TORCH_DIR={Path(torch_folder.origin).parent}"]
+    if shutil.which("ninja") and not (_BUILD / "CMakeCache.txt").exists():
+        configure += ["-G", "Ninja"]
+    jobs = str(min(2, usable_cores()))
+    for command in (configure, [cmake, "--build", str(_BUILD), "-j", jobs, "--target", "zoo-run"]):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            lines = (done.stdout + done.stderr).strip().splitlines()
+            wrong = next((line for line in lines if "rror" in line), lines[-1] if lines else "")
+            raise CheckFailed(f"building zoo-run failed: {wrong.strip()}; run `just runner`")
+    return _BUILD / "zoo-run"
+
+
+def call_runner(runner: Path, arguments: Sequence[str], *, timeout: float | None = None) -> str:
+    """Run zoo-run and return its stdout; its own error line becomes our exception."""
+    command = [str(runner), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    except OSError as error:
+        raise Unavailable(f"cannot run {runner} ({error.strerror})") from None
+    except subprocess.TimeoutExpired:
+        raise CheckFailed(f"{runner.name} did not finish within {timeout:.0f} s") from None
+    if done.returncode == 0:
+        return done.stdout
+    if done.returncode in (130, 143):
+        raise KeyboardInterrupt
+    lines = done.stderr.strip().splitlines()
+    reason = lines[-1] if lines else f"it ended with {done.returncode} and said nothing"
+    raise _ERRORS.get(done.returncode, CheckFailed)(reason)
+
+
+def run_inputs(runner: Path, artifact: Path, x: torch.Tensor, threads: int | None) -> torch.Tensor:
+    """Return what zoo-run computes for x (N, C, H, W) float32: (N, classes) float32.
+
+    N fits the program's batch: see `compile.parity.run_rows` for how to fill the last chunk.
+    """
+    with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
+        given, returned = Path(folder, "input.pt"), Path(folder, "output.pt")
+        torch.save(x.contiguous(), given)
+        arguments = [str(artifact), "--input", str(given), "--output", str(returned), "--quiet"]
+        call_runner(runner, [*arguments, *_threads(threads)])
+        output: torch.Tensor = torch.load(returned, weights_only=True)
+    return output
+
+
+def measure(
+    runner: Path, artifact: Path, options: Sequence[str] = (), threads: int | None = None
+) -> dict[str, Any]:
+    """Return zoo-run's JSON report on an artifact; `options` are passed on."""
+    output = call_runner(runner, [str(artifact), "--json", "-", *options, *_threads(threads)])
+    report: dict[str, Any] = json.loads(output)
+    return report
+
+
+def recheck(runner: Path, artifact: Path) -> str:
+    """Return what `zoo-run --check` prints; CheckFailed when it disagrees."""
+    return call_runner(runner, [str(artifact), "--check"])
+
+
+def _threads(threads: int | None) -> list[str]:
+    return [] if threads is None else ["--threads", str(threads)]
+
+
+def python_command() -> list[str]:
+    """The interpreter to start for a measurement in Python."""
+    return [sys.executable, "-m", "compile.bench"]
