@@ -137,11 +137,11 @@ def _split(images: Tensor, labels: Tensor, seed: int) -> tuple[tuple[Tensor, Ten
     """Hold out a seeded fifth of every class, at least one image, at most all but one."""
     generator = torch.Generator().manual_seed(seed)
     held_out = torch.zeros(len(labels), dtype=torch.bool)
-    for label in labels.unique():
+    for label in range(int(labels.max()) + 1):
         members = torch.nonzero(labels == label).flatten()
         members = members[torch.randperm(len(members), generator=generator)]
         if len(members) < 2:
-            raise BadArtifact(f"class number {int(label)} has one image; two are needed to split")
+            raise BadArtifact(f"class number {label} has one image; two are needed to split")
         held_out[members[: max(1, round(VALIDATION_SHARE * len(members)))]] = True
     return (images[~held_out], labels[~held_out]), (images[held_out], labels[held_out])
 

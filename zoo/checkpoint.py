@@ -1,0 +1,255 @@
+"""Runs: a trained network on disk, with everything that is needed to trust and rebuild it.
+
+runs/resnet18/20260102-030405/      the time training began; -2, -3 ... where that is taken
+  weights.safetensors               the state dict
+  config.json                       RunConfig: how it was made, and the hash of the weights
+  metrics.csv                       one row for each epoch
+
+While training, the folder is called `.20260102-030405.partial` and gets its name only when all
+three files are on disk. Names with a leading dot are never runs, so a killed training leaves
+nothing that could be taken for one. Files are written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from compile.files import disk_errors, fsync_folder, write_atomic
+from compile.machine import commit, now, versions
+from compile.weights import check_finite, weights_sha256
+from zoo.data import Preprocessing
+from zoo.errors import BadArtifact, UsageError
+from zoo.models import build
+
+SCHEMA = "1.0"
+WEIGHTS = "weights.safetensors"
+CONFIG = "config.json"
+METRICS = "metrics.csv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """What training ended with."""
+
+    test_accuracy: float
+    """0..1, measured once, after the last epoch."""
+    test_correct: int
+    test_total: int
+    epochs: int
+    seconds: float
+    """Wall time of training and the one evaluation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """config.json."""
+
+    model: str
+    """Name that zoo.models.build knows."""
+    options: dict[str, Any]
+    """Options of the network: num_classes, in_channels, stem."""
+    classes: list[str] | None = None
+    """Class names in the order of the output."""
+    preprocessing: Preprocessing | None = None
+    """How pixels become input."""
+    data: dict[str, Any] | None = None
+    """`name` and, for a folder, `path`."""
+    recipe: dict[str, Any] | None = None
+    """Fields of zoo.train.Recipe; None where the weights were imported."""
+    seed: int = 0
+    """Everything random in training derives from it."""
+    results: Results | None = None
+    """None where the weights were imported."""
+    weights_sha256: str = ""
+    """compile.weights.weights_sha256 of the state dict."""
+    versions: dict[str, str] = field(default_factory=versions)
+    threads: int = field(default_factory=torch.get_num_threads)
+    date: str = field(default_factory=now)
+    """UTC."""
+    commit: str | None = field(default_factory=commit)
+    schema: str = SCHEMA
+    """Major and minor; another major is refused."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run that was read and verified."""
+
+    folder: Path
+    config: RunConfig
+    weights: dict[str, Tensor]
+    """The state dict: finite, and equal to the hash in the config."""
+
+    def build(self) -> nn.Module:
+        """Return the network with these weights, in evaluation mode, on the CPU."""
+        network = build(self.config.model, seed=0, **self.config.options)
+        _load_strict(network, self.weights, self.folder)
+        return network.eval()
+
+
+class Draft:
+    """A run that is being trained: a hidden folder with the metrics so far."""
+
+    def __init__(self, folder: Path, final: Path) -> None:
+        self.folder = folder
+        self.final = final
+        self._columns: list[str] = []
+
+    def append_metrics(self, row: dict[str, Any]) -> None:
+        """Add one row to metrics.csv, flushed; the first row's keys are the columns."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(self._columns or row), lineterminator="\n")
+        if not self._columns:
+            self._columns = list(row)
+            writer.writeheader()
+        writer.writerow(row)
+        with disk_errors(self.folder), open(self.folder / METRICS, "a", encoding="utf-8") as file:
+            file.write(text.getvalue())
+
+
+def begin_run(root: str | Path, model: str) -> Draft:
+    """Make the hidden folder of a new run of `model` below `root`."""
+    parent = Path(root) / model
+    started = datetime.now().strftime("%Y%m%d-%H%M%S")
+    with disk_errors(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 1000):
+            name = started if number == 1 else f"{started}-{number}"
+            draft = Draft(parent / f".{name}.partial", parent / name)
+            if draft.final.exists():
+                continue
+            try:
+                draft.folder.mkdir()
+            except FileExistsError:
+                continue
+            return draft
+    raise UsageError(f"{parent} already holds 1,000 runs that began at {started}")
+
+
+def publish_run(draft: Draft, state: dict[str, Tensor], config: RunConfig) -> Run:
+    """Write weights and config into the draft and give it its name."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    check_finite(state, "trained weights")
+    config = replace(config, weights_sha256=weights_sha256(state))
+    text = json.dumps(asdict(config), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomic(draft.folder / WEIGHTS, safetensors.torch.save(state))
+    write_atomic(draft.folder / CONFIG, text.encode())
+    with disk_errors(draft.final):
+        os.rename(draft.folder, draft.final)
+        fsync_folder(draft.final.parent)
+    return Run(folder=draft.final, config=config, weights=state)
+
+
+def discard_run(draft: Draft) -> None:
+    """Remove a draft, and the model's folder if nothing else is in it."""
+    shutil.rmtree(draft.folder, ignore_errors=True)
+    try:
+        draft.folder.parent.rmdir()
+    except OSError:
+        return  # other runs are there
+
+
+def save_run(root: str | Path, state: dict[str, Tensor], config: RunConfig) -> Run:
+    """Publish weights that were not trained here, such as an imported checkpoint, as a run."""
+    draft = begin_run(root, config.model)
+    try:
+        return publish_run(draft, state, config)
+    except BaseException:
+        discard_run(draft)
+        raise
+
+
+def list_runs(root: str | Path = "runs", model: str | None = None) -> list[Path]:
+    """Folders of complete runs below `root`, oldest first; only of `model` where it is given."""
+    pattern = f"{model}/*/{CONFIG}" if model else f"*/*/{CONFIG}"
+    found = [path.parent for path in Path(root).glob(pattern) if path.parent.name[0] != "."]
+    return sorted(found, key=lambda folder: (_started(folder.name), folder.parent.name))
+
+
+def _started(name: str) -> tuple[str, int]:
+    """Order `20260102-030405-10` after `20260102-030405-2`."""
+    day, _, rest = name.partition("-")
+    clock, _, number = rest.partition("-")
+    return f"{day}-{clock}", int(number) if number.isdecimal() else 1
+
+
+def newest_run(root: str | Path = "runs", model: str | None = None) -> Run:
+    """Load the run that began last; a UsageError says what to run where there is none."""
+    found = list_runs(root, model)
+    if not found:
+        what = f"no run of {model}" if model else "no run"
+        raise UsageError(f"{what} under {root}; run `zoo train {model or 'resnet18'}`")
+    return load_run(found[-1])
+
+
+def load_run(path: str | Path) -> Run:
+    """Read and verify a run folder, or the weights.safetensors inside one.
+
+    UsageError where there is no such run; BadArtifact where it is damaged: bad JSON, another
+    schema, weights that do not have the recorded hash, do not fit the network or are not finite.
+    """
+    folder = Path(path).parent if Path(path).name == WEIGHTS else Path(path)
+    if not (folder / CONFIG).is_file():
+        raise UsageError(f"no run at {path}; `zoo list` shows the runs, `zoo train` makes one")
+    config = _read_config(folder / CONFIG)
+    weights = _read_weights(folder / WEIGHTS)
+    if weights_sha256(weights) != config.weights_sha256:
+        raise BadArtifact(
+            f"{folder / WEIGHTS} is not what config.json was written for (its hash differs); "
+            "restore it from a copy or train again"
+        )
+    check_finite(weights, str(folder / WEIGHTS))
+    run = Run(folder=folder, config=config, weights=weights)
+    run.build()
+    return run
+
+
+def _read_config(path: Path) -> RunConfig:
+    try:
+        content = json.loads(path.read_bytes())
+        if content["schema"].split(".")[0] != SCHEMA.split(".")[0]:
+            raise BadArtifact(f"{path} has schema {content['schema']}; this zoo reads {SCHEMA}")
+        known = {entry.name for entry in fields(RunConfig)}
+        content = {key: value for key, value in content.items() if key in known}
+        if content.get("results") is not None:
+            content["results"] = Results(**content["results"])
+        return RunConfig(**content)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise BadArtifact(f"{path} is not a run's config: {error}; train again") from None
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        loaded: dict[str, Tensor] = safetensors.torch.load(path.read_bytes())
+    except FileNotFoundError:
+        raise BadArtifact(f"{path} is missing; restore it or train again") from None
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise BadArtifact(f"{path} cannot be read: {error}; restore it or train again") from None
+    return loaded
+
+
+def _load_strict(network: nn.Module, weights: dict[str, Tensor], source: Path) -> None:
+    """Load every tensor, no more and no fewer, each with its shape; say which one differs."""
+    expected = network.state_dict()
+    for name in sorted(expected.keys() ^ weights.keys()):
+        what = "lacks" if name in expected else "holds an unknown"
+        raise BadArtifact(f"{source} {what} tensor '{name}'; it does not fit its config.json")
+    for name, tensor in expected.items():
+        if tensor.shape != weights[name].shape:
+            raise BadArtifact(
+                f"{source}: tensor '{name}' is {list(weights[name].shape)}, "
+                f"the network has {list(tensor.shape)}"
+            )
+    network.load_state_dict(weights)

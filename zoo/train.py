@@ -1,0 +1,329 @@
+"""Training, evaluation and prediction: seeded, deterministic for a given number of threads."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from zoo.checkpoint import Results, Run, RunConfig, begin_run, discard_run, publish_run
+from zoo.data import Data, Preprocessing, normalise, read_image
+from zoo.errors import CheckFailed, UsageError
+from zoo.models import build
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a network is trained: SGD with Nesterov momentum on a one-cycle schedule."""
+
+    epochs: int = 30
+    """Passes over the training half."""
+    batch: int = 64
+    """Images in one step; an epoch is cut into equal steps of about this size."""
+    lr: float = 0.05
+    """Learning rate at its peak, after the warm-up; it ends at 0 along a cosine."""
+    warmup: float = 0.2
+    """Share of all steps over which the learning rate climbs from 0."""
+    momentum: float = 0.9
+    """Nesterov momentum."""
+    weight_decay: float = 5e-4
+    """Of convolution and linear weights; not of batch norms and biases."""
+    label_smoothing: float = 0.1
+    """Share of the target that is spread evenly over all classes."""
+    shift: int = 1
+    """Largest random shift in pixels, in each direction; the border is background."""
+    flip: bool = False
+    """Mirror half of the images; wrong for digits, right for most photographs."""
+    average: float = 0.0
+    """Decay per step of an exponential average of the weights; 0 keeps the last weights."""
+    zero_init_residual: bool = True
+    """Start every residual unit as its shortcut alone."""
+
+    def __post_init__(self) -> None:
+        limits = (
+            ("epochs", 1, 10_000),
+            ("batch", 2, 65_536),
+            ("lr", 0.0, 100.0),
+            ("warmup", 0.0, 0.9),
+            ("momentum", 0.0, 0.999),
+            ("weight_decay", 0.0, 1.0),
+            ("label_smoothing", 0.0, 0.9),
+            ("shift", 0, 64),
+            ("average", 0.0, 0.99999),
+        )
+        for name, low, high in limits:
+            value = getattr(self, name)
+            if not (math.isfinite(value) and low <= value <= high):
+                raise UsageError(f"{name} {value} is out of range; use {low} to {high}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One row of metrics.csv. The test half is not in it, so that nobody selects by it."""
+
+    epoch: int
+    """From 1."""
+    loss: float
+    """Mean cross entropy over the epoch's augmented images, with label smoothing."""
+    accuracy: float
+    """Of the same forward passes, 0..1: while learning, on augmented images."""
+    lr: float
+    """Learning rate of the last step."""
+    seconds: float
+    images_per_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """How often a network is right."""
+
+    correct: int
+    total: int
+    loss: float
+    """Mean cross entropy, without label smoothing."""
+
+    @property
+    def accuracy(self) -> float:
+        """0..1"""
+        return self.correct / self.total
+
+
+def train(
+    model: str,
+    data: Data,
+    *,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    out: str | Path = "runs",
+    device: str = "cpu",
+    stem: str = "small",
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> Run:
+    """Train `model` on `data`, evaluate it once on the test half, and publish the run below `out`.
+
+    Everything random derives from `seed`; the same seed, threads and versions give the same bits.
+    A non-finite loss is a CheckFailed that names epoch and step. Whatever ends training early,
+    an interrupt too, leaves nothing that looks like a run.
+    """
+    recipe = recipe or default_recipe(data)
+    options = {
+        "num_classes": len(data.classes),
+        "in_channels": data.preprocessing["channels"],
+        "stem": stem,
+    }
+    network = build(model, seed=seed, zero_init_residual=recipe.zero_init_residual, **options).to(
+        device
+    )
+    started = time.perf_counter()
+    draft = begin_run(out, model)
+    try:
+        for row in fit(network, data.train_x, data.train_y, data.preprocessing, recipe, seed):
+            draft.append_metrics(asdict(row))
+            if on_epoch:
+                on_epoch(row)
+        result = evaluate(network, data.test_x, data.test_y)
+        config = RunConfig(
+            model=model,
+            options=options,
+            classes=list(data.classes),
+            preprocessing=data.preprocessing,
+            data={"name": data.name} | ({"path": data.path} if data.path else {}),
+            recipe=asdict(recipe),
+            seed=seed,
+            results=Results(
+                test_accuracy=result.accuracy,
+                test_correct=result.correct,
+                test_total=result.total,
+                epochs=recipe.epochs,
+                seconds=round(time.perf_counter() - started, 2),
+            ),
+        )
+        return publish_run(draft, network.state_dict(), config)
+    except BaseException:
+        discard_run(draft)
+        raise
+
+
+def default_recipe(data: Data) -> Recipe:
+    """The recipe that was chosen for this kind of data."""
+    return Recipe() if data.name == "digits" else Recipe(shift=4, flip=True)
+
+
+def fit(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    preprocessing: Preprocessing,
+    recipe: Recipe,
+    seed: int,
+) -> Iterator[Epoch]:
+    """Train `network` in place, one epoch for each item taken from the iterator."""
+    device = next(network.parameters()).device
+    images, labels = images.to(device), labels.to(device)
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = _optimizer(network, recipe)
+    num_steps = max(1, round(len(images) / recipe.batch))  # equal steps, none left with few images
+    averaged: dict[str, Tensor] = {}
+    network.train()
+    for epoch in range(recipe.epochs):
+        started = time.perf_counter()
+        loss_sum, correct, lr = 0.0, 0, 0.0
+        order = torch.randperm(len(images), generator=generator).to(device)
+        for step, chosen in enumerate(order.tensor_split(num_steps)):
+            lr = learning_rate(recipe, epoch * num_steps + step, recipe.epochs * num_steps)
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            batch, target = (
+                augment(images[chosen], preprocessing, recipe, generator),
+                labels[chosen],
+            )
+            logits = network(batch)
+            loss = functional.cross_entropy(logits, target, label_smoothing=recipe.label_smoothing)
+            value = loss.item()
+            if not math.isfinite(value):
+                raise CheckFailed(
+                    f"the loss is {value} in epoch {epoch + 1}, step {step + 1} of {num_steps}; "
+                    f"lower the learning rate (it peaks at {recipe.lr:g})"
+                )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            if recipe.average:
+                _average(averaged, network, recipe.average)
+            loss_sum += value * len(chosen)
+            correct += int((logits.argmax(1) == target).sum())
+        seconds = time.perf_counter() - started
+        if recipe.average and epoch + 1 == recipe.epochs:
+            _adopt(network, averaged, images)
+        yield Epoch(
+            epoch=epoch + 1,
+            loss=loss_sum / len(images),
+            accuracy=correct / len(images),
+            lr=lr,
+            seconds=seconds,
+            images_per_s=len(images) / seconds,
+        )
+    network.eval()
+
+
+def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """SGD that decays matrices and kernels but no batch norm and no bias (arXiv:1812.01187)."""
+    decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    return torch.optim.SGD(
+        [
+            {"params": decayed, "weight_decay": recipe.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ],
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        nesterov=recipe.momentum > 0,
+        fused=True,
+    )
+
+
+def learning_rate(recipe: Recipe, step: int, total: int) -> float:
+    """Linear from 0 to the peak over the warm-up, then along a cosine to 0 at step `total`."""
+    warmup = recipe.warmup * total
+    if step + 1 <= warmup:
+        return recipe.lr * (step + 1) / warmup
+    progress = (step + 1 - warmup) / (total + 1 - warmup)
+    return recipe.lr * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def augment(
+    images: Tensor, preprocessing: Preprocessing, recipe: Recipe, generator: torch.Generator
+) -> Tensor:
+    """Shift each image (B, C, H, W) by its own random offset, and mirror it where asked."""
+    if recipe.shift:
+        images = random_shift(images, preprocessing, recipe.shift, generator)
+    if recipe.flip:
+        chosen = torch.rand(len(images), generator=generator).to(images.device) < 0.5
+        images = torch.where(chosen.view(-1, 1, 1, 1), images.flip(3), images)
+    return images
+
+
+def random_shift(
+    images: Tensor, preprocessing: Preprocessing, largest: int, generator: torch.Generator
+) -> Tensor:
+    """Move each image by up to `largest` pixels, every offset equally likely; edges are background.
+
+    Background is a pixel of 0, which after normalising is -mean / std. No pixel wraps around.
+    """
+    count, channels, height, width = images.shape
+    zero = normalise(torch.zeros(1, channels, 1, 1), preprocessing).to(images.device)
+    # Pad with background: subtract it, pad with zeros, add it again only where the padding is.
+    padded = zero.expand(count, channels, height + 2 * largest, width + 2 * largest).clone()
+    padded[:, :, largest : largest + height, largest : largest + width] = images
+    offsets = torch.randint(0, 2 * largest + 1, (2, count, 1), generator=generator)
+    rows = (offsets[0] + torch.arange(height)).to(images.device)  # (B, H)
+    columns = (offsets[1] + torch.arange(width)).to(images.device)  # (B, W)
+    index = torch.arange(count, device=images.device).view(-1, 1, 1)
+    # Indexing with a slice in between puts channels last: (B, H, W, C).
+    return padded[index, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+
+
+@torch.no_grad()
+def _average(averaged: dict[str, Tensor], network: nn.Module, decay: float) -> None:
+    for name, parameter in network.named_parameters():
+        if name in averaged:
+            averaged[name].lerp_(parameter, 1 - decay)
+        else:
+            averaged[name] = parameter.detach().clone()
+
+
+@torch.no_grad()
+def _adopt(network: nn.Module, averaged: dict[str, Tensor], images: Tensor) -> None:
+    """Take the averaged weights, and measure the batch norms' statistics anew for them."""
+    for name, parameter in network.named_parameters():
+        parameter.copy_(averaged[name])
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    network.train()
+    for chunk in torch.split(images, 256):
+        network(chunk)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+@torch.inference_mode()
+def evaluate(network: nn.Module, images: Tensor, labels: Tensor, *, batch: int = 256) -> Evaluation:
+    """Accuracy and loss of `network` in evaluation mode; its mode is as before afterwards."""
+    device = next(network.parameters()).device
+    was_training = network.training
+    network.eval()
+    correct, loss = 0, 0.0
+    for chunk, target in zip(torch.split(images, batch), torch.split(labels, batch), strict=True):
+        logits = network(chunk.to(device))
+        target = target.to(device)
+        loss += functional.cross_entropy(logits, target, reduction="sum").item()
+        correct += int((logits.argmax(1) == target).sum())
+    network.train(was_training)
+    return Evaluation(correct=correct, total=len(labels), loss=loss / max(1, len(labels)))
+
+
+@torch.inference_mode()
+def predict(run: Run, image_path: str | Path, *, top: int = 3) -> list[tuple[str, float]]:
+    """The `top` most likely classes of one image file, with their probabilities, best first.
+
+    The image is made grey or RGB, resized and cropped as the run's preprocessing says. Digits
+    are light on dark; a dark digit on white paper is another picture: invert it first. A missing
+    or damaged image is a BadArtifact.
+    """
+    wanted, classes = run.config.preprocessing, run.config.classes
+    if wanted is None or classes is None:
+        raise UsageError(f"{run.folder} names no preprocessing or no classes, so it cannot predict")
+    pixels = read_image(image_path, wanted["channels"], wanted["height"], wanted["width"])
+    logits = run.build()(normalise(pixels, wanted).unsqueeze(0))[0]
+    probabilities, indices = logits.softmax(0).topk(min(top, len(logits)))
+    pairs = zip(indices.tolist(), probabilities.tolist(), strict=True)
+    return [(classes[index], probability) for index, probability in pairs]
