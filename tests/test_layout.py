@@ -18,7 +18,7 @@ LAYERS = (
     {"compile", "compile.errors"},
     {"compile.spec", "compile.precision", "compile.files", "compile.weights", "compile.machine"},
     {"compile.archive", "compile.backends.base"},
-    {"compile.manifest"},
+    {"compile.manifest", "compile.validate"},
     {"compile.artifact"},
     {"compile.prepare"},
     {"compile.backends"},
@@ -62,7 +62,7 @@ def is_module(name: str) -> bool:
 
 
 def imports(source: str) -> Iterator[tuple[str, str]]:
-    """Each (statement, module name) that `source` imports, at any depth; relative ones with dots."""
+    """Each (statement, module) that `source` imports, at any depth; relative ones with dots."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (("import", alias.name) for alias in node.names)
