@@ -206,3 +206,30 @@ def read_image(path: str | Path, channels: int, height: int, width: int) -> Tens
     image = image.crop((left, top, left + width, top + height))
     pixels = np.asarray(image, dtype=np.float32) / 255.0
     return torch.from_numpy(pixels.reshape(height, width, channels)).permute(2, 0, 1).contiguous()
+
+
+def random_shift(
+    images: Tensor, largest: int, background: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Move each image (B, C, H, W) by up to `largest` pixels; every offset is equally likely.
+
+    What comes in from the edge is `background` (1, C, 1, 1): a pixel of 0, normalised. Nothing
+    wraps around.
+    """
+    if largest == 0:
+        return images
+    count, _, height, width = images.shape
+    padded = background.repeat(count, 1, height + 2 * largest, width + 2 * largest)
+    padded[:, :, largest : largest + height, largest : largest + width] = images
+    offsets = torch.randint(0, 2 * largest + 1, (2, count, 1), generator=generator)
+    rows = (offsets[0] + torch.arange(height)).to(images.device)  # (B, H)
+    columns = (offsets[1] + torch.arange(width)).to(images.device)  # (B, W)
+    index = torch.arange(count, device=images.device).view(-1, 1, 1)
+    # The slice between the index tensors puts channels last: (B, H, W, C).
+    return padded[index, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+
+
+def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirror about half of the images (B, C, H, W), left to right."""
+    chosen = torch.rand(len(images), generator=generator).to(images.device) < 0.5
+    return torch.where(chosen.view(-1, 1, 1, 1), images.flip(3), images)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zoo.checkpoint import Results, Run, RunConfig, begin_run, discard_run, publish_run
-from zoo.data import Data, Preprocessing, normalise, read_image
+from zoo.data import Data, Preprocessing, normalise, random_flip, random_shift, read_image
 from zoo.errors import CheckFailed, UsageError
 from zoo.models import build
 
@@ -166,6 +166,7 @@ def fit(
     """Train `network` in place, one epoch for each item taken from the iterator."""
     device = next(network.parameters()).device
     images, labels = images.to(device), labels.to(device)
+    background = normalise(torch.zeros(1, images.shape[1], 1, 1), preprocessing).to(device)
     generator = torch.Generator().manual_seed(seed)
     optimizer = _optimizer(network, recipe)
     num_steps = max(1, round(len(images) / recipe.batch))  # equal steps, none left with few images
@@ -179,10 +180,10 @@ def fit(
             lr = learning_rate(recipe, epoch * num_steps + step, recipe.epochs * num_steps)
             for group in optimizer.param_groups:
                 group["lr"] = lr
-            batch, target = (
-                augment(images[chosen], preprocessing, recipe, generator),
-                labels[chosen],
-            )
+            batch, target = images[chosen], labels[chosen]
+            batch = random_shift(batch, recipe.shift, background, generator)
+            if recipe.flip:
+                batch = random_flip(batch, generator)
             logits = network(batch)
             loss = functional.cross_entropy(logits, target, label_smoothing=recipe.label_smoothing)
             value = loss.item()
@@ -235,38 +236,6 @@ def learning_rate(recipe: Recipe, step: int, total: int) -> float:
         return recipe.lr * (step + 1) / warmup
     progress = (step + 1 - warmup) / (total + 1 - warmup)
     return recipe.lr * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def augment(
-    images: Tensor, preprocessing: Preprocessing, recipe: Recipe, generator: torch.Generator
-) -> Tensor:
-    """Shift each image (B, C, H, W) by its own random offset, and mirror it where asked."""
-    if recipe.shift:
-        images = random_shift(images, preprocessing, recipe.shift, generator)
-    if recipe.flip:
-        chosen = torch.rand(len(images), generator=generator).to(images.device) < 0.5
-        images = torch.where(chosen.view(-1, 1, 1, 1), images.flip(3), images)
-    return images
-
-
-def random_shift(
-    images: Tensor, preprocessing: Preprocessing, largest: int, generator: torch.Generator
-) -> Tensor:
-    """Move each image by up to `largest` pixels, every offset equally likely; edges are background.
-
-    Background is a pixel of 0, which after normalising is -mean / std. No pixel wraps around.
-    """
-    count, channels, height, width = images.shape
-    zero = normalise(torch.zeros(1, channels, 1, 1), preprocessing).to(images.device)
-    # Pad with background: subtract it, pad with zeros, add it again only where the padding is.
-    padded = zero.expand(count, channels, height + 2 * largest, width + 2 * largest).clone()
-    padded[:, :, largest : largest + height, largest : largest + width] = images
-    offsets = torch.randint(0, 2 * largest + 1, (2, count, 1), generator=generator)
-    rows = (offsets[0] + torch.arange(height)).to(images.device)  # (B, H)
-    columns = (offsets[1] + torch.arange(width)).to(images.device)  # (B, W)
-    index = torch.arange(count, device=images.device).view(-1, 1, 1)
-    # Indexing with a slice in between puts channels last: (B, H, W, C).
-    return padded[index, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
 @torch.no_grad()
