@@ -233,3 +233,27 @@ def require(gates: Iterable[dict[str, Any]], verdicts: dict[str, Verdict]) -> No
             failed.append(f"gate '{gate['name']}'{at} ({gate['value']} > {gate['bound']})")
     if failed:
         raise CheckFailed("parity failed: " + "; ".join(failed))
+
+
+def determinism(
+    programs: list[Program], x: torch.Tensor, batch: tuple[int, int], calls: int = 20
+) -> dict[str, Any]:
+    """Run the same rows `calls` times on each of several loads and compare the bits."""
+    outputs = [run_rows(program, x, batch) for program in programs for _ in range(calls)]
+    return {
+        "calls": calls,
+        "loads": len(programs),
+        "threads": torch.get_num_threads(),
+        "bit_identical": all(torch.equal(outputs[0], output) for output in outputs[1:]),
+    }
+
+
+def nonfinite(program: Program, x: torch.Tensor, batch: tuple[int, int]) -> dict[str, str]:
+    """What one NaN, or one infinite, pixel in a sample does to that sample's output."""
+    found = {}
+    for name, value in (("nan", float("nan")), ("inf", float("inf"))):
+        poisoned = x.clone()
+        poisoned[0, 0, x.shape[2] // 2, x.shape[3] // 2] = value
+        output = run_rows(program, poisoned, batch)[0]
+        found[name] = "absorbs" if bool(torch.isfinite(output).all()) else "propagates"
+    return found

@@ -15,6 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from compile.errors import BadArtifact, CheckFailed
 from compile.precision import precision
+from compile.weights import check_finite
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -48,12 +49,7 @@ def check_module(module: nn.Module, example: torch.Tensor) -> torch.Tensor:
     Raises BadArtifact for non-finite weights, CheckFailed for a module that does not map one
     float32 tensor to one (N, classes) tensor.
     """
-    for name, tensor in module.state_dict().items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            count = int((~torch.isfinite(tensor)).sum())
-            raise BadArtifact(
-                f"the weights hold {count} non-finite values in '{name}'; train again"
-            )
+    check_finite(module.state_dict())
     with torch.no_grad():
         try:
             output = module(example)
@@ -127,12 +123,3 @@ def _private(node: object) -> bool:
 
 def _owner(tensor_name: str) -> str:
     return tensor_name.rpartition(".")[0]
-
-
-def weights_of(module: nn.Module) -> dict[str, torch.Tensor]:
-    """The floating point parameters and buffers of a prepared module, by name."""
-    return {
-        name: tensor.detach()
-        for name, tensor in module.state_dict().items()
-        if tensor.is_floating_point()
-    }

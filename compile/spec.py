@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compile.errors import UsageError
 
@@ -61,6 +61,14 @@ class CompileSpec:
         size = max(low, min(high, 2)) if self.dynamic else low
         generator = torch.Generator().manual_seed(seed)
         return torch.randn((size, *self.shape), generator=generator)
+
+    def dynamic_shapes(self) -> Any:
+        """What torch.export takes as `dynamic_shapes`: the batch's range, or None if static."""
+        if not self.dynamic:
+            return None
+        from torch.export import Dim
+
+        return ({0: Dim("batch", min=self.batch[0], max=self.batch[1])},)
 
 
 def parse_batch(text: str) -> tuple[int, int]:

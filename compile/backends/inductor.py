@@ -51,11 +51,11 @@ def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
     from torch._inductor import aoti_compile_and_package
 
     path = folder / FILE
-    batch = torch.export.Dim("batch", min=spec.batch[0], max=spec.batch[1])
-    shapes = ({0: batch},) if spec.dynamic else None
     example = spec.example().to(spec.device)
     with torch.no_grad():  # freezing is ignored while gradients are on
-        exported = torch.export.export(module.to(spec.device), (example,), dynamic_shapes=shapes)
+        exported = torch.export.export(
+            module.to(spec.device), (example,), dynamic_shapes=spec.dynamic_shapes()
+        )
         aoti_compile_and_package(
             exported, package_path=str(path), inductor_configs=_configs(spec.target)
         )

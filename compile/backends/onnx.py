@@ -68,7 +68,6 @@ def _export(module: nn.Module, spec: CompileSpec) -> Any:
     """The exporter's ModelProto, batch norms folded and constants shared by its own optimiser."""
     import torch
 
-    batch = torch.export.Dim("batch", min=spec.batch[0], max=spec.batch[1])
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             module.cpu(),
@@ -76,7 +75,7 @@ def _export(module: nn.Module, spec: CompileSpec) -> Any:
             dynamo=True,
             input_names=["input"],
             output_names=["logits"],
-            dynamic_shapes=({0: batch},) if spec.dynamic else None,
+            dynamic_shapes=spec.dynamic_shapes(),
             external_data=False,
             verbose=False,
         )

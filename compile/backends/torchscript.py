@@ -62,7 +62,8 @@ def constants(path: str, program: ProgramFile) -> Iterator[torch.Tensor]:
     import torch
 
     module = load(path, program, "cpu")
-    for node in module.inlined_graph.findAllNodes("prim::Constant"):  # type: ignore[attr-defined]
+    graph = module.inlined_graph  # type: ignore[attr-defined]  # its nodes die with it
+    for node in graph.findAllNodes("prim::Constant"):
         if node.output().type().kind() == "TensorType":
             value = node.output().toIValue()
             if isinstance(value, torch.Tensor) and value.is_floating_point():

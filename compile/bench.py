@@ -1,0 +1,147 @@
+"""Measure an artifact: through zoo-run, and the same file from Python under the same allocator.
+
+Python's figure is taken in a process of its own (`python -m compile.bench ARTIFACT`), so that both
+start cold and the allocator that zoo-run links can be preloaded there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from compile import machine
+from compile.artifact import open_artifact
+from compile.backends.onnx import executor
+from compile.errors import CheckFailed
+from compile.loading import load_artifact
+from compile.manifest import GOLDEN
+from compile.runner import ENGINES, measure
+from compile.stats import doubts, summary
+
+DURATION_S = 3.0
+ITERATIONS = 10
+_WARMUP_CALLS, _WARMUP_S = 10, 0.2
+
+
+def bench(
+    path: Path,
+    runner: Path | None,
+    *,
+    duration: float = DURATION_S,
+    iterations: int = ITERATIONS,
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """Measure one artifact; return `{"artifact", "runner": report or None, "python": report}`.
+
+    The reports have the keys of zoo-run's JSON. The runner's is None where zoo-run has no engine
+    for the backend, or is not there.
+    """
+    manifest = open_artifact(path).manifest
+    options = ["--duration", str(duration), "--iterations", str(iterations)]
+    by_runner = None
+    if runner is not None and manifest["backend"] in ENGINES:
+        by_runner = measure(runner, path, options, threads)
+    allocator = (by_runner or {}).get("conditions", {}).get("allocator")
+    by_python = _in_python(path, duration, iterations, threads, _preloadable(allocator))
+    return {"artifact": str(path), "runner": by_runner, "python": by_python}
+
+
+def _preloadable(allocator: Any) -> str | None:
+    """The allocator's shared library as zoo-run reports it, if it is one."""
+    library = allocator.get("library") if isinstance(allocator, dict) else allocator
+    return library if isinstance(library, str) and ".so" in library else None
+
+
+def _in_python(
+    path: Path, duration: float, iterations: int, threads: int | None, preload: str | None
+) -> dict[str, Any]:
+    command = [sys.executable, "-m", "compile.bench", str(path), str(duration), str(iterations)]
+    command.append(str(threads or machine.usable_cores()))
+    environment = dict(os.environ)
+    if preload is not None:
+        environment["LD_PRELOAD"] = preload
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or ["it said nothing"]
+        raise CheckFailed(f"measuring {path.name} from Python failed: {lines[-1]}")
+    report: dict[str, Any] = json.loads(done.stdout)
+    report["conditions"]["allocator"] = preload or "glibc"
+    return report
+
+
+def measure_here(path: Path, duration: float, iterations: int, threads: int) -> dict[str, Any]:
+    """Measure an artifact in this process; both the duration and the iterations are met.
+
+    Inputs are validated before the timed loop, as the runner does, and not inside it.
+    """
+    torch.set_num_threads(threads)
+    start = time.perf_counter_ns()
+    artifact = open_artifact(path)
+    run = load_artifact(artifact)
+    load_ns = time.perf_counter_ns() - start
+    batch = artifact.programs[0].batch[0]
+    golden = torch.load(artifact.files[GOLDEN].path, weights_only=True)
+    x = golden["input"][torch.arange(batch) % len(golden["input"])].contiguous()
+    with torch.no_grad():
+        first, second = _call(run, x), _call(run, x)
+        calls, end = 0, time.perf_counter_ns() + int(_WARMUP_S * 1e9)
+        while calls < _WARMUP_CALLS or time.perf_counter_ns() < end:
+            _call(run, x)
+            calls += 1
+        samples, skew = _loop(run, x, duration, iterations)
+    reasons = doubts(samples, skew)
+    latency = summary(samples)
+    return {
+        "artifact": str(path),
+        "backend": artifact.manifest["backend"],
+        "precision": artifact.manifest["precision"],
+        "batch": batch,
+        "load_ms": load_ns / 1e6,
+        "first_call_ms": first / 1e6,
+        "second_call_ms": second / 1e6,
+        "latency_ms": latency,
+        "throughput_per_s": batch * len(samples) / (sum(samples) / 1e9),
+        "clock_skew": skew,
+        "verdict": "INVALID" if reasons else "VALID",
+        "reasons": reasons,
+        "conditions": {
+            **machine.conditions(),
+            "threads": threads,
+            "executor": executor() if artifact.manifest["backend"] == "onnx" else "torch",
+        },
+        "samples_ns": samples,
+    }
+
+
+def _loop(run: Any, x: torch.Tensor, duration: float, iterations: int) -> tuple[list[int], float]:
+    """Samples in nanoseconds, and the skew of the steady clock against the system clock."""
+    samples: list[int] = []
+    steady, system = time.perf_counter_ns(), time.time_ns()
+    while len(samples) < iterations or time.perf_counter_ns() - steady < duration * 1e9:
+        samples.append(_call(run, x))
+    elapsed = time.perf_counter_ns() - steady
+    return samples, elapsed / max(1, time.time_ns() - system) - 1
+
+
+def _call(run: Any, x: torch.Tensor) -> int:
+    start = time.perf_counter_ns()
+    run(x)
+    return time.perf_counter_ns() - start
+
+
+def main(arguments: list[str]) -> None:
+    """`python -m compile.bench ARTIFACT SECONDS ITERATIONS THREADS`: one JSON document."""
+    path, duration, iterations, threads = arguments
+    report = measure_here(Path(path), float(duration), int(iterations), int(threads))
+    json.dump(report, sys.stdout)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
