@@ -156,6 +156,11 @@ def test_precision_lies_in_the_graph(
     assert built.precision == precision
 
 
+def test_the_precision_reported_is_the_graphs(fake: FakeTorchTensorRT, tmp_path: Path) -> None:
+    built = tensorrt.build(cast(Network().eval(), "bf16"), spec_of(precision="fp32"), tmp_path)
+    assert built.precision == "bf16"
+
+
 # What is built
 
 
@@ -212,6 +217,13 @@ def test_operators_left_in_torch_are_reported(
     fake.tail = torch.ops.aten.sin.default
     tensorrt.build(Network().eval(), spec_of(), tmp_path)
     assert "1 operators stay in torch: aten.sin.default" in caplog.text
+
+
+def test_the_check_of_sizes_is_no_operator() -> None:
+    exported = torch.export.export(Network().eval(), (torch.randn(1, 3, 8, 8),))
+    engines, left = tensorrt._partition(exported.module())
+    assert engines == 0 and left
+    assert not [name for name in left if "guards" in name]
 
 
 def test_operators_left_in_torch_forbid_a_range(fake: FakeTorchTensorRT, tmp_path: Path) -> None:

@@ -281,6 +281,6 @@ def _silenced() -> Iterator[None]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.\w+` is (deprec|not supp)")
         yield
