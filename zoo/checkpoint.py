@@ -13,6 +13,7 @@ nothing that could be taken for one. Files are written whole or not at all.
 from __future__ import annotations
 
 import csv
+import glob
 import io
 import json
 import os
@@ -94,8 +95,9 @@ class Run:
 
     def build(self) -> nn.Module:
         """Return the network with these weights, in evaluation mode, on the CPU."""
-        network = build(self.config.model, seed=0, **self.config.options)
-        _load_strict(network, self.weights, self.folder)
+        network = _structure(self.config)
+        copies = {name: tensor.clone() for name, tensor in self.weights.items()}
+        network.load_state_dict(copies, assign=True)
         return network.eval()
 
 
@@ -139,9 +141,13 @@ def begin_run(root: str | Path, model: str) -> Draft:
 
 
 def publish_run(draft: Draft, state: dict[str, Tensor], config: RunConfig) -> Run:
-    """Write weights and config into the draft and give it its name."""
+    """Write weights and config into the draft and give it its name.
+
+    BadArtifact where the weights are not finite or do not fit the network of the config.
+    """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    check_finite(state, "trained weights")
+    _check_fits(state, config, "the state dict")
+    check_finite(state, "the state dict")
     config = replace(config, weights_sha256=weights_sha256(state))
     text = json.dumps(asdict(config), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomic(draft.folder / WEIGHTS, safetensors.torch.save(state))
@@ -173,7 +179,7 @@ def save_run(root: str | Path, state: dict[str, Tensor], config: RunConfig) -> R
 
 def list_runs(root: str | Path = "runs", model: str | None = None) -> list[Path]:
     """Folders of complete runs below `root`, oldest first; only of `model` where it is given."""
-    pattern = f"{model}/*/{CONFIG}" if model else f"*/*/{CONFIG}"
+    pattern = f"{glob.escape(model) if model else '*'}/*/{CONFIG}"
     found = [path.parent for path in Path(root).glob(pattern) if path.parent.name[0] != "."]
     return sorted(found, key=lambda folder: (_started(folder.name), folder.parent.name))
 
@@ -210,10 +216,9 @@ def load_run(path: str | Path) -> Run:
             f"{folder / WEIGHTS} is not what config.json was written for (its hash differs); "
             "restore it from a copy or train again"
         )
+    _check_fits(weights, config, str(folder / WEIGHTS))
     check_finite(weights, str(folder / WEIGHTS))
-    run = Run(folder=folder, config=config, weights=weights)
-    run.build()
-    return run
+    return Run(folder=folder, config=config, weights=weights)
 
 
 def _read_config(path: Path) -> RunConfig:
@@ -240,16 +245,25 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     return loaded
 
 
-def _load_strict(network: nn.Module, weights: dict[str, Tensor], source: Path) -> None:
-    """Load every tensor, no more and no fewer, each with its shape; say which one differs."""
-    expected = network.state_dict()
+def _structure(config: RunConfig) -> nn.Module:
+    """The network of a config without memory for its weights, however large it claims to be."""
+    try:
+        with torch.device("meta"):
+            return build(config.model, **config.options)
+    except (UsageError, TypeError, RuntimeError) as error:
+        raise BadArtifact(f"no network fits this config: {error}") from None
+
+
+def _check_fits(weights: dict[str, Tensor], config: RunConfig, source: str) -> None:
+    """Every tensor of the network, no more and no fewer, each with its shape and type."""
+    expected = _structure(config).state_dict()
     for name in sorted(expected.keys() ^ weights.keys()):
         what = "lacks" if name in expected else "holds an unknown"
-        raise BadArtifact(f"{source} {what} tensor '{name}'; it does not fit its config.json")
+        raise BadArtifact(f"{source} {what} tensor '{name}', so it is not a {config.model}")
     for name, tensor in expected.items():
-        if tensor.shape != weights[name].shape:
+        given = weights[name]
+        if (given.shape, given.dtype) != (tensor.shape, tensor.dtype):
             raise BadArtifact(
-                f"{source}: tensor '{name}' is {list(weights[name].shape)}, "
-                f"the network has {list(tensor.shape)}"
+                f"{source}: tensor '{name}' is {given.dtype} {list(given.shape)}, but "
+                f"{config.model} here needs {tensor.dtype} {list(tensor.shape)}"
             )
-    network.load_state_dict(weights)

@@ -16,6 +16,7 @@ from zoo.checkpoint import Results, Run, RunConfig, begin_run, discard_run, publ
 from zoo.data import Data, Preprocessing, normalise, random_flip, random_shift, read_image
 from zoo.errors import CheckFailed, UsageError
 from zoo.models import build
+from zoo.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,9 @@ class Recipe:
         )
         for name, low, high in limits:
             value = getattr(self, name)
-            if not (math.isfinite(value) and low <= value <= high):
+            if isinstance(low, int) and not isinstance(value, int):
+                raise UsageError(f"{name} {value} is not a whole number; use {low} to {high}")
+            if not low <= value <= high:
                 raise UsageError(f"{name} {value} is out of range; use {low} to {high}")
 
 
@@ -103,13 +106,13 @@ def train(
     out: str | Path = "runs",
     device: str = "cpu",
     stem: str = "small",
-    on_epoch: Callable[[Epoch], None] | None = None,
+    quiet: bool = False,
 ) -> Run:
     """Train `model` on `data`, evaluate it once on the test half, and publish the run below `out`.
 
     Everything random derives from `seed`; the same seed, threads and versions give the same bits.
     A non-finite loss is a CheckFailed that names epoch and step. Whatever ends training early,
-    an interrupt too, leaves nothing that looks like a run.
+    an interrupt too, leaves nothing that looks like a run. Progress goes to stderr.
     """
     recipe = recipe or default_recipe(data)
     options = {
@@ -123,10 +126,18 @@ def train(
     started = time.perf_counter()
     draft = begin_run(out, model)
     try:
-        for row in fit(network, data.train_x, data.train_y, data.preprocessing, recipe, seed):
-            draft.append_metrics(asdict(row))
-            if on_epoch:
-                on_epoch(row)
+        with Progress(recipe.epochs, quiet=quiet) as progress:
+            for row in fit(
+                network,
+                data.train_x,
+                data.train_y,
+                data.preprocessing,
+                recipe,
+                seed,
+                on_step=progress.step,
+            ):
+                draft.append_metrics(asdict(row))
+                progress.epoch(row.epoch, row.loss, row.accuracy, row.images_per_s)
         result = evaluate(network, data.test_x, data.test_y)
         config = RunConfig(
             model=model,
@@ -162,8 +173,12 @@ def fit(
     preprocessing: Preprocessing,
     recipe: Recipe,
     seed: int,
+    on_step: Callable[[float], None] = lambda share: None,
 ) -> Iterator[Epoch]:
-    """Train `network` in place, one epoch for each item taken from the iterator."""
+    """Train `network` in place, one epoch for each item taken from the iterator.
+
+    `on_step` is told after each step how much of all training is done, 0..1.
+    """
     device = next(network.parameters()).device
     images, labels = images.to(device), labels.to(device)
     background = normalise(torch.zeros(1, images.shape[1], 1, 1), preprocessing).to(device)
@@ -199,6 +214,7 @@ def fit(
                 _average(averaged, network, recipe.average)
             loss_sum += value * len(chosen)
             correct += int((logits.argmax(1) == target).sum())
+            on_step((epoch + (step + 1) / num_steps) / recipe.epochs)
         seconds = time.perf_counter() - started
         if recipe.average and epoch + 1 == recipe.epochs:
             _adopt(network, averaged, images)
