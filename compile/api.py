@@ -19,9 +19,9 @@ from torch import nn
 
 from compile import machine, parity
 from compile.artifact import file_entries, find_artifacts, open_artifact, publish, staging
-from compile.backends import BACKENDS, backend
+from compile.backends import BACKENDS, choose
 from compile.backends.base import Backend, Built
-from compile.errors import CheckFailed, Unavailable, UsageError, ZooError
+from compile.errors import CheckFailed, Unavailable, ZooError
 from compile.loading import load
 from compile.manifest import GOLDEN, SCHEMA, Manifest, write_manifest
 from compile.prepare import cast, check_module, fold_batch_norms
@@ -36,7 +36,6 @@ __all__ = [
     "compile_module",
     "find_artifacts",
     "load",
-    "load_artifact",
 ]
 
 Progress = Callable[[str], None]
@@ -100,7 +99,7 @@ def compile_module(
         Unavailable: this machine cannot build it, or the place cannot be written.
     """
     start = time.perf_counter()
-    maker = choose_backend(backend, spec)
+    maker = choose(backend, spec.precision, spec.device)
     requested = spec.target
     spec = replace(spec, target=machine.resolve_target(spec.target))
     module = module.eval()
@@ -140,21 +139,6 @@ def compile_module(
         publish(folder, final)
     seconds = time.perf_counter() - start
     return Result(path=final, built=True, seconds=seconds, manifest=manifest)
-
-
-def choose_backend(name: str, spec: CompileSpec) -> Backend:
-    """Return the backend, or say why it cannot serve `spec` on this machine."""
-    maker = backend(name)
-    if spec.precision not in maker.PRECISIONS:
-        known = ", ".join(maker.PRECISIONS)
-        raise UsageError(f"{name} has no precision '{spec.precision}'; it has: {known}")
-    if spec.device not in maker.DEVICES:
-        known = ", ".join(maker.DEVICES)
-        raise UsageError(f"{name} does not build for '{spec.device}'; it builds for: {known}")
-    reason = maker.missing(spec.device)
-    if reason is not None:
-        raise Unavailable(f"{name}: {reason}")
-    return maker
 
 
 def artifact_folder(

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import cast
 
 from compile.backends.base import Backend
-from compile.errors import UsageError
+from compile.errors import Unavailable, UsageError
 
 BACKENDS = {
     "torchscript": "compile.backends.torchscript",
@@ -21,3 +21,21 @@ def backend(name: str) -> Backend:
     if name not in BACKENDS:
         raise UsageError(f"unknown backend '{name}'; choose one of: all, {', '.join(BACKENDS)}")
     return cast(Backend, import_module(BACKENDS[name]))
+
+
+def choose(name: str, precision: str, device: str) -> Backend:
+    """Return the backend, or say in one line why it cannot serve this on this machine.
+
+    Answers before torch is imported, so that asking for what is not here costs no time.
+    """
+    chosen = backend(name)
+    if precision not in chosen.PRECISIONS:
+        known = ", ".join(chosen.PRECISIONS)
+        raise UsageError(f"{name} has no precision '{precision}'; it has: {known}")
+    if device not in chosen.DEVICES:
+        known = ", ".join(chosen.DEVICES)
+        raise UsageError(f"{name} does not build for '{device}'; it builds for: {known}")
+    reason = chosen.missing(device)
+    if reason is not None:
+        raise Unavailable(f"{name} {reason}")
+    return chosen

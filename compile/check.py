@@ -1,0 +1,153 @@
+"""Re-prove a published artifact: parity from golden.pt, in Python and by zoo-run, and accuracy."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from compile import machine, parity
+from compile.artifact import Artifact, open_artifact
+from compile.backends.onnx import executor
+from compile.errors import CheckFailed, ZooError
+from compile.files import write_atomic
+from compile.loading import load_artifact
+from compile.manifest import GOLDEN, field
+from compile.runner import ENGINES, run_inputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestSet:
+    """Samples with known classes, for the accuracy column."""
+
+    images: torch.Tensor
+    """(N, C, H, W) float32, preprocessed."""
+    labels: torch.Tensor
+    """(N,) class indices."""
+
+    __test__ = False  # not a test, whatever pytest thinks of the name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One artifact, run in one place."""
+
+    artifact: str
+    backend: str
+    precision: str
+    batch: str
+    ran_in: str
+    """`zoo-run`, `torch`, `onnxruntime` or `onnx.reference`."""
+    ratio: float
+    """Largest rmse / bound over the golden samples; at most 1 passes."""
+    eager_ratio: float
+    """Largest rmse / e_eager: how much more wrong than PyTorch at that precision."""
+    sqnr_db: float | None
+    max_abs: float
+    agreed: int
+    decided: int
+    correct: int | None
+    """Test samples classified rightly, of `total`; None where there is no data."""
+    total: int | None
+    verdict: str
+    reasons: tuple[str, ...]
+
+
+def check_artifact(
+    path: Path,
+    runner: Path | None,
+    data: TestSet | None = None,
+    *,
+    threads: int | None = None,
+) -> list[Row]:
+    """Return a row for Python and, where zoo-run has an engine for the backend, one for zoo-run.
+
+    Writes `<artifact>.parity.json` beside the artifact. Raises BadArtifact or Unavailable when
+    it cannot be opened; a failed check is a row, not an exception.
+    """
+    artifact = open_artifact(path)
+    golden, limit = _golden(artifact)
+    backend = artifact.manifest["backend"]
+    run = load_artifact(artifact)
+    where = executor() if backend == "onnx" else "torch"
+    batch = artifact.programs[0].batch
+    places: dict[str, Any] = {where: lambda x: parity.run_rows(run, x, batch)}
+    if runner is not None and backend in ENGINES:
+        places["zoo-run"] = lambda x: run_inputs(runner, path, parity.padded(x, batch), threads)
+    rows = [_row(artifact, name, call, golden, limit, data) for name, call in places.items()]
+    _write_report(path, rows)
+    return rows
+
+
+def _golden(artifact: Artifact) -> tuple[parity.Golden, parity.Bounds]:
+    """The samples and bounds that the artifact carries."""
+    tensors = torch.load(artifact.files[GOLDEN].path, weights_only=True)
+    entry = artifact.manifest["parity"]
+    golden = parity.Golden(
+        input=tensors["input"],
+        oracle=tensors["oracle"],
+        kinds=tuple(sample["kind"] for sample in entry["samples"]),
+    )
+    if not len(golden.input) == len(golden.oracle) == len(golden.kinds) > 0:
+        raise CheckFailed(f"{artifact.path}: golden.pt and the manifest hold different samples")
+    limit = parity.Bounds(
+        k=entry["k"],
+        e_eager=torch.tensor([s["e_eager"] for s in entry["samples"]], dtype=torch.float64),
+        floor=torch.tensor([s["floor"] for s in entry["samples"]], dtype=torch.float64),
+    )
+    return golden, limit
+
+
+def _row(
+    artifact: Artifact,
+    ran_in: str,
+    call: Any,
+    golden: parity.Golden,
+    limit: parity.Bounds,
+    data: TestSet | None,
+) -> Row:
+    manifest = artifact.manifest
+    correct = total = None
+    failure: list[str] = []
+    output = torch.full_like(golden.oracle, torch.nan)
+    try:
+        output = call(golden.input)[: len(golden.input)]
+        if data is not None:
+            logits = call(data.images)[: len(data.images)]
+            correct, total = int((logits.argmax(dim=1) == data.labels).sum()), len(data.labels)
+    except ZooError as error:
+        failure.append(str(error))
+    verdict = parity.judge(output, golden, limit)
+    reasons = tuple(failure) or verdict.reasons
+    low, high = artifact.programs[0].batch
+    return Row(
+        artifact=artifact.name,
+        backend=manifest["backend"],
+        precision=manifest["precision"],
+        batch=str(low) if low == high else f"{low}:{high}",
+        ran_in=ran_in,
+        ratio=verdict.ratio,
+        eager_ratio=verdict.eager_ratio,
+        sqnr_db=verdict.sqnr_db,
+        max_abs=verdict.max_abs,
+        agreed=verdict.agreed,
+        decided=verdict.decided,
+        correct=correct,
+        total=total,
+        verdict="FAILED" if reasons else "PASSED",
+        reasons=reasons,
+    )
+
+
+def _write_report(path: Path, rows: list[Row]) -> None:
+    from compile.report import to_json
+
+    report = {"rows": [asdict(row) for row in rows], "conditions": machine.conditions()}
+    write_atomic(path.with_name(f"{path.name}.parity.json"), to_json(report).encode())
+
+
+def weights_of(path: Path) -> str:
+    """The hash of the weights that an artifact was built from."""
+    return str(field(open_artifact(path).manifest, "model.weights_sha256"))

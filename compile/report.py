@@ -1,0 +1,72 @@
+"""Tables for people and JSON for programs. Tables fit 80 columns; NO_COLOR is respected."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+_TONES = {"PASSED": "green", "VALID": "green", "FAILED": "bold red", "INVALID": "yellow"}
+
+
+def to_json(document: Any) -> str:
+    """One JSON document with a newline; NaN and infinities become null, which JSON lacks."""
+    return json.dumps(_finite(document), indent=1, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return value
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: Sequence[str] = ()
+) -> Table:
+    """A plain table; numbers stand to the right, the columns named in `left` to the left."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for column in columns:
+        made.add_column(column, justify="left" if column in left else "right", no_wrap=True)
+    for row in rows:
+        tone = next((_TONES[cell] for cell in row if cell in _TONES), None)
+        made.add_row(*(f"[{tone}]{cell}[/]" if tone and cell in _TONES else cell for cell in row))
+    return made
+
+
+def show(*lines: Any) -> None:
+    """Print tables and text on stdout, as wide as the terminal, 80 columns where there is none."""
+    console = Console(highlight=False, soft_wrap=False)
+    for line in lines:
+        if isinstance(line, str):
+            console.print(line, markup=False, soft_wrap=True)
+        else:
+            console.print(line)
+
+
+def short(value: float | None, digits: int = 3) -> str:
+    """A number in `digits` significant digits without an exponent where that reads well."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    if value != 0 and not 1e-3 <= abs(value) < 1e5:
+        return f"{value:.1e}"
+    decimals = max(0, digits - 1 - (math.floor(math.log10(abs(value))) if value else 0))
+    return f"{value:.{decimals}f}"
+
+
+def size(num_bytes: float | None) -> str:
+    """`44.7 MB`."""
+    return "-" if num_bytes is None else f"{num_bytes / 1e6:.1f} MB"
+
+
+def percent(part: int | None, whole: int | None) -> str:
+    """`98.8 %`, or `no data`."""
+    return f"{100 * part / whole:.1f} %" if part is not None and whole else "no data"
