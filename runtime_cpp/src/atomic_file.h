@@ -1,0 +1,16 @@
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace zoo {
+
+// Fails with 4 where a result could not be written later: the folder is missing or read-only, the
+// path is a folder, a symbolic link, or no regular file. To be called before any work starts.
+void check_writable(const std::string& path);
+
+// Writes the whole file or nothing: beside it, flushed, then renamed into place.
+void write_atomically(const std::string& path, std::string_view bytes);
+
+}  // namespace zoo

@@ -1,0 +1,51 @@
+#include <sys/statvfs.h>
+#include <torch/csrc/inductor/aoti_package/model_package_loader.h>
+
+#include <cstdlib>
+
+#include "engine.h"
+#include "error.h"
+
+namespace zoo {
+
+namespace {
+
+// The loader unpacks a shared library into TMPDIR and opens it there.
+void require_executable_folder() {
+  const char* folder = std::getenv("TMPDIR");
+  struct statvfs status{};
+  if (folder == nullptr || ::statvfs(folder, &status) != 0) return;
+  if ((status.f_flag & ST_NOEXEC) != 0) {
+    fail_machine(std::string(folder) + ": no program may run from there (mounted noexec): set " +
+                 "TMPDIR to a folder where one may");
+  }
+}
+
+class InductorEngine final : public Engine {
+ public:
+  InductorEngine(const SealedFile& file, const Program& program, bool cuda)
+      : loader_(file.path(), program.entry.value_or("model"), /*run_single_threaded=*/false,
+                /*num_runners=*/1, static_cast<c10::DeviceIndex>(cuda ? 0 : -1)) {}
+
+  at::Tensor run(const at::Tensor& input) override {
+    std::vector<at::Tensor> outputs = loader_.run({input});
+    if (outputs.size() != 1) {
+      fail_artifact("the program returned " + std::to_string(outputs.size()) +
+                    " tensors, one is wanted");
+    }
+    return std::move(outputs.front());
+  }
+
+ private:
+  torch::inductor::AOTIModelPackageLoader loader_;
+};
+
+}  // namespace
+
+std::unique_ptr<Engine> load_inductor(const SealedFile& file, const Program& program,
+                                      const std::string& device) {
+  require_executable_folder();
+  return std::make_unique<InductorEngine>(file, program, device == "cuda");
+}
+
+}  // namespace zoo

@@ -1,0 +1,42 @@
+#include <array>
+#include <string_view>
+
+#include "engine.h"
+
+namespace zoo {
+
+namespace {
+
+struct Row {
+  std::string_view backend;
+  std::string_view suffix;
+  LoadEngine load;
+};
+
+// A new engine is one file beside this one and a row here. TensorRT programs are TorchScript or
+// .pt2 files whose operators come from the libraries that the manifest loads first.
+constexpr std::array kEngines = {
+    Row{"inductor", ".pt2", load_inductor},
+    Row{"tensorrt", ".pt2", load_inductor},
+    Row{"tensorrt", ".ts", load_torchscript},
+    Row{"torchscript", ".ts", load_torchscript},
+};
+
+}  // namespace
+
+LoadEngine find_engine(const std::string& backend, const std::string& file) {
+  for (const Row& row : kEngines) {
+    if (row.backend == backend && file.ends_with(row.suffix)) return row.load;
+  }
+  return nullptr;
+}
+
+std::string engine_names() {
+  std::string names;
+  for (const Row& row : kEngines) {
+    names += (names.empty() ? "" : ", ") + std::string(row.backend) + " " + std::string(row.suffix);
+  }
+  return names;
+}
+
+}  // namespace zoo

@@ -1,0 +1,45 @@
+#include <iostream>
+#include <new>
+
+#include "atomic_file.h"
+#include "interrupt.h"
+#include "scratch.h"
+#include "session.h"
+#include "torch_machine.h"
+
+namespace {
+
+int fail(zoo::ExitCode code, const std::string& message) {
+  std::cerr << "zoo-run: " << message << '\n';
+  return static_cast<int>(code);
+}
+
+int run(int argc, char** argv) {
+  const zoo::Options options = zoo::parse_options(argc, argv, zoo::version_line());
+  if (!options.print.empty()) {
+    std::cout << options.print;
+    return static_cast<int>(zoo::ExitCode::kDone);
+  }
+  zoo::install_signal_handlers();
+  zoo::check_outputs(options);
+  const zoo::Scratch scratch;
+  const zoo::Artifact artifact = zoo::open_artifact(options.artifact);
+  zoo::Session session(artifact, options);
+  const zoo::Report report = session.run();
+  zoo::publish(report, options, std::cout);
+  return static_cast<int>(report.exit_code);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const zoo::RunnerError& error) {
+    return fail(error.code(), error.what());
+  } catch (const std::bad_alloc&) {
+    return fail(zoo::ExitCode::kMachineLacks, "out of memory");
+  } catch (const std::exception& error) {
+    return fail(zoo::ExitCode::kBadArtifact, error.what());
+  }
+}

@@ -1,0 +1,187 @@
+#include "options.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+
+#include "error.h"
+#include "paths.h"
+
+namespace zoo {
+
+namespace {
+
+constexpr int64_t kMaxBatch = int64_t{1} << 20;
+constexpr int64_t kMaxThreads = 1024;
+constexpr int64_t kMaxCalls = 10'000'000;
+constexpr double kMinDurationS = 0.001;
+constexpr double kMaxDurationS = 86'400;
+constexpr size_t kMaxPercentiles = 16;
+constexpr size_t kShownBytes = 40;
+
+[[noreturn]] void fail_usage(const std::string& message) {
+  throw RunnerError(ExitCode::kUsage, message + "; see zoo-run --help");
+}
+
+std::string shown(const std::string& text) {
+  const bool cut = text.size() > kShownBytes;
+  return "'" + printable(text.substr(0, kShownBytes)) + (cut ? "..." : "") + "'";
+}
+
+template <typename Number>
+Number parse_number(const std::string& flag, const std::string& text, Number min, Number max,
+                    const std::string& allowed) {
+  Number number{};
+  const char* end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, number);
+  // Written so that NaN, which compares with nothing, is refused.
+  if (parsed.ec != std::errc() || parsed.ptr != end || !(number >= min && number <= max)) {
+    fail_usage(flag + " " + shown(text) + ": must be " + allowed);
+  }
+  return number;
+}
+
+Percentile parse_percentile(const std::string& text) {
+  const std::string allowed = "percentages above 0 and below 100, such as 50,90,99.9";
+  const size_t point = text.find('.');
+  const std::string whole = text.substr(0, point);
+  std::string fraction = point == std::string::npos ? "000" : text.substr(point + 1);
+  if (fraction.empty() || fraction.size() > 3 || whole.empty() || whole.size() > 2 ||
+      !std::ranges::all_of(whole + fraction, [](char c) { return c >= '0' && c <= '9'; })) {
+    fail_usage("--percentiles " + shown(text) + ": must be " + allowed);
+  }
+  fraction.resize(3, '0');
+  const Percentile p{std::stoll(whole + fraction)};
+  if (p.thousandths == 0) fail_usage("--percentiles " + shown(text) + ": must be " + allowed);
+  return p;
+}
+
+std::vector<Percentile> parse_percentiles(const std::string& text) {
+  std::vector<Percentile> list;
+  for (size_t start = 0; start <= text.size();) {
+    const size_t end = std::min(text.find(',', start), text.size());
+    list.push_back(parse_percentile(text.substr(start, end - start)));
+    start = end + 1;
+    if (list.size() > kMaxPercentiles) fail_usage("--percentiles: at most 16 can be asked for");
+  }
+  return list;
+}
+
+// One call here is one option: its flag, where it goes, what it takes, its line of help.
+class Rows {
+ public:
+  explicit Rows(CLI::App& app) : app_(app) {}
+
+  CLI::Option* text(const std::string& flag, std::string& target, const std::string& value,
+                    const std::string& help) {
+    return app_.add_option(flag, target, help)->type_name(value);
+  }
+  void texts(const std::string& flag, std::vector<std::string>& target, const std::string& value,
+             const std::string& help) {
+    app_.add_option(flag, target, help)->type_name(value)->allow_extra_args(false);
+  }
+  void toggle(const std::string& flag, bool& target, const std::string& help) {
+    app_.add_flag(flag, target, help)
+        ->multi_option_policy(CLI::MultiOptionPolicy::Throw)
+        ->disable_flag_override();
+  }
+  void count(const std::string& flag, std::optional<int64_t>& target, int64_t min, int64_t max,
+             const std::string& help) {
+    const std::string allowed =
+        "a whole number from " + std::to_string(min) + " to " + std::to_string(max);
+    parsed(flag, "N", help, [&target, flag, min, max, allowed](const std::string& value) {
+      target = parse_number<int64_t>(flag, value, min, max, allowed);
+    });
+  }
+  void parsed(const std::string& flag, const std::string& value, const std::string& help,
+              const std::function<void(const std::string&)>& set) {
+    app_.add_option_function<std::string>(flag, set, help)->type_name(value);
+  }
+
+ private:
+  CLI::App& app_;
+};
+
+void add_rows(CLI::App& app, Options& options) {
+  Rows rows(app);
+  rows.text("ARTIFACT", options.artifact, " ", "folder that holds manifest.json")->required();
+  rows.text("--input", options.input, "FILE", "run this torch.save'd tensor, do not measure");
+  rows.text("--output", options.output, "FILE", "write the outputs there, for torch.load");
+  rows.toggle("--check", options.check, "prove the outputs again with golden.pt");
+  rows.count("--batch", options.batch, 1, kMaxBatch, "rows for each call (the program's own)");
+  rows.count("--threads", options.threads, 1, kMaxThreads, "threads of torch (usable cores)");
+  rows.count("--warmup", options.warmup, 0, kMaxCalls, "untimed calls (10 and 0.2 s)");
+  rows.count("--iterations", options.iterations, 1, kMaxCalls, "timed calls, at least (10)");
+  rows.parsed("--duration", "S", "seconds of timed calls, at least (3)",
+              [&options](const std::string& value) {
+                options.duration_s =
+                    parse_number<double>("--duration", value, kMinDurationS, kMaxDurationS,
+                                         "seconds from 0.001 to 86400");
+              });
+  rows.parsed(
+      "--percentiles", "LIST", "of the latency (50,90,95,99)",
+      [&options](const std::string& value) { options.percentiles = parse_percentiles(value); });
+  rows.parsed("--device", "NAME", "cpu or cuda (what the artifact was built for)",
+              [&options](const std::string& value) {
+                if (value != "cpu" && value != "cuda") {
+                  fail_usage("--device " + shown(value) + ": must be cpu or cuda");
+                }
+                options.device = value;
+              });
+  rows.toggle("--strict", options.strict, "exit 1 when the measurement is INVALID");
+  rows.text("--json", options.json, "FILE", "write the report there too; - is stdout");
+  rows.toggle("--allow-nonfinite", options.allow_nonfinite, "take NaN and Inf in --input");
+  rows.texts("--library-path", options.library_path, "DIR",
+             "look here first for libraries; repeatable");
+  rows.toggle("--quiet", options.quiet, "print no report, only errors");
+}
+
+void refuse_if(bool wrong, const std::string& message) {
+  if (wrong) fail_usage(message);
+}
+
+void check_combinations(const Options& options) {
+  const bool infer = !options.input.empty();
+  const bool measures = !infer && !options.check;
+  refuse_if(infer && options.check, "--input and --check: give one of them");
+  refuse_if(!infer && !options.output.empty(), "--output: needs --input");
+  refuse_if(!infer && options.allow_nonfinite, "--allow-nonfinite: needs --input");
+  refuse_if(!options.output.empty() && options.output == options.json,
+            "--output and --json: name the same file");
+  const std::string only = ": is for measuring, not for --input or --check";
+  refuse_if(!measures && options.warmup.has_value(), "--warmup" + only);
+  refuse_if(!measures && options.iterations.has_value(), "--iterations" + only);
+  refuse_if(!measures && options.duration_s.has_value(), "--duration" + only);
+  refuse_if(!measures && options.strict, "--strict" + only);
+}
+
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+}  // namespace
+
+Options parse_options(int argc, const char* const* argv, const std::string& version) {
+  Options options;
+  CLI::App app("Loads a compiled network, proves or measures it, without Python.", "zoo-run");
+  app.set_help_flag("-h,--help", "print this and leave");
+  app.set_version_flag("--version", version, "print the versions and leave");
+  app.footer(
+      "In brackets: the default. Exit codes: 0 done, 1 a check failed, 2 usage,\n"
+      "3 bad artifact or input, 4 this machine lacks something, 130/143 interrupted.");
+  app.get_formatter()->column_width(24);
+  add_rows(app, options);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    options.print = app.help();
+    return options;
+  } catch (const CLI::CallForVersion&) {
+    options.print = version + "\n";
+    return options;
+  } catch (const CLI::ParseError& error) {
+    fail_usage(printable(first_line(error.what()).substr(0, 200)));
+  }
+  check_combinations(options);
+  return options;
+}
+
+}  // namespace zoo

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "stats.h"
+
+namespace zoo {
+
+// What the command line asks for. An empty optional means: the default that the help text names.
+struct Options {
+  std::string artifact;
+  std::string input;
+  std::string output;
+  std::string json;
+  std::string device;
+  std::optional<int64_t> batch;
+  std::optional<int64_t> threads;
+  std::optional<int64_t> warmup;
+  std::optional<int64_t> iterations;
+  std::optional<double> duration_s;
+  std::vector<Percentile> percentiles = {{50'000}, {90'000}, {95'000}, {99'000}};
+  std::vector<std::string> library_path;
+  bool check = false;
+  bool strict = false;
+  bool allow_nonfinite = false;
+  bool quiet = false;
+  std::string print;  // --help or --version: print this and leave
+
+  [[nodiscard]] bool json_to_stdout() const { return json == "-"; }
+};
+
+// Fails with exit code 2 and a line that names the flag and what it takes. `version` is what
+// --version prints.
+[[nodiscard]] Options parse_options(int argc, const char* const* argv, const std::string& version);
+
+}  // namespace zoo

@@ -1,0 +1,71 @@
+#include "requirements.h"
+
+#include "error.h"
+#include "paths.h"
+
+namespace zoo {
+
+namespace {
+
+// "2.13.0+cpu" -> "2.13.0": the local tag says how torch was built, not which it is.
+std::string without_local_tag(const std::string& version) {
+  return version.substr(0, version.find('+'));
+}
+
+void check_torch(const Manifest& manifest, const Offer& offer) {
+  const std::string built = without_local_tag(offer.torch_built);
+  const std::string loaded = without_local_tag(offer.torch_loaded);
+  if (built != loaded) {
+    fail_machine("zoo-run was built against torch " + built + " and found torch " + loaded +
+                 " at run time: build it again, or correct LD_LIBRARY_PATH");
+  }
+  const auto& wanted = manifest.requirements.torch;
+  if (wanted && *wanted != built) {
+    fail_artifact("the artifact was built for torch " + printable(*wanted) +
+                  ", this zoo-run runs torch " + built + ": compile it again with that");
+  }
+}
+
+void check_cpu(const Manifest& manifest, const Offer& offer) {
+  std::string missing;
+  for (const std::string& flag : manifest.requirements.isa) {
+    if (!offer.cpu_flags.contains(flag)) missing += " " + printable(flag);
+  }
+  if (!missing.empty()) {
+    fail_artifact("the artifact was built for " + printable(manifest.target) + ", this CPU lacks" +
+                  missing + ": compile it for a lower target");
+  }
+}
+
+void check_device(const Manifest& manifest, const Offer& offer) {
+  if (!offer.device.empty() && offer.device != manifest.device) {
+    fail_artifact("--device " + offer.device + ": the artifact was built for " + manifest.device +
+                  "; compile it for " + offer.device);
+  }
+  if (manifest.device != "cuda") return;
+  if (!offer.gpu.arch) fail_machine("the artifact needs a GPU: " + offer.gpu.why_not);
+  if (!offer.torch_has_cuda) {
+    fail_machine("the artifact needs a GPU, and this zoo-run was built against a CPU torch: " +
+                 std::string("build it against a CUDA torch"));
+  }
+  const auto& wanted = manifest.requirements.gpu_arch;
+  if (wanted && *wanted != *offer.gpu.arch) {
+    fail_artifact("the artifact was built for " + printable(*wanted) + ", this GPU is " +
+                  *offer.gpu.arch + ": compile it again on this machine");
+  }
+}
+
+}  // namespace
+
+void check_requirements(const Manifest& manifest, const Offer& offer) {
+  check_torch(manifest, offer);
+  check_cpu(manifest, offer);
+  check_device(manifest, offer);
+  if (!offer.has_engine) {
+    fail_machine("no engine for " + printable(manifest.backend) + " (" +
+                 printable(manifest.programs.front().file) + "): this zoo-run has " +
+                 offer.engines);
+  }
+}
+
+}  // namespace zoo

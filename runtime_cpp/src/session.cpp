@@ -1,0 +1,180 @@
+#include "session.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "atomic_file.h"
+#include "error.h"
+#include "interrupt.h"
+#include "libraries.h"
+#include "programs.h"
+#include "tensors.h"
+#include "text.h"
+#include "torch_errors.h"
+#include "torch_machine.h"
+
+namespace zoo {
+
+namespace {
+
+// (rows, classes) float32 on cpu, whatever the device and layout it came in.
+at::Tensor to_host(const at::Tensor& output) { return output.to(at::kCPU).contiguous(); }
+
+at::Tensor rows_of(const at::Tensor& input, const std::vector<int64_t>& rows) {
+  return input.index_select(0, at::tensor(rows, at::kLong));
+}
+
+Stability compare_outputs(const at::Tensor& first, const at::Tensor& last) {
+  // Bytes, not values: equal NaNs are the same output.
+  if (std::memcmp(first.const_data_ptr(), last.const_data_ptr(), first.nbytes()) == 0) {
+    return {true, 0.0};
+  }
+  const auto largest = at::sub(first, last).abs().max().item<double>();
+  return {false, std::isfinite(largest) ? std::optional(largest) : std::nullopt};
+}
+
+template <typename T>
+std::span<const T> values(const at::Tensor& tensor) {
+  return {tensor.const_data_ptr<T>(), static_cast<size_t>(tensor.numel())};
+}
+
+}  // namespace
+
+Session::Session(const Artifact& artifact, const Options& options)
+    : artifact_(artifact),
+      options_(options),
+      manifest_(artifact.manifest),
+      threads_(static_cast<int>(options.threads.value_or(usable_cores()))) {
+  check_requirements(manifest_, observe_offer(manifest_, options));
+  load_libraries(manifest_.requirements.load_first, options.library_path);
+  configure_torch(manifest_, threads_);
+}
+
+Report Session::run() {
+  const c10::InferenceMode no_gradients;
+  throw_if_interrupted();
+  if (!options_.input.empty()) return infer();
+  return options_.check ? check() : measure();
+}
+
+void Session::load(size_t program) {
+  program_ = &manifest_.programs[program];
+  engine_.reset();
+  const int64_t start = real_clocks().steady_ns();
+  engine_ = with_torch_errors(program_->file + ": cannot be loaded", [&] {
+    const LoadEngine load_engine = find_engine(manifest_.backend, program_->file);
+    return load_engine(artifact_.file(program_->file), *program_, manifest_.device);
+  });
+  load_ms_ += to_ms(real_clocks().steady_ns() - start);
+  throw_if_interrupted();
+}
+
+// What a timed call is: the program, and on a GPU the wait for it. The input is there already.
+at::Tensor Session::call(const at::Tensor& input) {
+  at::Tensor output = engine_->run(input);
+  synchronize(manifest_.device);
+  return output;
+}
+
+at::Tensor Session::call_checked(const at::Tensor& rows) {
+  throw_if_interrupted();
+  return with_torch_errors(program_->file + ": cannot be run", [&] {
+    const at::Tensor output = call(rows.to(c10::Device(manifest_.device)));
+    validate_output(output, rows.size(0), manifest_, program_->file);
+    return to_host(output);
+  });
+}
+
+Subject Session::subject(int64_t batch) {
+  return {.artifact = artifact_.folder,
+          .model = manifest_.model,
+          .backend = manifest_.backend,
+          .precision = manifest_.precision,
+          .device = manifest_.device,
+          .batch = batch,
+          .open_ms = artifact_.open_ms,
+          .load_ms = load_ms_,
+          .file_bytes = artifact_.file(program_->file).size(),
+          .conditions = observe_torch_conditions(manifest_, threads_)};
+}
+
+Report Session::infer() {
+  const at::Tensor input = read_tensor_file(options_.input);
+  validate_input(input, manifest_, options_.input, options_.allow_nonfinite);
+  const int64_t rows = input.size(0);
+  const size_t program = options_.batch ? select_program(manifest_.programs, options_.batch)
+                                        : select_program_for_rows(manifest_.programs, rows);
+  const std::vector<Chunk> chunks = plan_chunks(manifest_.programs[program], rows, options_.batch);
+  load(program);
+  std::vector<at::Tensor> outputs;
+  for (const Chunk& chunk : chunks) {
+    outputs.push_back(call_checked(input.narrow(0, chunk.first_row, chunk.rows).clone()));
+  }
+  const at::Tensor output = at::cat(outputs);
+  if (!options_.output.empty()) {
+    const std::vector<char> bytes = tensor_file_bytes(output);
+    write_atomically(options_.output, {bytes.data(), bytes.size()});
+  }
+  const auto [largest, classes] = output.max(1);
+  std::vector<InferredRow> top;
+  for (int64_t i = 0; i < rows; ++i) {
+    top.push_back({values<int64_t>(classes)[static_cast<size_t>(i)],
+                   values<float>(largest)[static_cast<size_t>(i)]});
+  }
+  return report_inference(subject(chunks.front().rows), top, manifest_.classes, options_.output);
+}
+
+Report Session::check() {
+  const Golden golden = read_golden(artifact_.file(kGoldenFile), manifest_);
+  std::vector<size_t> programs;
+  for (size_t i = 0; i < manifest_.programs.size(); ++i) programs.push_back(i);
+  if (options_.batch) programs = {select_program(manifest_.programs, options_.batch)};
+
+  std::vector<ProgramCheck> checks;
+  for (const size_t program : programs) {
+    load(program);
+    at::Tensor outputs = at::empty({kGoldenRows, manifest_.num_classes});
+    const auto calls = plan_golden(*program_, options_.batch);
+    for (size_t i = calls.size(); i-- > 0;) {  // backwards: a row counts the first time it ran
+      outputs.index_copy_(0, at::tensor(calls[i], at::kLong),
+                          call_checked(rows_of(golden.input, calls[i])));
+    }
+    checks.push_back(
+        {program_->file, static_cast<int64_t>(calls.front().size()),
+         check_parity(manifest_.parity, values<float>(outputs), values<double>(golden.oracle))});
+  }
+  return report_check(subject(checks.front().batch), manifest_.parity, checks);
+}
+
+Report Session::measure() {
+  const size_t program = select_program(manifest_.programs, options_.batch);
+  const int64_t batch = options_.batch.value_or(manifest_.programs[program].min_batch);
+  const Golden golden = read_golden(artifact_.file(kGoldenFile), manifest_);
+  std::vector<int64_t> rows;
+  for (int64_t i = 0; i < batch; ++i) rows.push_back(i % kGoldenRows);
+  const at::Tensor input = rows_of(golden.input, rows).to(c10::Device(manifest_.device));
+  load(program);
+
+  at::Tensor output;
+  at::Tensor first;
+  const auto timed_call = [&] { output = call(input); };
+  const auto between = [&] {
+    if (!first.defined() && output.defined()) {
+      validate_output(output, batch, manifest_, program_->file);
+      first = to_host(output).clone();
+    }
+    throw_if_interrupted();
+  };
+  const MeasurePlan plan = make_plan(options_.warmup, options_.iterations, options_.duration_s);
+  const Measurement measurement = with_torch_errors(program_->file + ": cannot be run", [&] {
+    return zoo::measure(plan, real_clocks(), timed_call, between);
+  });
+  validate_output(output, batch, manifest_, program_->file);
+  return report_measurement(subject(batch), measurement, compare_outputs(first, to_host(output)),
+                            options_.percentiles, options_.strict);
+}
+
+}  // namespace zoo

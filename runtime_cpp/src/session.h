@@ -1,0 +1,45 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "artifact.h"
+#include "engine.h"
+#include "options.h"
+#include "report.h"
+
+namespace zoo {
+
+// An artifact that this machine can run, and what was asked of it.
+class Session {
+ public:
+  // Step 6 of docs/artifact.md, then the libraries that must come first; configures torch.
+  Session(const Artifact& artifact, const Options& options);
+
+  // Runs --input, --check, or the measurement.
+  [[nodiscard]] Report run();
+
+ private:
+  [[nodiscard]] Report infer();
+  [[nodiscard]] Report check();
+  [[nodiscard]] Report measure();
+
+  void load(size_t program);
+  [[nodiscard]] at::Tensor call(const at::Tensor& input);
+  [[nodiscard]] at::Tensor call_checked(const at::Tensor& rows);
+  [[nodiscard]] Subject subject(int64_t batch);
+
+  const Artifact& artifact_;
+  const Options& options_;
+  const Manifest& manifest_;
+  double load_ms_ = 0;
+  int threads_;
+  const Program* program_ = nullptr;
+  std::unique_ptr<Engine> engine_;
+};
+
+}  // namespace zoo

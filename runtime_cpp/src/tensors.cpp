@@ -1,0 +1,138 @@
+#include "tensors.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/serialization/pickle.h>
+
+#include <cmath>
+#include <span>
+
+#include "error.h"
+#include "machine.h"
+#include "paths.h"
+#include "torch_errors.h"
+#include "zip_scan.h"
+
+namespace zoo {
+
+namespace {
+
+c10::IValue load_value(const SealedFile& file, const std::string& name) {
+  const SealedView view(file);
+  const auto* start = reinterpret_cast<const char*>(view.bytes().data());
+  const std::vector<char> bytes(start, start + view.bytes().size());
+  return with_torch_errors(name + ": cannot be read as a torch.save'd tensor",
+                           [&] { return torch::jit::pickle_load(bytes); });
+}
+
+std::string describe_shape(const std::vector<std::string>& extents) {
+  std::string text;
+  for (const std::string& extent : extents) text += (text.empty() ? "[" : ", ") + extent;
+  return text.empty() ? "[]" : text + "]";
+}
+
+std::string describe(const at::Tensor& tensor) {
+  std::vector<std::string> extents;
+  for (const int64_t size : tensor.sizes()) extents.push_back(std::to_string(size));
+  std::string dtype = c10::toString(tensor.scalar_type());
+  if (tensor.scalar_type() == at::kFloat) dtype = "float32";
+  if (tensor.scalar_type() == at::kDouble) dtype = "float64";
+  return dtype + " " + describe_shape(extents);
+}
+
+std::string describe_wanted(const Manifest& manifest) {
+  return "float32 " +
+         describe_shape({"N", std::to_string(manifest.channels), std::to_string(manifest.height),
+                         std::to_string(manifest.width)});
+}
+
+void require_plain(const at::Tensor& tensor, const std::string& name) {
+  if (!tensor.defined() || tensor.layout() != at::kStrided || !tensor.device().is_cpu() ||
+      tensor.is_quantized() || tensor.is_conj() || tensor.is_neg()) {
+    fail_artifact(name + ": is not a dense tensor on cpu; save it with torch.save(x.cpu(), ...)");
+  }
+}
+
+bool all_finite(const at::Tensor& tensor) { return at::isfinite(tensor).all().item<bool>(); }
+
+at::Tensor golden_tensor(const c10::IValue& value, const char* key) {
+  if (!value.isGenericDict()) fail_artifact("golden.pt: must hold a dict of two tensors");
+  for (const auto& item : value.toGenericDict()) {
+    if (!item.key().isString() || item.key().toStringRef() != key) continue;
+    if (!item.value().isTensor()) break;
+    require_plain(item.value().toTensor(), std::string("golden.pt: ") + key);
+    return item.value().toTensor().detach();
+  }
+  fail_artifact(std::string("golden.pt: holds no tensor '") + key + "'");
+}
+
+}  // namespace
+
+Golden read_golden(const SealedFile& file, const Manifest& manifest) {
+  const c10::IValue value = load_value(file, kGoldenFile);
+  const Golden golden{golden_tensor(value, "input"), golden_tensor(value, "oracle")};
+  validate_input(golden.input, manifest, "golden.pt: input", false);
+  if (golden.input.size(0) != kGoldenRows) {
+    fail_artifact("golden.pt: input has " + std::to_string(golden.input.size(0)) +
+                  " rows, 16 are wanted");
+  }
+  const std::vector<int64_t> wanted = {kGoldenRows, manifest.num_classes};
+  if (golden.oracle.scalar_type() != at::kDouble || golden.oracle.sizes() != wanted ||
+      !golden.oracle.is_contiguous() || !all_finite(golden.oracle)) {
+    fail_artifact("golden.pt: oracle is " + describe(golden.oracle) +
+                  ", contiguous finite float64 [16, " + std::to_string(manifest.num_classes) +
+                  "] is wanted");
+  }
+  return golden;
+}
+
+at::Tensor read_tensor_file(const std::string& path) {
+  const SealedFile file = seal(open_regular(path), path, available_memory_bytes());
+  {
+    const SealedView view(file);
+    (void)scan_zip(view.bytes(), path, {});
+  }
+  const c10::IValue value = load_value(file, path);
+  if (!value.isTensor()) {
+    fail_artifact(path + ": holds a " + value.tagKind() + ", a plain tensor is wanted; write it " +
+                  "with torch.save(x, path)");
+  }
+  require_plain(value.toTensor(), path);
+  return value.toTensor().detach();
+}
+
+void validate_input(const at::Tensor& input, const Manifest& manifest, const std::string& name,
+                    bool allow_nonfinite) {
+  const bool shape_fits = input.dim() == 4 && input.size(1) == manifest.channels &&
+                          input.size(2) == manifest.height && input.size(3) == manifest.width;
+  if (input.scalar_type() != at::kFloat || !shape_fits) {
+    fail_artifact(name + ": is " + describe(input) + ", the program takes " +
+                  describe_wanted(manifest) + "; convert it first");
+  }
+  if (input.size(0) == 0) {
+    fail_artifact(name + ": has no rows, the program takes " + describe_wanted(manifest) +
+                  " with N of at least 1; give it a row");
+  }
+  if (!input.is_contiguous()) {
+    fail_artifact(name + ": is not contiguous NCHW, the only layout the program takes; save " +
+                  "x.contiguous()");
+  }
+  if (!allow_nonfinite && !all_finite(input)) {
+    fail_artifact(name + ": holds NaN or Inf, the program takes finite values; clean it, or pass " +
+                  "--allow-nonfinite");
+  }
+}
+
+void validate_output(const at::Tensor& output, int64_t rows, const Manifest& manifest,
+                     const std::string& file) {
+  const std::vector<int64_t> wanted = {rows, manifest.num_classes};
+  if (output.scalar_type() == at::kFloat && output.sizes() == wanted) return;
+  fail_artifact(file + ": the program returned " + describe(output) + ", the manifest says " +
+                "float32 [" + std::to_string(rows) + ", " + std::to_string(manifest.num_classes) +
+                "]; rebuild the artifact");
+}
+
+std::vector<char> tensor_file_bytes(const at::Tensor& tensor) {
+  return torch::jit::pickle_save(tensor);
+}
+
+}  // namespace zoo
