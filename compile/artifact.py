@@ -181,7 +181,8 @@ def staging(final: Path) -> Iterator[Path]:
         raise Unavailable(f"{final} is a file or a link; give another place with --out")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(final.parent)
+        for left in stale_stagings(final.parent):
+            shutil.rmtree(left, ignore_errors=True)
         folder = Path(tempfile.mkdtemp(prefix=f".staging-{os.getpid()}-", dir=final.parent))
     except OSError as error:
         raise Unavailable(
@@ -229,14 +230,12 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _sweep(parent: Path) -> None:
-    for left in parent.glob(".staging-*-*"):
-        process = left.name.split("-")[1]
-        if process.isdigit() and not Path(f"/proc/{process}").exists():
-            shutil.rmtree(left, ignore_errors=True)
+def stale_stagings(root: Path) -> list[Path]:
+    """Staging folders below `root` whose process is gone."""
+    found = [path for path in root.rglob(".staging-*-*") if path.is_dir()]
+    return [path for path in found if not Path("/proc", path.name.split("-")[1]).exists()]
 
 
 def find_artifacts(root: Path) -> list[Path]:
-    """Return the artifact folders below `root`, sorted by name; staging folders are left out."""
-    found = (path.parent for path in root.glob(f"*/*/{MANIFEST}"))
-    return sorted(path for path in found if not path.name.startswith("."))
+    """Return the artifact folders below `root`, sorted; damaged ones too, staging ones not."""
+    return sorted(path for path in root.glob("[!.]*/[!.]*") if path.is_dir())

@@ -177,6 +177,11 @@ def save_run(root: str | Path, state: dict[str, Tensor], config: RunConfig) -> R
         raise
 
 
+def stale_drafts(root: str | Path) -> list[Path]:
+    """Hidden folders below `root` that a killed training left."""
+    return sorted(path for path in Path(root).glob("*/.*.partial") if path.is_dir())
+
+
 def list_runs(root: str | Path = "runs", model: str | None = None) -> list[Path]:
     """Folders of complete runs below `root`, oldest first; only of `model` where it is given."""
     pattern = f"{glob.escape(model) if model else '*'}/*/{CONFIG}"

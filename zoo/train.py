@@ -12,7 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zoo.checkpoint import Results, Run, RunConfig, begin_run, discard_run, publish_run
+from zoo.checkpoint import (
+    Results,
+    Run,
+    RunConfig,
+    begin_run,
+    discard_run,
+    list_runs,
+    load_run,
+    publish_run,
+)
 from zoo.data import Data, Preprocessing, normalise, random_flip, random_shift, read_image
 from zoo.errors import CheckFailed, UsageError
 from zoo.models import build
@@ -159,6 +168,17 @@ def train(
     except BaseException:
         discard_run(draft)
         raise
+
+
+def find_same(out: str | Path, model: str, data: Data, recipe: Recipe, seed: int) -> Run | None:
+    """The newest run of `model` below `out` if training with these settings would repeat it."""
+    found = list_runs(out, model)
+    if not found:
+        return None
+    run = load_run(found[-1])
+    wanted = {"name": data.name} | ({"path": data.path} if data.path else {})
+    same = (run.config.data, run.config.recipe, run.config.seed) == (wanted, asdict(recipe), seed)
+    return run if same else None
 
 
 def default_recipe(data: Data) -> Recipe:

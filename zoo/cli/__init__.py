@@ -1,0 +1,105 @@
+"""The `zoo` command. Commands are adapters: options -> one library call -> a report.
+
+Importing this package is cheap: torch is imported inside the commands, so that `zoo --help`, a
+mistyped flag or a backend that is not here answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from zoo import __version__
+from zoo.cli import artifacts, machine, training
+from zoo.errors import ZooError
+
+app = typer.Typer(
+    name="zoo",
+    help="Train a ResNet, compile it for every backend, prove they agree, measure them from C++.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for commands in (training, artifacts, machine):
+    for name, command in commands.COMMANDS.items():
+        app.command(name)(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from compile.machine import commit, package_version
+
+        print(f"zoo {__version__} (torch {package_version('torch')}, commit {commit() or 'none'})")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print versions and exit."
+        ),
+    ] = False,
+) -> None:
+    del version
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which cleans up as Ctrl-C does."""
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+def main() -> None:
+    """Run the command line; every error is one line on stderr and an exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(_run(sys.argv[1:]))
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        code = app(arguments, standalone_mode=False)
+        sys.stdout.flush()
+    except _Terminated:
+        return _fail("terminated", 143)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except typer.Exit as stop:
+        return stop.exit_code
+    except typer.Abort:
+        return _fail("interrupted", 130)
+    except ZooError as error:
+        return _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError:
+        return _fail("out of memory; use a smaller --batch or --input", 4)
+    except OSError as error:
+        return _fail(f"{error.strerror}: {error.filename or ''}; check disk and permissions", 4)
+    except Exception as error:
+        usage = getattr(error, "format_message", None)
+        if usage is None:
+            if os.environ.get("ZOO_TRACEBACK"):
+                raise
+            line = (str(error).strip().splitlines() or ["no message"])[0]
+            hint = "set ZOO_TRACEBACK=1 for the traceback, and please report it"
+            return _fail(f"unexpected {type(error).__name__}: {line}; {hint}", 1)
+        line = " ".join(usage().split())
+        return _fail(f"{line or 'which command?'} Run `zoo --help`.", 2)
+    return code if isinstance(code, int) else 0
+
+
+def _fail(line: str, code: int) -> int:
+    print(f"zoo: {' '.join(line.split())}", file=sys.stderr)
+    return code

@@ -1,0 +1,187 @@
+"""zoo compile, check, bench, inspect."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from zoo.cli.options import (
+    Artifacts,
+    Device,
+    Json,
+    Model,
+    Out,
+    Quiet,
+    Runner,
+    Runs,
+    Seed,
+    Threads,
+    check_device,
+    set_threads,
+)
+from zoo.cli.selecting import raise_worst, ready_runner, select, test_set
+from zoo.errors import CheckFailed, UsageError, ZooError
+
+if TYPE_CHECKING:
+    from compile.check import Row
+
+RUNS = Path("runs")
+ARTIFACTS = Path("artifacts")
+
+ArtifactOrModel = Annotated[
+    str | None,
+    typer.Argument(help="An artifact's path, or a model's name or run.", show_default="the newest"),
+]
+All = Annotated[bool, typer.Option("--all", help="Every artifact below --out.")]
+
+
+def compile_(
+    model: Model = None,
+    backend: Annotated[
+        str, typer.Option(help="torchscript, inductor, onnx, tensorrt or all.")
+    ] = "inductor",
+    precision: Annotated[
+        str, typer.Option(help="fp32, bf16, fp16, or all that a backend has.")
+    ] = "fp32",
+    batch: Annotated[str, typer.Option(help="A batch, such as 8, or a range, such as 1:64.")] = "1",
+    input_: Annotated[
+        str | None, typer.Option("--input", help="1xCxHxW.", show_default="the model's own")
+    ] = None,
+    target: Annotated[
+        str, typer.Option(help="-march level of CPU code: native, x86-64-v3, ...")
+    ] = "native",
+    device: Device = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Seeded weights instead of the newest run.")
+    ] = False,
+    runs: Runs = RUNS,
+    out: Out = ARTIFACTS,
+    seed: Seed = 0,
+    threads: Threads = None,
+    runner: Runner = None,
+    force: Annotated[bool, typer.Option("--force", help="Build again what is there.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compile a network into artifacts that prove themselves."""
+    from zoo.cli.compiling import Order, compile_all, plan
+
+    cells = plan(backend, precision, device)  # before torch is imported: see compile.backends
+    check_device(device or "cpu")
+    set_threads(threads)
+    order = Order(
+        model=model,
+        batch=batch,
+        shape=input_,
+        target=target,
+        fresh=fresh,
+        runs=runs,
+        out=out,
+        seed=seed,
+        runner=runner,
+        force=force,
+        quiet=quiet or json,
+    )
+    compile_all(order, cells, json=json)
+
+
+def check(
+    what: ArtifactOrModel = None,
+    all_: All = False,
+    runs: Runs = RUNS,
+    out: Artifacts = ARTIFACTS,
+    runner: Runner = None,
+    threads: Threads = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Re-prove artifacts: parity and accuracy, in Python and by zoo-run."""
+    from compile.check import check_artifact
+    from compile.report import show, to_json
+    from zoo.cli.tables import Progress, check_table
+
+    set_threads(threads)
+    paths = select(what, out, everything=all_)
+    zoo_run = ready_runner(runner)
+    rows: list[Row] = []
+    errors: list[ZooError] = []
+    with Progress(quiet=quiet or json) as progress:
+        for path in paths:
+            progress(f"checking {path.parent.name}/{path.name}")
+            try:
+                rows += check_artifact(path, zoo_run, test_set(path, runs), threads=threads)
+            except ZooError as error:
+                errors.append(error)
+    if json:
+        print(to_json({"rows": [asdict(row) for row in rows], "errors": list(map(str, errors))}))
+    elif rows:
+        show(*check_table(rows, zoo_run))
+    raise_worst(errors)
+    failed = [f"{r.artifact} in {r.ran_in}: {'; '.join(r.reasons)}" for r in rows if r.reasons]
+    if failed:
+        raise CheckFailed(f"{len(failed)} of {len(rows)} rows failed: {'. '.join(failed)}")
+    if not json:
+        show("next: zoo bench")
+
+
+def bench(
+    what: ArtifactOrModel = None,
+    all_: All = False,
+    duration: Annotated[float, typer.Option(min=0, max=3600, help="Seconds at least.")] = 3.0,
+    iterations: Annotated[int, typer.Option(min=1, max=10**6, help="Calls at least.")] = 10,
+    out: Artifacts = ARTIFACTS,
+    runner: Runner = None,
+    threads: Threads = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure artifacts with zoo-run, and the same files from Python."""
+    from compile.bench import bench as measure
+    from compile.report import show, to_json
+    from zoo.cli.tables import Progress, bench_table
+
+    paths = select(what, out, everything=all_)
+    zoo_run = ready_runner(runner)
+    reports: list[dict[str, Any]] = []
+    errors: list[ZooError] = []
+    with Progress(quiet=quiet or json) as progress:
+        for path in paths:
+            progress(f"measuring {path.parent.name}/{path.name}")
+            try:
+                reports.append(
+                    measure(
+                        path, zoo_run, duration=duration, iterations=iterations, threads=threads
+                    )
+                )
+            except ZooError as error:
+                errors.append(error)
+    if json:
+        print(to_json({"reports": reports, "errors": list(map(str, errors))}), end="")
+    elif reports:
+        show(*bench_table(reports))
+    raise_worst(errors)
+    if not json:
+        show(f"next: zoo inspect {paths[0]}")
+
+
+def inspect(
+    artifact: Annotated[Path, typer.Argument(help="An artifact's folder.")], json: Json = False
+) -> None:
+    """Verify an artifact and say what it is, what it needs and what it proved."""
+    from compile.artifact import open_artifact
+    from compile.report import show, to_json
+    from zoo.cli.tables import inspect_lines
+
+    if not artifact.is_dir():
+        raise UsageError(f"{artifact} is no folder; `zoo list` shows the artifacts")
+    manifest = open_artifact(artifact).manifest
+    if json:
+        print(to_json(manifest), end="")
+        return
+    show(*inspect_lines(artifact, manifest), f"next: zoo check {artifact}")
+
+
+COMMANDS = {"compile": compile_, "check": check, "bench": bench, "inspect": inspect}

@@ -1,0 +1,89 @@
+"""zoo doctor, clean."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zoo.cli.options import Artifacts, Json, Runner, Runs
+
+RUNS = Path("runs")
+ARTIFACTS = Path("artifacts")
+
+
+def doctor(runner: Runner = None, json: Json = False) -> None:
+    """Say what this machine has, and what each backend still needs."""
+    from compile.machine import conditions, package_version
+    from compile.report import show, table, to_json
+    from compile.runner import find_runner
+
+    found = find_runner(runner)
+    tools: dict[str, Any] = {name: shutil.which(name) for name in ("g++", "cmake", "ninja")}
+    tools["zoo-run"] = str(found) if found else None
+    packages = {name: package_version(name) for name in ("onnxruntime", "torch-tensorrt")}
+    report: dict[str, Any] = {
+        "conditions": conditions(),
+        "tools": tools,
+        "packages": packages,
+        "backends": _backends(),
+        "disk_free_bytes": shutil.disk_usage(Path.cwd()).free,
+    }
+    if json:
+        print(to_json(report), end="")
+        return
+    here = conditions()
+    rows = [
+        ("cpu", f"{here['cpu']}, {here['cores']} cores, {here['level']}"),
+        *((name, number) for name, number in here["versions"].items()),
+        *((name, path or "missing") for name, path in tools.items()),
+        *((name, number or "not installed (optional)") for name, number in packages.items()),
+        ("disk free", f"{report['disk_free_bytes'] / 1e9:.0f} GB"),
+    ]
+    show(table(("", "here"), rows, left=("", "here")))
+    show("", *(f"{name}: {reason or 'ready'}" for name, reason in report["backends"].items()))
+    show("\nnext: " + ("zoo train resnet18" if found else "just runner"))
+
+
+def _backends() -> dict[str, str | None]:
+    """Backend -> what it lacks here, or None."""
+    from compile.backends import BACKENDS, backend
+
+    return {
+        name: backend(name).missing("cpu" if "cpu" in backend(name).DEVICES else "cuda")
+        for name in BACKENDS
+    }
+
+
+def clean(
+    all_artifacts: Annotated[
+        bool, typer.Option("--all-artifacts", help="Remove all artifacts.")
+    ] = False,
+    all_runs: Annotated[bool, typer.Option("--all-runs", help="Remove all runs.")] = False,
+    runs: Runs = RUNS,
+    out: Artifacts = ARTIFACTS,
+    json: Json = False,
+) -> None:
+    """Remove what killed commands left behind; artifacts and runs only when asked."""
+    from compile.artifact import stale_stagings
+    from compile.report import show, to_json
+    from zoo.checkpoint import list_runs, stale_drafts
+
+    doomed = [*stale_stagings(out), *stale_drafts(runs)]
+    if all_artifacts:
+        from compile.artifact import find_artifacts
+
+        doomed += find_artifacts(out)
+    if all_runs:
+        doomed += list_runs(runs)
+    for folder in doomed:
+        shutil.rmtree(folder)
+    if json:
+        print(to_json({"removed": [str(folder) for folder in doomed]}), end="")
+        return
+    show(*(f"removed {folder}" for folder in doomed), f"{len(doomed)} folders removed")
+
+
+COMMANDS = {"doctor": doctor, "clean": clean}

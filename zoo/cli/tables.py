@@ -1,0 +1,179 @@
+"""What the commands print: tables of 80 columns, and a progress line on stderr."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.status import Status
+
+from compile.report import percent, short, size, table
+
+if TYPE_CHECKING:
+    from compile.check import Row
+    from zoo.cli.compiling import Cell
+
+
+class Progress:
+    """A line on stderr that says what runs: a spinner on a terminal, plain lines elsewhere."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._status: Status | None = None
+
+    def __enter__(self) -> Progress:
+        if self._console.is_terminal:
+            self._status = self._console.status("")
+            self._status.start()
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def __call__(self, stage: str) -> None:
+        if self._status is not None:
+            self._status.update(stage)
+
+
+def compile_table(cells: list[Cell]) -> list[Any]:
+    """Built and standing artifacts, then why the others are not there."""
+    rows = []
+    for cell in cells:
+        if cell.refused:
+            result = "not here"
+        elif cell.failed:
+            result = "FAILED"
+        else:
+            result = "built" if cell.built else "up to date"
+        seconds = f"{cell.seconds:.1f} s" if cell.built else "-"
+        num_bytes = size(cell.num_bytes) if cell.path else "-"
+        rows.append((cell.backend, cell.precision, cell.device, num_bytes, seconds, result))
+    columns = ("backend", "precision", "device", "size", "time", "result")
+    lines: list[Any] = [table(columns, rows, left=("backend", "precision", "device", "result"))]
+    root = next((cell.path.parent for cell in cells if cell.path), None)
+    reasons = {f"{cell.backend}: {cell.refused}" for cell in cells if cell.refused}
+    lines += [*_wrapped(sorted(reasons)), *([f"in {root}/"] if root else [])]
+    return lines
+
+
+def check_table(rows: list[Row], runner: Path | None) -> list[Any]:
+    """One row for each artifact and place it ran in, and what the columns mean."""
+    cells = [
+        (
+            f"{row.backend} {row.precision} b{row.batch}",
+            row.ran_in,
+            short(row.ratio, 2),
+            short(row.eager_ratio, 2),
+            short(row.sqnr_db),
+            f"{row.agreed}/{row.decided}",
+            percent(row.correct, row.total),
+            row.verdict,
+        )
+        for row in rows
+    ]
+    columns = ("artifact", "ran in", "err/bound", "err/eager", "dB", "top-1", "accuracy", "verdict")
+    lines: list[Any] = []
+    for model in dict.fromkeys(row.artifact.split("/")[0] for row in rows):
+        chosen = [c for c, row in zip(cells, rows, strict=True) if row.artifact.startswith(model)]
+        lines += [f"{model}", table(columns, chosen, left=("artifact", "ran in"))]
+    notes = [
+        "err/bound: largest error against float64 over what is allowed, at most 1 passes; "
+        "err/eager: over PyTorch's own error at that precision; top-1: agreeing of the samples "
+        "that are clear enough to decide"
+    ]
+    if any(row.backend == "onnx" for row in rows):
+        notes.append("onnx: zoo-run has no engine for it, so it ran in Python only")
+    if runner is None:
+        notes.append("zoo-run is not built: these are Python rows only; run `just runner`")
+    return [*lines, *_wrapped(notes)]
+
+
+def bench_table(reports: list[dict[str, Any]]) -> list[Any]:
+    """One row for each artifact, measured by zoo-run, and Python's median of the same file."""
+    rows = [_bench_row(report) for report in reports]
+    columns = (
+        *("artifact", "load\nms", "first\nms", "median\nms", "p90\nms", "p99\nms"),
+        *("per s", "peak\nMB", "file\nMB", "verdict", "Python\nms"),
+    )
+    lines: list[Any] = [table(columns, rows, left=("artifact",))]
+    doubts = [
+        f"{Path(report['artifact']).name} ({place}): {', '.join(report[place]['reasons'])}"
+        for report in reports
+        for place in ("runner", "python")
+        if report[place] and report[place]["reasons"]
+    ]
+    conditions = next(r["runner"] or r["python"] for r in reports)["conditions"]
+    here = reports[0]["python"]["conditions"]
+    allocator = Path(str(here.get("allocator"))).name
+    facts = (
+        f"{here['cpu']}, {here['threads']} threads, {here['level']}, torch "
+        f"{here['versions'].get('torch')}, allocator {allocator} (Python's too), "
+        f"commit {conditions.get('commit') or here['commit']}, {here['date']}"
+    )
+    notes = [
+        "median: with its 95 % interval; '-': too few samples beyond, or no engine in zoo-run",
+        *(f"INVALID {doubt}" for doubt in doubts),
+        facts,
+    ]
+    return [*lines, *_wrapped(notes)]
+
+
+def _bench_row(report: dict[str, Any]) -> tuple[str, ...]:
+    own = report["runner"]
+    python = report["python"]
+    name = "{}\n{} b{}".format(*(python[key] for key in ("backend", "precision", "batch")))
+    if own is None:
+        empty = ("-",) * 8
+        return (name, *empty, python["verdict"], _median(python["latency_ms"]))
+    latency = own["latency_ms"]
+    return (
+        name,
+        short(own["load_ms"], 2),
+        short(own["first_call_ms"], 2),
+        _median(latency),
+        short(latency["p90"]),
+        short(latency["p99"]),
+        short(own["throughput_per_s"]),
+        f"{own['peak_rss_bytes'] / 1e6:.0f}",
+        f"{own['file_bytes'] / 1e6:.1f}",
+        own["verdict"],
+        _median(python["latency_ms"]),
+    )
+
+
+def _median(latency: dict[str, Any]) -> str:
+    interval = latency["median_interval"]
+    if interval is None:
+        return short(latency["median"])
+    width = max(latency["median"] - interval[0], interval[1] - latency["median"])
+    return f"{short(latency['median'])}\n+-{100 * width / latency['median']:.1f}%"
+
+
+def inspect_lines(path: Path, manifest: dict[str, Any]) -> list[Any]:
+    """What the artifact is, needs and proved."""
+    model, parity, needs = manifest["model"], manifest["parity"], manifest["requirements"]
+    worst = max(s["rmse"] / s["bound"] for s in parity["samples"])
+    files = ", ".join(f"{n} {size(f['size'])}" for n, f in manifest["files"].items())
+    batches = ", ".join("{}..{}".format(*p["batch"]) for p in manifest["programs"])
+    shape = "x".join(map(str, manifest["inputs"][0]["shape"]))
+    isa = len(needs["isa"])
+    rows = [
+        ("model", f"{model['name']}, {model['parameters']:,} parameters, from {model['source']}"),
+        ("program", f"{manifest['backend']} {manifest['precision']} on {manifest['device']}"),
+        ("input", f"float32 N x {shape}, N in {batches}"),
+        ("needs", f"torch {needs['torch'] or 'any'}, {manifest['target']['name']} ({isa} flags)"),
+        ("files", files),
+        ("parity", f"largest error/bound {worst:.2f}, ran in {', '.join(parity['ran_in'])}"),
+        ("gates", ", ".join(gate["name"] for gate in parity["gates"])),
+        ("non-finite", ", ".join(f"{k} {v}" for k, v in (manifest["nonfinite"] or {}).items())),
+        ("built", f"{manifest['build']['date']} in {manifest['build']['seconds']} s"),
+    ]
+    lines = [f"{path}: sound", table(("", "what"), rows, left=("", "what"))]
+    return [*lines, *_wrapped([f"rebuild: {manifest['build']['command']}"])]
+
+
+def _wrapped(lines: list[str]) -> list[str]:
+    return [part for line in lines for part in textwrap.wrap(line, 79, subsequent_indent="  ")]
