@@ -1,0 +1,158 @@
+"""Data: the split by writers, the shifts, folders of images, and what is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from zoo.data import (
+    load_digits_split,
+    load_folder,
+    normalise,
+    random_flip,
+    random_shift,
+    read_image,
+)
+from zoo.errors import BadArtifact, UsageError
+
+
+def picture(path: Path, value: int, size: tuple[int, int] = (12, 10)) -> None:
+    """Write an RGB image of one colour."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (value, value // 2, 0)).save(path)
+
+
+def folder_of_classes(root: Path, names: tuple[str, ...] = ("b", "A", "a"), count: int = 5) -> Path:
+    for index, name in enumerate(names):
+        for number in range(count):
+            picture(root / name / f"{number}.png", 40 * index + number)
+    return root
+
+
+def test_digits_are_split_by_order_so_that_writers_do_not_leak() -> None:
+    data = load_digits_split()
+    bundle = load_digits()
+    assert (len(data.train_y), len(data.test_y)) == (898, 899)
+    labels = torch.from_numpy(bundle.target)
+    assert torch.equal(torch.cat([data.train_y, data.test_y]), labels)
+    pixels = torch.from_numpy(bundle.images.astype(np.float32) / 16).unsqueeze(1)
+    assert torch.equal(data.train_x, normalise(pixels[:898], data.preprocessing))
+    assert torch.equal(data.test_x, normalise(pixels[898:], data.preprocessing))
+    assert data.shape == (1, 8, 8)
+    assert data.classes == tuple("0123456789")
+
+
+def test_digits_are_normalised_by_the_training_half_alone() -> None:
+    data = load_digits_split()
+    pixels = load_digits().images[:898] / 16
+    assert data.preprocessing["mean"] == [pytest.approx(pixels.mean(), abs=1e-6)]
+    assert data.preprocessing["std"] == [pytest.approx(pixels.std(), abs=1e-5)]
+    assert abs(data.train_x.mean()) < 1e-4
+    assert abs(data.test_x.mean()) > 1e-3, "the test half must not have been used"
+
+
+def test_shifts_move_by_at_most_one_pixel_and_use_all_nine_offsets() -> None:
+    background = torch.full((1, 1, 1, 1), -0.5)
+    images = torch.full((900, 1, 8, 8), -0.5)
+    images[:, 0, 4, 3] = 1.0
+    shifted = random_shift(images, 1, background, torch.Generator().manual_seed(0))
+    where = torch.nonzero(shifted == 1.0)
+    assert len(where) == len(images), "each image still has its one bright pixel"
+    offsets = {(int(row) - 4, int(column) - 3) for _, _, row, column in where}
+    assert offsets == {(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)}
+    counts = torch.unique(where[:, 2:], dim=0, return_counts=True)[1]
+    assert counts.min() > 60, "every offset is about equally likely"
+
+
+def test_shifts_bring_in_background_and_nothing_wraps_around() -> None:
+    images = torch.ones(200, 2, 4, 4)
+    background = torch.tensor([-1.0, -2.0]).view(1, 2, 1, 1)
+    shifted = random_shift(images, 1, background, torch.Generator().manual_seed(0))
+    assert set(shifted[:, 0].unique().tolist()) == {-1.0, 1.0}
+    assert set(shifted[:, 1].unique().tolist()) == {-2.0, 1.0}
+    assert (shifted[:, :, 1:3, 1:3] == 1).all(), "the middle is never background"
+
+
+def test_augmentation_is_seeded() -> None:
+    images = torch.randn(32, 1, 8, 8)
+    zero = torch.zeros(1, 1, 1, 1)
+    runs = [random_shift(images, 1, zero, torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
+    assert torch.equal(runs[0], runs[1])
+    assert not torch.equal(runs[0], runs[2])
+    assert random_shift(images, 0, zero, torch.Generator()) is images
+    flipped = random_flip(images, torch.Generator().manual_seed(0))
+    kinds = [
+        torch.equal(a, b) + 2 * torch.equal(a, b.flip(2))
+        for a, b in zip(flipped, images, strict=True)
+    ]
+    assert set(kinds) == {1, 2}
+
+
+@pytest.mark.parametrize("held_out", ["val", "test"])
+def test_folder_with_two_halves(tmp_path: Path, held_out: str) -> None:
+    folder_of_classes(tmp_path / "train")
+    folder_of_classes(tmp_path / held_out, count=2)
+    data = load_folder(tmp_path, size=8)
+    assert data.classes == ("A", "a", "b"), "byte order"
+    assert data.train_x.shape == (15, 3, 8, 8)
+    assert data.test_x.shape == (6, 3, 8, 8)
+    assert data.train_x.dtype == torch.float32
+    assert data.path == str(tmp_path)
+    assert data.preprocessing["mean"][2] == 0
+
+
+def test_folder_without_halves_is_split_with_the_seed(tmp_path: Path) -> None:
+    folder_of_classes(tmp_path, count=10)
+    data, again, other = (load_folder(tmp_path, size=4, seed=seed) for seed in (0, 0, 1))
+    assert data.test_y.tolist() == [0, 0, 1, 1, 2, 2], "a fifth of every class"
+    assert len(data.train_y) == 24
+    assert torch.equal(data.test_x, again.test_x)
+    assert not torch.equal(data.test_x, other.test_x)
+
+
+def test_wrong_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such folder"):
+        load_folder(tmp_path / "absent")
+    picture(tmp_path / "one" / "cat" / "1.png", 1)
+    with pytest.raises(BadArtifact, match=r"found 1 class folders \['cat'\]"):
+        load_folder(tmp_path / "one")
+    folder_of_classes(tmp_path / "empty")
+    (tmp_path / "empty" / "hollow").mkdir()
+    with pytest.raises(BadArtifact, match="hollow"):
+        load_folder(tmp_path / "empty")
+    broken = folder_of_classes(tmp_path / "broken") / "a" / "3.png"
+    broken.write_bytes(broken.read_bytes()[:40])
+    with pytest.raises(BadArtifact, match=r"a/3\.png"):
+        load_folder(tmp_path / "broken")
+    folder_of_classes(tmp_path / "halved" / "train")
+    with pytest.raises(BadArtifact, match="neither val/ nor test/"):
+        load_folder(tmp_path / "halved")
+    folder_of_classes(tmp_path / "halved" / "val", ("a", "b"))
+    with pytest.raises(BadArtifact, match="different classes"):
+        load_folder(tmp_path / "halved")
+
+
+def test_an_image_is_resized_on_its_shorter_side_and_cropped_in_the_centre(tmp_path: Path) -> None:
+    pixels = np.zeros((8, 16), dtype=np.uint8)
+    pixels[:, 4:12] = 255  # the central square is white
+    Image.fromarray(pixels).save(tmp_path / "wide.png")
+    assert (read_image(tmp_path / "wide.png", 1, 8, 8) == 1).all()
+    assert read_image(tmp_path / "wide.png", 3, 4, 4).shape == (3, 4, 4)
+    assert read_image(tmp_path / "wide.png", 1, 5, 11).shape == (1, 5, 11)
+
+
+def test_unreadable_images_are_named(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("not an image")
+    for name in ("text.png", "absent.png"):
+        with pytest.raises(BadArtifact, match=name):
+            read_image(tmp_path / name, 1, 8, 8)
+    with pytest.raises(BadArtifact, match=tmp_path.name):
+        read_image(tmp_path, 1, 8, 8)
+    picture(tmp_path / "good.png", 1)
+    with pytest.raises(UsageError, match="2 channels"):
+        read_image(tmp_path / "good.png", 2, 8, 8)
