@@ -37,7 +37,7 @@ LAYERS = (
 )
 """A module may import from the rows above its own. A package stands for the modules in it."""
 
-SHARED = {"zoo.cli": {"options"}}
+SHARED = {"zoo.cli": {"options", "selecting", "compiling", "tables"}}
 """Modules of a package that its other modules may import, beside its own __init__."""
 
 OPEN_TO_ZOO = {"compile.errors", "compile.files", "compile.weights", "compile.machine"}
