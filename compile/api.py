@@ -124,16 +124,9 @@ def compile_module(
         progress("parity")
         manifest = _describe(model, module, sha, spec, backend, made, golden, output.shape[1])
         manifest["files"] = file_entries(folder)
+        manifest["build"] = _build_entry(command, request, made, start)
         prove(folder, manifest, maker, made, module, folded, golden, runner)
-        manifest["build"] = {
-            "command": command,
-            "seconds": round(time.perf_counter() - start, 1),
-            "commit": machine.commit(),
-            "host": platform.node(),
-            "date": machine.now(),
-            "versions": {**machine.versions(), **made.versions},
-            "request": request,
-        }
+        manifest["build"] = _build_entry(command, request, made, start)
         write_manifest(folder, manifest)
         progress("publish")
         publish(folder, final)
@@ -176,6 +169,20 @@ def _build(maker: Backend, module: nn.Module, spec: CompileSpec, folder: Path) -
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise CheckFailed(f"{maker.NAME} could not build it: {lines[0]}") from error
+
+
+def _build_entry(
+    command: str, request: dict[str, Any], made: Built, start: float
+) -> dict[str, Any]:
+    return {
+        "command": command,
+        "seconds": round(time.perf_counter() - start, 1),
+        "commit": machine.commit() or "unknown",
+        "host": platform.node(),
+        "date": machine.now(),
+        "versions": {**machine.versions(), **made.versions},
+        "request": request,
+    }
 
 
 def _describe(

@@ -23,7 +23,7 @@ from compile import machine
 from compile.archive import check_archive
 from compile.backends.base import ProgramFile
 from compile.errors import BadArtifact, Unavailable
-from compile.manifest import MANIFEST, MANIFEST_HASH, REBUILD, Manifest, field, read_manifest
+from compile.manifest import MANIFEST, MANIFEST_HASH, REBUILD, Manifest, read_manifest
 
 _ARCHIVES = (".pt2", ".ts", ".pt")
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -107,7 +107,7 @@ def check_requirements(manifest: Manifest, path: Path) -> None:
     lacking = sorted(set(needs["isa"]) - machine.cpu_flags())
     if lacking:
         raise BadArtifact(
-            f"{path} was built for {field(manifest, 'target.name')}; this CPU lacks "
+            f"{path} was built for {manifest['target']['name']}; this CPU lacks "
             f"{', '.join(lacking)}; rebuild it here"
         )
     if manifest["device"] == "cuda":

@@ -14,7 +14,7 @@ from compile.backends.onnx import executor
 from compile.errors import CheckFailed, ZooError
 from compile.files import write_atomic
 from compile.loading import load_artifact
-from compile.manifest import GOLDEN, field
+from compile.manifest import GOLDEN
 from compile.runner import ENGINES, run_inputs
 
 
@@ -146,8 +146,3 @@ def _write_report(path: Path, rows: list[Row]) -> None:
 
     report = {"rows": [asdict(row) for row in rows], "conditions": machine.conditions()}
     write_atomic(path.with_name(f"{path.name}.parity.json"), to_json(report).encode())
-
-
-def weights_of(path: Path) -> str:
-    """The hash of the weights that an artifact was built from."""
-    return str(field(open_artifact(path).manifest, "model.weights_sha256"))

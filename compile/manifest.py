@@ -9,8 +9,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from types import NoneType
-from typing import Any
+from typing import Any, NoReturn
 
 from compile.archive import check_relative
 from compile.errors import BadArtifact
@@ -23,37 +22,82 @@ MAX_BYTES = 2**20
 
 Manifest = dict[str, Any]
 
-_NUMBER = (int, float)
-_TEXT_OR_NULL = (str, NoneType)
+_COUNT = int
+_NULL = None
+_TENSOR: dict[str, Any] = {"name": str, "dtype": str}
 
-FIELDS: dict[str, tuple[type, ...]] = {
-    "model.name": (str,),
-    "model.parameters": (int,),
-    "model.macs": (int, NoneType),
-    "model.weights_sha256": (str,),
-    "model.source": (str,),
-    "model.classes": (list, NoneType),
-    "model.preprocessing": (dict, NoneType),
-    "backend": (str,),
-    "precision": (str,),
-    "device": (str,),
-    "target.name": (str,),
-    "target.cpuid": (list,),
-    "inputs": (list,),
-    "outputs": (list,),
-    "programs": (list,),
-    "requirements.torch": _TEXT_OR_NULL,
-    "requirements.isa": (list,),
-    "requirements.gpu_arch": _TEXT_OR_NULL,
-    "requirements.cuda": _TEXT_OR_NULL,
-    "requirements.tensorrt": _TEXT_OR_NULL,
-    "requirements.load_first": (list,),
-    "files": (dict,),
-    "parity.k": _NUMBER,
-    "parity.samples": (list,),
-    "build": (dict,),
+SHAPE: dict[str, Any] = {
+    "schema": str,
+    "model": {
+        "name": str,
+        "parameters": _COUNT,
+        "macs": (_COUNT, _NULL),
+        "weights_sha256": str,
+        "source": str,
+        "classes": ([str], _NULL),
+        "preprocessing": (
+            {
+                "channels": _COUNT,
+                "height": _COUNT,
+                "width": _COUNT,
+                "mean": [float],
+                "std": [float],
+            },
+            _NULL,
+        ),
+    },
+    "backend": str,
+    "precision": str,
+    "device": str,
+    "target": {"name": str, "cpuid": [str]},
+    "inputs": [{**_TENSOR, "layout": str, "shape": [_COUNT]}],
+    "outputs": [{**_TENSOR, "shape": [_COUNT]}],
+    "programs": [{"file": str, "batch": [_COUNT], "entry": (str, _NULL)}],
+    "requirements": {
+        "torch": (str, _NULL),
+        "isa": [str],
+        "gpu_arch": (str, _NULL),
+        "cuda": (str, _NULL),
+        "tensorrt": (str, _NULL),
+        "load_first": [str],
+    },
+    "files": dict,
+    "parity": {
+        "oracle": str,
+        "tf32": bool,
+        "k": float,
+        "samples": [
+            {
+                "kind": str,
+                "e_eager": float,
+                "floor": float,
+                "bound": float,
+                "rmse": (float, _NULL),
+            }
+        ],
+        "top1": {"decided": _COUNT, "agreed": _COUNT},
+        "max_abs": (float, _NULL),
+        "sqnr_db": (float, _NULL),
+        "gates": [{"name": str, "value": (float, _NULL), "bound": (float, _NULL), "passed": bool}],
+        "ran_in": [str],
+    },
+    "determinism": (
+        {"calls": _COUNT, "loads": _COUNT, "threads": _COUNT, "bit_identical": bool},
+        _NULL,
+    ),
+    "nonfinite": ({"nan": str, "inf": str}, _NULL),
+    "evidence": (dict, _NULL),
+    "build": {
+        "command": str,
+        "seconds": float,
+        "commit": str,
+        "host": str,
+        "date": str,
+        "versions": dict,
+        "request": dict,
+    },
 }
-"""Dotted path -> allowed JSON types, of every field that a reader relies on."""
+"""Every field and its form: a type, a list of one form, an object, or a tuple of alternatives."""
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -93,16 +137,6 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     (folder / MANIFEST_HASH).write_text(hashlib.sha256(text).hexdigest() + "\n")
 
 
-def field(manifest: Manifest, path: str) -> Any:
-    """Return the value at a dotted path; KeyError when it is not there."""
-    value: Any = manifest
-    for part in path.split("."):
-        if not isinstance(value, dict):
-            raise KeyError(path)
-        value = value[part]
-    return value
-
-
 def _parse(text: bytes, where: Path) -> Manifest:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
@@ -126,79 +160,67 @@ def _parse(text: bytes, where: Path) -> Manifest:
 
 
 def _check_fields(manifest: Manifest, where: Path) -> None:
+    def fail(what: str) -> NoReturn:
+        raise BadArtifact(f"{where}: {what}; {REBUILD}")
+
     schema = manifest.get("schema")
     if not isinstance(schema, str) or schema.split(".")[0] != SCHEMA.split(".")[0]:
         raise BadArtifact(f"{where} has schema {schema!r}; this zoo reads {SCHEMA}")
-    for path, types in FIELDS.items():
-        try:
-            value = field(manifest, path)
-        except KeyError:
-            raise BadArtifact(f"{where} lacks the field '{path}'") from None
-        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-            raise BadArtifact(f"{where}: the field '{path}' has the wrong type")
-    _check_lists(manifest, where)
-    for name, entry in manifest["files"].items():
-        check_relative(name, str(where))
-        if not (
-            isinstance(entry, dict)
-            and isinstance(entry.get("size"), int)
-            and re.fullmatch(r"[0-9a-f]{64}", str(entry.get("sha256")))
-        ):
-            raise BadArtifact(f"{where}: files['{name}'] has no size and sha256")
-    for name in (GOLDEN, *(program["file"] for program in manifest["programs"])):
-        if name not in manifest["files"]:
-            raise BadArtifact(f"{where} uses {name}, but lists no hash for it")
-
-
-def _check_lists(manifest: Manifest, where: Path) -> None:
-    """The entries of the lists that a reader indexes into."""
-
-    def fail(path: str) -> None:
-        raise BadArtifact(f"{where}: the field '{path}' has the wrong form")
-
-    for path in ("target.cpuid", "requirements.isa", "requirements.load_first"):
-        if not all(isinstance(entry, str) for entry in field(manifest, path)):
-            fail(path)
+    wrong = _mismatch(manifest, SHAPE, "")
+    if wrong is not None:
+        fail(f"the field '{wrong}' is missing or has the wrong type")
     for path, rank in (("inputs", 3), ("outputs", 1)):
         entries = manifest[path]
-        if len(entries) != 1 or not _is_tensor(entries[0], rank):
-            fail(path)
-    if not manifest["programs"] or not all(_is_program(entry) for entry in manifest["programs"]):
-        fail("programs")
-    if not all(_is_sample(entry) for entry in manifest["parity"]["samples"]):
-        fail("parity.samples")
+        if len(entries) != 1 or entries[0]["dtype"] != "float32":
+            fail(f"'{path}' must hold one float32 tensor")
+        if len(entries[0]["shape"]) != rank or not all(
+            1 <= size < 2**28 for size in entries[0]["shape"]
+        ):
+            fail(f"'{path}' has an impossible shape")
+    if not manifest["programs"]:
+        fail("'programs' is empty")
+    for program in manifest["programs"]:
+        batch = program["batch"]
+        if len(batch) != 2 or not 1 <= batch[0] <= batch[1] < 2**31:
+            fail(f"the program {program['file']!r} has an impossible batch {batch}")
+    for sample in manifest["parity"]["samples"]:
+        if sample["e_eager"] < 0 or sample["floor"] < 0:
+            fail("'parity.samples' holds a negative error")
+    if manifest["parity"]["k"] < 0:
+        fail("'parity.k' is negative")
+    if manifest["target"]["cpuid"] != manifest["requirements"]["isa"]:
+        fail("'requirements.isa' must equal 'target.cpuid'")
+    for name, entry in manifest["files"].items():
+        check_relative(name, str(where))
+        wrong = _mismatch(entry, {"size": int, "sha256": str}, f"files.{name}")
+        if wrong is not None or not re.fullmatch(r"[0-9a-f]{64}", entry["sha256"]):
+            fail(f"files['{name}'] has no size and sha256")
+    for name in (GOLDEN, *(program["file"] for program in manifest["programs"])):
+        if name not in manifest["files"]:
+            fail(f"it uses {name}, but lists no hash for it")
 
 
-def _is_tensor(entry: Any, rank: int) -> bool:
-    if not isinstance(entry, dict) or entry.get("dtype") != "float32":
-        return False
-    shape = entry.get("shape")
-    return (
-        isinstance(shape, list)
-        and len(shape) == rank
-        and all(type(size) is int and 1 <= size < 2**31 for size in shape)
-    )
-
-
-def _is_program(entry: Any) -> bool:
-    if not isinstance(entry, dict) or not isinstance(entry.get("file"), str):
-        return False
-    batch = entry.get("batch")
-    return (
-        isinstance(entry.get("entry"), str | None)
-        and isinstance(batch, list)
-        and len(batch) == 2
-        and all(type(size) is int for size in batch)
-        and 1 <= batch[0] <= batch[1] < 2**31
-    )
-
-
-def _is_sample(entry: Any) -> bool:
-    return (
-        isinstance(entry, dict)
-        and isinstance(entry.get("kind"), str)
-        and all(
-            isinstance(entry.get(key), _NUMBER) and not isinstance(entry[key], bool)
-            for key in ("e_eager", "floor")
-        )
-    )
+def _mismatch(value: Any, form: Any, path: str) -> str | None:
+    """The path of the first place where `value` does not have `form`, or None."""
+    if isinstance(form, tuple):
+        wrong = [_mismatch(value, each, path) for each in form]
+        return None if None in wrong else wrong[0]
+    if isinstance(form, list):
+        if not isinstance(value, list):
+            return path
+        found = (_mismatch(entry, form[0], f"{path}[{i}]") for i, entry in enumerate(value))
+        return next((wrong for wrong in found if wrong is not None), None)
+    if isinstance(form, dict):
+        if not isinstance(value, dict):
+            return path
+        for key, each in form.items():
+            inner = f"{path}.{key}" if path else key
+            wrong_inner = _mismatch(value[key], each, inner) if key in value else inner
+            if wrong_inner is not None:
+                return wrong_inner
+        return None
+    if form is None:
+        return None if value is None else path
+    allowed = (int, float) if form is float else form
+    fits = isinstance(value, allowed) and (form is bool or not isinstance(value, bool))
+    return None if fits else path

@@ -29,7 +29,6 @@ def prove(
     name = manifest["precision"]
     limit = parity.bounds(module, name, golden)
     manifest["parity"] = _parity_entry(golden, limit)
-    manifest["build"] = {"command": "staged"}
     write_manifest(folder, manifest)
     gates = []
     if name != "fp32":
@@ -73,4 +72,14 @@ def _parity_entry(golden: parity.Golden, limit: parity.Bounds) -> dict[str, Any]
         {"kind": kind, "e_eager": eager, "floor": floor, "bound": bound, "rmse": None}
         for kind, eager, floor, bound in rows
     ]
-    return {"oracle": "float64", "tf32": False, "k": limit.k, "samples": samples}
+    return {
+        "oracle": "float64",
+        "tf32": False,
+        "k": limit.k,
+        "samples": samples,
+        "top1": {"decided": 0, "agreed": 0},
+        "max_abs": None,
+        "sqnr_db": None,
+        "gates": [],
+        "ran_in": [],
+    }

@@ -26,53 +26,9 @@ from zoo.data import Data, Preprocessing, normalise, random_flip, random_shift, 
 from zoo.errors import CheckFailed, UsageError
 from zoo.models import build
 from zoo.progress import Progress
+from zoo.recipe import Recipe, WeightAverage, learning_rate, make_optimizer
 
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How a network is trained: SGD with Nesterov momentum on a one-cycle schedule."""
-
-    epochs: int = 30
-    """Passes over the training half."""
-    batch: int = 64
-    """Images in one step; an epoch is cut into equal steps of about this size."""
-    lr: float = 0.05
-    """Learning rate at its peak, after the warm-up; it ends at 0 along a cosine."""
-    warmup: float = 0.2
-    """Share of all steps over which the learning rate climbs from 0."""
-    momentum: float = 0.9
-    """Nesterov momentum."""
-    weight_decay: float = 5e-4
-    """Of convolution and linear weights; not of batch norms and biases."""
-    label_smoothing: float = 0.1
-    """Share of the target that is spread evenly over all classes."""
-    shift: int = 1
-    """Largest random shift in pixels, in each direction; the border is background."""
-    flip: bool = False
-    """Mirror half of the images; wrong for digits, right for most photographs."""
-    average: float = 0.0
-    """Decay per step of an exponential average of the weights; 0 keeps the last weights."""
-    zero_init_residual: bool = True
-    """Start every residual unit as its shortcut alone."""
-
-    def __post_init__(self) -> None:
-        limits = (
-            ("epochs", 1, 10_000),
-            ("batch", 2, 65_536),
-            ("lr", 0.0, 100.0),
-            ("warmup", 0.0, 0.9),
-            ("momentum", 0.0, 0.999),
-            ("weight_decay", 0.0, 1.0),
-            ("label_smoothing", 0.0, 0.9),
-            ("shift", 0, 64),
-            ("average", 0.0, 0.99999),
-        )
-        for name, low, high in limits:
-            value = getattr(self, name)
-            if isinstance(low, int) and not isinstance(value, int):
-                raise UsageError(f"{name} {value} is not a whole number; use {low} to {high}")
-            if not low <= value <= high:
-                raise UsageError(f"{name} {value} is out of range; use {low} to {high}")
+__all__ = ["Epoch", "Evaluation", "Recipe", "evaluate", "fit", "predict", "train"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,9 +159,9 @@ def fit(
     images, labels = images.to(device), labels.to(device)
     background = normalise(torch.zeros(1, images.shape[1], 1, 1), preprocessing).to(device)
     generator = torch.Generator().manual_seed(seed)
-    optimizer = _optimizer(network, recipe)
+    optimizer = make_optimizer(network, recipe)
     num_steps = max(1, round(len(images) / recipe.batch))  # equal steps, none left with few images
-    averaged: dict[str, Tensor] = {}
+    average = WeightAverage(network, recipe.average)
     network.train()
     for epoch in range(recipe.epochs):
         started = time.perf_counter()
@@ -230,14 +186,13 @@ def fit(
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            if recipe.average:
-                _average(averaged, network, recipe.average)
+            average.update()
             loss_sum += value * len(chosen)
             correct += int((logits.argmax(1) == target).sum())
             on_step((epoch + (step + 1) / num_steps) / recipe.epochs)
         seconds = time.perf_counter() - started
-        if recipe.average and epoch + 1 == recipe.epochs:
-            _adopt(network, averaged, images)
+        if epoch + 1 == recipe.epochs:
+            average.adopt(images)
         yield Epoch(
             epoch=epoch + 1,
             loss=loss_sum / len(images),
@@ -247,57 +202,6 @@ def fit(
             images_per_s=len(images) / seconds,
         )
     network.eval()
-
-
-def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD that decays matrices and kernels but no batch norm and no bias (arXiv:1812.01187)."""
-    decayed = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
-    return torch.optim.SGD(
-        [
-            {"params": decayed, "weight_decay": recipe.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ],
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        nesterov=recipe.momentum > 0,
-        fused=True,
-    )
-
-
-def learning_rate(recipe: Recipe, step: int, total: int) -> float:
-    """Linear from 0 to the peak over the warm-up, then along a cosine to 0 at step `total`."""
-    warmup = recipe.warmup * total
-    if step + 1 <= warmup:
-        return recipe.lr * (step + 1) / warmup
-    progress = (step + 1 - warmup) / (total + 1 - warmup)
-    return recipe.lr * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-@torch.no_grad()
-def _average(averaged: dict[str, Tensor], network: nn.Module, decay: float) -> None:
-    for name, parameter in network.named_parameters():
-        if name in averaged:
-            averaged[name].lerp_(parameter, 1 - decay)
-        else:
-            averaged[name] = parameter.detach().clone()
-
-
-@torch.no_grad()
-def _adopt(network: nn.Module, averaged: dict[str, Tensor], images: Tensor) -> None:
-    """Take the averaged weights, and measure the batch norms' statistics anew for them."""
-    for name, parameter in network.named_parameters():
-        parameter.copy_(averaged[name])
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-    network.train()
-    for chunk in torch.split(images, 256):
-        network(chunk)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
 
 
 @torch.inference_mode()
