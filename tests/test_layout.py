@@ -30,7 +30,7 @@ LAYERS = (
     {"compile.api"},
     {"zoo", "zoo.errors", "zoo.progress"},
     {"zoo.models"},
-    {"zoo.data"},
+    {"zoo.data", "zoo.recipe"},
     {"zoo.checkpoint"},
     {"zoo.train", "zoo.source"},
     {"zoo.cli", "zoo.__main__"},

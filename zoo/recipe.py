@@ -18,7 +18,7 @@ class Recipe:
     epochs: int = 30
     """Passes over the training half."""
     batch: int = 64
-    """Images in one step; an epoch is cut into equal steps of about this size."""
+    """Images in one step, at least; an epoch is cut into equal steps."""
     lr: float = 0.05
     """Learning rate at its peak, after the warm-up; it ends at 0 along a cosine."""
     warmup: float = 0.2

@@ -160,7 +160,8 @@ def fit(
     background = normalise(torch.zeros(1, images.shape[1], 1, 1), preprocessing).to(device)
     generator = torch.Generator().manual_seed(seed)
     optimizer = make_optimizer(network, recipe)
-    num_steps = max(1, round(len(images) / recipe.batch))  # equal steps, none left with few images
+    # Equal steps of at least `batch` images: a last one of a single image has no statistics.
+    num_steps = max(1, len(images) // recipe.batch)
     average = WeightAverage(network, recipe.average)
     network.train()
     for epoch in range(recipe.epochs):
