@@ -14,17 +14,16 @@ namespace zoo {
 
 namespace {
 
-volatile sig_atomic_t g_signal = 0;
-// Read by the handler, so a fixed buffer, guarded by a lock-free flag.
-std::array<char, PATH_MAX> g_unfinished{};
+// Any thread may run the handler, so atomics; they are lock-free, so a handler may use them.
+std::atomic<int> g_signal{0};
 std::atomic<bool> g_has_unfinished{false};
+// Read by the handler, so a fixed buffer.
+std::array<char, PATH_MAX> g_unfinished{};
 
 extern "C" void on_signal(int number) {
-  if (g_signal != 0) {
-    if (g_has_unfinished.load()) ::unlink(g_unfinished.data());
-    ::_exit(128 + number);
-  }
-  g_signal = number;
+  if (g_signal.exchange(number) == 0) return;
+  if (g_has_unfinished.load()) ::unlink(g_unfinished.data());
+  ::_exit(128 + number);
 }
 
 }  // namespace

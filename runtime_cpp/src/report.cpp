@@ -113,7 +113,7 @@ Report report_measurement(const Subject& subject, const Measurement& measurement
     report.text += format("drift        %+10.1f %% from the first half's median to the second's\n",
                           *summary.drift * 100);
   }
-  report.text += format("memory       %10.1f MiB at the peak, program file %.1f MiB\n",
+  report.text += format("memory       %10.1f MiB at the peak, program file %.2f MiB\n",
                         static_cast<double>(peak_rss_bytes()) / (1 << 20),
                         static_cast<double>(subject.file_bytes) / (1 << 20));
   if (!stability.identical) {

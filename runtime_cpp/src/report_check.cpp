@@ -34,9 +34,9 @@ std::string rows_text(const CheckResult& result) {
   std::string text = "row  kind            rmse       bound   rmse/bound  top-1\n";
   for (size_t i = 0; i < result.rows.size(); ++i) {
     const RowResult& row = result.rows[i];
-    text += format("%3zu  %-10.10s %9.3g   %9.3g   %10.3f  %-9s%s\n", i,
-                   printable(row.kind).c_str(), row.rmse, row.bound, row.rmse / row.bound,
-                   top1_text(row), row.passed() ? "" : "  FAILED");
+    text += format("%3zu  %-10.10s %9.3g   %9.3g   %10.3f  %s%s\n", i, printable(row.kind).c_str(),
+                   row.rmse, row.bound, row.rmse / row.bound, top1_text(row),
+                   row.passed() ? "" : ", FAILED");
   }
   return text;
 }
@@ -47,7 +47,7 @@ std::string gates_text(const std::vector<Gate>& gates) {
   for (const Gate& gate : gates) {
     text += format("  %-40.40s", printable(gate.name).c_str());
     if (gate.value) text += format(" %10.3g", *gate.value);
-    if (gate.bound) text += format(" of %-10.3g", *gate.bound);
+    if (gate.bound) text += format(" of %.3g", *gate.bound);
     text += gate.passed ? "" : " FAILED";
     text += "\n";
   }

@@ -146,8 +146,8 @@ std::vector<std::string> invalid_reasons(const Summary& summary, std::optional<d
     const double below = 1 - static_cast<double>(summary.median_interval->low) / center;
     const double above = static_cast<double>(summary.median_interval->high) / center - 1;
     if (!(below <= kMaxHalfWidth && above <= kMaxHalfWidth)) {
-      reasons.push_back("the median's interval is -" + percent(below) + " +" + percent(above) +
-                        " wide, at most 5 % to each side is allowed");
+      reasons.push_back("the median's interval is -" + percent(below) + " to +" + percent(above) +
+                        ", at most 5 % either way is allowed");
     }
   }
   if (summary.drift && std::abs(*summary.drift) > kMaxDrift) {

@@ -1,0 +1,119 @@
+#include "options.h"
+
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+#include "fixtures.h"
+
+namespace zoo {
+namespace {
+
+Options parse(std::vector<std::string> arguments) {
+  std::vector<const char*> argv = {"zoo-run"};
+  for (const std::string& argument : arguments) argv.push_back(argument.c_str());
+  return parse_options(static_cast<int>(argv.size()), argv.data(), "zoo-run 1.2.3");
+}
+
+void expect_usage(const std::vector<std::string>& arguments, const std::string& part) {
+  EXPECT_REFUSED(ExitCode::kUsage, part, parse(arguments));
+}
+
+TEST(Options, Defaults) {
+  const Options options = parse({"folder"});
+  EXPECT_EQ(options.artifact, "folder");
+  EXPECT_FALSE(options.batch || options.threads || options.warmup || options.duration_s);
+  EXPECT_FALSE(options.check || options.strict || options.quiet);
+  EXPECT_EQ(options.percentiles.size(), 4u);
+}
+
+TEST(Options, EveryFlag) {
+  const Options options = parse({"--batch",
+                                 "8",
+                                 "--threads=2",
+                                 "--warmup",
+                                 "0",
+                                 "--iterations",
+                                 "5",
+                                 "--duration",
+                                 "0.5",
+                                 "--percentiles",
+                                 "90,99.9",
+                                 "--device",
+                                 "cpu",
+                                 "--strict",
+                                 "--json",
+                                 "-",
+                                 "--library-path",
+                                 "a",
+                                 "--library-path",
+                                 "b",
+                                 "--quiet",
+                                 "folder"});
+  EXPECT_EQ(options.batch, 8);
+  EXPECT_EQ(options.threads, 2);
+  EXPECT_EQ(options.warmup, 0);
+  EXPECT_EQ(options.iterations, 5);
+  EXPECT_EQ(options.duration_s, 0.5);
+  EXPECT_EQ(options.percentiles[1].thousandths, 99'900);
+  EXPECT_TRUE(options.strict && options.quiet && options.json_to_stdout());
+  EXPECT_EQ(options.library_path, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(options.artifact, "folder");
+  EXPECT_TRUE(parse({"a", "--input", "x", "--output", "y", "--allow-nonfinite"}).allow_nonfinite);
+}
+
+TEST(Options, BadNumbersNameTheFlagAndTheRange) {
+  for (const char* flag : {"--batch", "--threads", "--iterations", "--duration"}) {
+    for (const char* value : {"0", "-1", "nan", "1e18", "", "3x", " 3", "0x10", "+3", "inf",
+                              "99999999999999999999", "\xd9\xa3"}) {
+      expect_usage({"a", flag, value}, flag);
+    }
+  }
+  expect_usage({"a", "--warmup", "-1"}, "from 0 to 10000000");
+  expect_usage({"a", "--threads", "1025"}, "from 1 to 1024");
+  expect_usage({"a", "--duration", "86401"}, "from 0.001 to 86400");
+  expect_usage({"a", "--threads", std::string(1 << 20, '9')}, "--threads");
+}
+
+TEST(Options, BadPercentiles) {
+  for (const char* value : {"", "0", "100", "-1", "50,", ",50", "x", "99.9999", "5e1", "nan",
+                            "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17"}) {
+    expect_usage({"a", "--percentiles", value}, "--percentiles");
+  }
+}
+
+TEST(Options, UnknownRepeatedAndMissing) {
+  expect_usage({"a", "--no-such-flag"}, "--no-such-flag");
+  expect_usage({"a", "b"}, "b");
+  expect_usage({}, "ARTIFACT");
+  expect_usage({"a", "--batch"}, "--batch");
+  expect_usage({"a", "--batch", "1", "--batch", "2"}, "--batch");
+  expect_usage({"a", "--device", "tpu"}, "cpu or cuda");
+  expect_usage({"a", "--check", "--check"}, "--check");
+  expect_usage({"a", "--check=false"}, "--check");
+}
+
+TEST(Options, WhatDoesNotGoTogether) {
+  expect_usage({"a", "--input", "x", "--check"}, "--input and --check");
+  expect_usage({"a", "--output", "y"}, "--output");
+  expect_usage({"a", "--allow-nonfinite"}, "--allow-nonfinite");
+  expect_usage({"a", "--check", "--duration", "1"}, "--duration");
+  expect_usage({"a", "--check", "--strict"}, "--strict");
+  expect_usage({"a", "--input", "x", "--iterations", "1"}, "--iterations");
+  expect_usage({"a", "--input", "x", "--output", "y", "--json", "y"}, "same file");
+}
+
+TEST(Options, HelpFitsATerminalAndNamesEveryFlag) {
+  const std::string help = parse({"--help"}).print;
+  for (const char* flag : {"--input", "--output", "--check", "--batch", "--threads", "--warmup",
+                           "--iterations", "--duration", "--percentiles", "--device", "--strict",
+                           "--json", "--allow-nonfinite", "--library-path", "--quiet"}) {
+    EXPECT_NE(help.find(flag), std::string::npos) << flag;
+  }
+  std::istringstream lines(help);
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 80u) << line;
+  EXPECT_EQ(parse({"--version"}).print, "zoo-run 1.2.3\n");
+}
+
+}  // namespace
+}  // namespace zoo

@@ -1,0 +1,59 @@
+#include "programs.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "fixtures.h"
+
+namespace zoo {
+namespace {
+
+Program program(int64_t min, int64_t max) { return {"model.ts", min, max, {}}; }
+
+std::vector<int64_t> sizes(const std::vector<Chunk>& chunks) {
+  std::vector<int64_t> list;
+  for (const Chunk& chunk : chunks) list.push_back(chunk.rows);
+  return list;
+}
+
+TEST(Programs, SelectsByBatch) {
+  const std::vector<Program> programs = {program(1, 1), program(2, 64)};
+  EXPECT_EQ(select_program(programs, {}), 0u);
+  EXPECT_EQ(select_program(programs, 2), 1u);
+  EXPECT_EQ(select_program_for_rows(programs, 1), 0u);
+  EXPECT_EQ(select_program_for_rows(programs, 500), 1u);
+  EXPECT_REFUSED(ExitCode::kBadArtifact, "batches 2 to 64", select_program(programs, 65));
+}
+
+TEST(Programs, CutsRowsIntoCalls) {
+  EXPECT_EQ(sizes(plan_chunks(program(1, 4), 10, {})), (std::vector<int64_t>{4, 4, 2}));
+  EXPECT_EQ(sizes(plan_chunks(program(1, 4), 3, {})), (std::vector<int64_t>{3}));
+  EXPECT_EQ(sizes(plan_chunks(program(1, 4), 5, 2)), (std::vector<int64_t>{2, 2, 1}));
+  EXPECT_EQ(sizes(plan_chunks(program(2, 2), 6, {})), (std::vector<int64_t>{2, 2, 2}));
+  EXPECT_EQ(plan_chunks(program(1, 4), 10, {}).back().first_row, 8);
+}
+
+TEST(Programs, RefusesARemainderThatNothingAnswers) {
+  EXPECT_REFUSED(ExitCode::kBadArtifact, "leaves 1", plan_chunks(program(2, 2), 5, {}));
+  EXPECT_REFUSED(ExitCode::kBadArtifact, "leaves 1", plan_chunks(program(2, 4), 5, {}));
+  EXPECT_REFUSED(ExitCode::kBadArtifact, "leaves 3", plan_chunks(program(8, 8), 3, {}));
+}
+
+TEST(Programs, GoldenRowsWrapAround) {
+  EXPECT_EQ(plan_golden(program(1, 64), {}).size(), 1u);
+  EXPECT_EQ(plan_golden(program(1, 1), {}).size(), 16u);
+  const auto wide = plan_golden(program(32, 32), {});
+  ASSERT_EQ(wide.size(), 1u);
+  EXPECT_EQ(wide[0].size(), 32u);
+  EXPECT_EQ(wide[0][17], 1);
+  const auto odd = plan_golden(program(5, 5), {});
+  ASSERT_EQ(odd.size(), 4u);
+  EXPECT_EQ(odd[3], (std::vector<int64_t>{15, 0, 1, 2, 3}));
+  std::set<int64_t> rows;
+  for (const auto& call : odd) rows.insert(call.begin(), call.end());
+  EXPECT_EQ(rows.size(), 16u);
+}
+
+}  // namespace
+}  // namespace zoo

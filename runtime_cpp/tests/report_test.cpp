@@ -1,0 +1,132 @@
+#include "report.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <sstream>
+
+#include "fixtures.h"
+
+namespace zoo {
+namespace {
+
+Subject make_subject() {
+  Subject subject;
+  subject.artifact = "artifacts/\xff";  // a path need not be UTF-8
+  subject.model = "tiny\x1b[2J" + std::string(200, 'm');
+  subject.backend = "inductor";
+  subject.precision = "fp32";
+  subject.device = "cpu";
+  subject.batch = 2;
+  subject.conditions = observe_conditions(1);
+  return subject;
+}
+
+Measurement make_measurement(size_t count) {
+  Measurement measurement;
+  measurement.samples_ns.assign(count, 1'000'000);
+  measurement.steady_ns = measurement.system_ns = static_cast<int64_t>(count) * 1'000'000;
+  return measurement;
+}
+
+Report measured(size_t count, bool strict = false) {
+  const std::vector<Percentile> asked = {{95'000}};
+  return report_measurement(make_subject(), make_measurement(count), {true, 0.0}, asked, strict);
+}
+
+void expect_narrow_and_clean(const std::string& text) {
+  std::istringstream lines(text);
+  for (std::string row; std::getline(lines, row);) {
+    EXPECT_LE(row.size(), 80u) << row;
+    EXPECT_EQ(row.find('\x1b'), std::string::npos);
+    EXPECT_FALSE(row.ends_with(' ')) << "'" << row << "'";
+  }
+}
+
+TEST(Report, MeasurementHoldsTheContractsKeys) {
+  const Report report = measured(1000);
+  const OrderedJson& json = report.document;
+  EXPECT_EQ(json["schema"], "1.0");
+  EXPECT_EQ(json["verdict"], "VALID");
+  EXPECT_DOUBLE_EQ(json["latency_ms"]["median"].get<double>(), 1.0);
+  EXPECT_EQ(json["latency_ms"]["median_interval"].size(), 2u);
+  EXPECT_EQ(json["latency_ms"]["n"], 1000);
+  EXPECT_DOUBLE_EQ(json["throughput_per_s"].get<double>(), 2000);
+  EXPECT_EQ(json["samples_ns"].size(), 1000u);
+  for (const char* key : {"p90", "p95", "p99", "min", "max", "mean", "cov"}) {
+    EXPECT_TRUE(json["latency_ms"][key].is_number()) << key;
+  }
+  for (const char* key :
+       {"artifact", "model", "backend", "precision", "device", "batch", "load_ms", "first_call_ms",
+        "second_call_ms", "warmup", "drift", "clock_skew", "peak_rss_bytes", "file_bytes",
+        "output_stable", "reasons", "conditions"}) {
+    EXPECT_TRUE(json.contains(key)) << key;
+  }
+  expect_narrow_and_clean(report.text);
+}
+
+TEST(Report, WhatIsNotKnownIsNull) {
+  const Report report = measured(1);
+  EXPECT_EQ(report.document["verdict"], "INVALID");
+  EXPECT_TRUE(report.document["latency_ms"]["p90"].is_null());
+  EXPECT_TRUE(report.document["latency_ms"]["median_interval"].is_null());
+  EXPECT_TRUE(report.document["latency_ms"]["cov"].is_null());
+  EXPECT_TRUE(report.document["drift"].is_null());
+  EXPECT_EQ(report.exit_code, ExitCode::kDone);
+  EXPECT_EQ(measured(1, true).exit_code, ExitCode::kCheckFailed);
+  EXPECT_EQ(measured(100, true).exit_code, ExitCode::kDone);
+  expect_narrow_and_clean(report.text);
+}
+
+TEST(Report, CheckSaysWhatFailed) {
+  Parity parity;
+  parity.k = 2;
+  parity.samples.assign(2, {"real", 0.01, 0.0, {}});
+  parity.gates = {{std::string(100, 'g'), 0.5, 1.0, true}};
+  const std::vector<double> oracle = {1, 0, 1, 0};
+  const auto nan = std::numeric_limits<float>::quiet_NaN();
+  const ProgramCheck good{"a.ts", 1, check_parity(parity, std::vector<float>{1, 0, 1, 0}, oracle)};
+  const ProgramCheck bad{"b.ts", 2, check_parity(parity, std::vector<float>{1, 0, nan, 0}, oracle)};
+  const Report passed = report_check(make_subject(), parity, {good});
+  EXPECT_EQ(passed.exit_code, ExitCode::kDone);
+  EXPECT_EQ(passed.document["check"]["verdict"], "PASSED");
+  EXPECT_EQ(passed.document["check"]["samples"].size(), 2u);
+  EXPECT_NE(passed.text.find("PASSED: 2 of 2 rows"), std::string::npos) << passed.text;
+
+  const Report failed = report_check(make_subject(), parity, {good, bad});
+  EXPECT_EQ(failed.exit_code, ExitCode::kCheckFailed);
+  EXPECT_EQ(failed.document["check"]["file"], "b.ts");
+  EXPECT_TRUE(failed.document["check"]["samples"][1]["rmse"].is_null());
+  EXPECT_EQ(failed.document["check"]["programs"].size(), 2u);
+  EXPECT_EQ(dump_json(failed.document).find("NaN"), std::string::npos);
+  expect_narrow_and_clean(failed.text);
+}
+
+TEST(Report, PublishesToOnePlaceOnly) {
+  const testing::TempFolder folder;
+  const Report report = measured(10);
+  Options options;
+  std::ostringstream text;
+  options.json = folder / "r.json";
+  publish(report, options, text);
+  EXPECT_EQ(text.str(), report.text);
+  EXPECT_EQ(Json::parse(testing::read_file(folder / "r.json"))["latency_ms"]["n"], 10);
+
+  std::ostringstream only_json;
+  options.json = "-";
+  publish(report, options, only_json);
+  EXPECT_TRUE(Json::accept(only_json.str()));
+
+  std::ostringstream nothing;
+  options.json = "";
+  options.quiet = true;
+  publish(report, options, nothing);
+  EXPECT_EQ(nothing.str(), "");
+
+  std::ostringstream closed;
+  closed.setstate(std::ios::badbit);
+  EXPECT_REFUSED(ExitCode::kMachineLacks, "stdout", publish(report, options, closed));
+}
+
+}  // namespace
+}  // namespace zoo

@@ -1,0 +1,113 @@
+#include "run_fixtures.h"
+
+#include <ATen/ATen.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/serialization/pickle.h>
+#include <torch/version.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <sstream>
+#include <thread>
+
+#include "manifest.h"
+
+namespace zoo::testing {
+
+namespace {
+
+pid_t start(const std::vector<std::string>& arguments, const TempFolder& folder) {
+  std::vector<std::string> owned = {ZOO_RUN};
+  owned.insert(owned.end(), arguments.begin(), arguments.end());
+  std::vector<char*> argv;
+  for (std::string& argument : owned) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  const std::string out = folder / "out";
+  const std::string err = folder / "err";
+  const pid_t child = ::fork();
+  if (child != 0) return child;
+  ::dup2(::open(out.c_str(), O_WRONLY | O_CREAT, 0600), 1);
+  ::dup2(::open(err.c_str(), O_WRONLY | O_CREAT, 0600), 2);
+  ::setenv("PATH", "", 1);
+  ::setenv("TMPDIR", (folder / "tmp").c_str(), 1);
+  ::execv(ZOO_RUN, argv.data());
+  ::_exit(127);
+}
+
+Outcome finish(pid_t child, const TempFolder& folder) {
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  EXPECT_TRUE(std::filesystem::is_empty(folder / "tmp")) << "temporary files were left behind";
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status), read_file(folder / "out"),
+          read_file(folder / "err")};
+}
+
+std::string bytes_of(const c10::IValue& value) {
+  const std::vector<char> bytes = torch::jit::pickle_save(value);
+  return {bytes.begin(), bytes.end()};
+}
+
+}  // namespace
+
+Outcome run_zoo(const std::vector<std::string>& arguments) {
+  const TempFolder folder;
+  std::filesystem::create_directory(folder / "tmp");
+  return finish(start(arguments, folder), folder);
+}
+
+Outcome signal_zoo(const std::vector<std::string>& arguments, int signal_number) {
+  const TempFolder folder;
+  std::filesystem::create_directory(folder / "tmp");
+  const pid_t child = start(arguments, folder);
+  for (int i = 0; i < 3000 && std::filesystem::is_empty(folder / "tmp"); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  ::kill(child, signal_number);
+  return finish(child, folder);
+}
+
+void expect_refusal(const std::vector<std::string>& arguments, int exit_code,
+                    const std::string& part) {
+  const Outcome outcome = run_zoo(arguments);
+  EXPECT_EQ(outcome.exit_code, exit_code) << outcome.err;
+  EXPECT_EQ(outcome.out, "");
+  EXPECT_EQ(std::ranges::count(outcome.err, '\n'), 1) << outcome.err;
+  EXPECT_NE(outcome.err.find(part), std::string::npos) << outcome.err;
+}
+
+void write_network(const std::string& folder, const TinyNetwork& network) {
+  at::Tensor weights = at::linspace(-1, 1, 12).reshape({4, 3});
+  const at::Tensor input = at::linspace(-2, 3, kGoldenRows * 4).sin().reshape({16, 1, 2, 2});
+  at::Tensor oracle = input.flatten(1).to(at::kDouble).matmul(weights.to(at::kDouble));
+  oracle[5][1] += network.oracle_error;
+  weights[1][2] += network.weight_error;
+
+  torch::jit::Module module("m");
+  module.register_parameter("w", weights, false);
+  module.define("def forward(self, x):\n  " + network.body + "\n");
+  std::ostringstream program;
+  module.save(program);
+
+  c10::Dict<std::string, at::Tensor> golden;
+  golden.insert("input", input);
+  golden.insert("oracle", oracle);
+
+  Json manifest = make_manifest();
+  manifest["requirements"]["torch"] = TORCH_VERSION;
+  manifest["requirements"]["load_first"] = network.load_first;
+  manifest["programs"][0]["batch"] = {network.min_batch, network.max_batch};
+  write_artifact(folder, manifest, {{"model.ts", program.str()}, {"golden.pt", bytes_of(golden)}});
+}
+
+void write_tensor(const std::string& path, const std::vector<int64_t>& shape) {
+  int64_t count = 1;
+  for (const int64_t extent : shape) count *= extent;
+  write_file(path, bytes_of(at::arange(count, at::kFloat).reshape(shape)));
+}
+
+}  // namespace zoo::testing

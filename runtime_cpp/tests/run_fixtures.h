@@ -1,0 +1,42 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "fixtures.h"
+
+namespace zoo::testing {
+
+struct Outcome {
+  int exit_code = 0;  // minus the signal, where one killed it
+  std::string out;
+  std::string err;
+};
+
+// Runs the zoo-run that was built beside the tests, with an empty PATH: it needs no Python.
+[[nodiscard]] Outcome run_zoo(const std::vector<std::string>& arguments);
+
+// The same, but sends `signal_number` once the program has made its temporary folder and a moment
+// has passed.
+[[nodiscard]] Outcome signal_zoo(const std::vector<std::string>& arguments, int signal_number);
+
+// One line on stderr, nothing on stdout, this exit code, and `part` in the line.
+void expect_refusal(const std::vector<std::string>& arguments, int exit_code,
+                    const std::string& part);
+
+// A TorchScript network, (N, 1, 2, 2) -> (N, 3), whose body may be given; its golden.pt; and a
+// manifest that is true of both.
+struct TinyNetwork {
+  std::string body = "return torch.flatten(x, 1).matmul(self.w)";
+  std::vector<std::string> load_first;
+  float weight_error = 0;   // added to one weight of the program, not of the oracle
+  double oracle_error = 0;  // added to one value of the oracle
+  int64_t min_batch = 1;
+  int64_t max_batch = 64;
+};
+void write_network(const std::string& folder, const TinyNetwork& network = {});
+
+// A file as torch.save writes it, of a tensor filled with 0, 1, 2, ...
+void write_tensor(const std::string& path, const std::vector<int64_t>& shape);
+
+}  // namespace zoo::testing

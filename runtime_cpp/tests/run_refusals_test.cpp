@@ -1,0 +1,152 @@
+// What zoo-run refuses, end to end: the exit code, one line, nothing on stdout, no signal.
+#include <ATen/ATen.h>
+#include <torch/csrc/jit/serialization/pickle.h>
+
+#include <limits>
+
+#include "run_fixtures.h"
+
+namespace zoo {
+namespace {
+
+using testing::expect_refusal;
+using testing::make_zip;
+using testing::read_file;
+using testing::run_zoo;
+using testing::TempFolder;
+using testing::TinyNetwork;
+using testing::write_file;
+using testing::write_network;
+
+void save(const std::string& path, const c10::IValue& value) {
+  const std::vector<char> bytes = torch::jit::pickle_save(value);
+  write_file(path, {bytes.begin(), bytes.end()});
+}
+
+class Refusals : public ::testing::Test {
+ protected:
+  Refusals() { write_network(folder_.path()); }
+  void expect_input_refused(const c10::IValue& value, const std::string& part) {
+    save(folder_ / "x.pt", value);
+    expect_refusal({folder_.path(), "--input", folder_ / "x.pt"}, 3, part);
+  }
+  TempFolder folder_;
+};
+
+TEST_F(Refusals, DamageAnywhere) {
+  for (const char* name : {"manifest.json", "manifest.sha256", "model.ts", "golden.pt"}) {
+    const std::string whole = read_file(folder_ / name);
+    for (const size_t at : {size_t{0}, whole.size() / 2, whole.size() - 1}) {
+      std::string damaged = whole;
+      damaged[at] = static_cast<char>(damaged[at] ^ 0x04);
+      write_file(folder_ / name, damaged);
+      expect_refusal({folder_.path(), "--check"}, 3, "");
+    }
+    write_file(folder_ / name, whole);
+  }
+  EXPECT_EQ(run_zoo({folder_.path(), "--check"}).exit_code, 0);
+}
+
+TEST_F(Refusals, InputsThatDoNotFit) {
+  const at::Tensor good = at::ones({2, 1, 2, 2});
+  expect_input_refused(good.to(at::kDouble), "float64 [2, 1, 2, 2], the program takes float32 [N");
+  expect_input_refused(at::ones({2, 1, 3, 2}), "[2, 1, 3, 2]");
+  expect_input_refused(at::ones({1, 2, 2}), "[1, 2, 2]");
+  expect_input_refused(at::ones({}), "[]");
+  expect_input_refused(at::ones({0, 1, 2, 2}), "no rows");
+  expect_input_refused(at::ones({4, 1, 2, 2}).slice(0, 0, 4, 2), "not contiguous");
+  expect_input_refused(at::ones({2, 1, 2, 2}).transpose(2, 3), "not contiguous");
+  expect_input_refused(std::string("text"), "a plain tensor is wanted");
+  expect_input_refused(c10::List<at::Tensor>({good}), "a plain tensor is wanted");
+  at::Tensor bad = good.clone();
+  bad[1][0][1][1] = std::numeric_limits<float>::quiet_NaN();
+  expect_input_refused(bad, "NaN or Inf");
+  EXPECT_EQ(run_zoo({folder_.path(), "--input", folder_ / "x.pt", "--allow-nonfinite"}).exit_code,
+            0);
+}
+
+TEST_F(Refusals, InputFilesThatAreNone) {
+  const std::string path = folder_ / "x.pt";
+  expect_refusal({folder_.path(), "--input", path}, 3, "No such file");
+  for (const std::string& bytes :
+       {std::string(), std::string("not a zip"), make_zip({{"../x", "evil"}}),
+        make_zip({{"m/data.pkl", "junk"}}), make_zip({{"m/data.pkl", "x", 8}}), make_zip({})}) {
+    write_file(path, bytes);
+    expect_refusal({folder_.path(), "--input", path}, 3, "x.pt");
+  }
+  testing::write_tensor(path, {2, 1, 2, 2});
+  const std::string whole = read_file(path);
+  for (size_t length = 0; length < whole.size(); length += 97) {
+    write_file(path, whole.substr(0, length));
+    expect_refusal({folder_.path(), "--input", path}, 3, "x.pt");
+  }
+}
+
+// Damage that no hash guards: whatever it does, it does not kill the process.
+TEST_F(Refusals, FlippedBytesInAnInputNeverCrash) {
+  const std::string path = folder_ / "x.pt";
+  testing::write_tensor(path, {2, 1, 2, 2});
+  const std::string whole = read_file(path);
+  for (size_t i = 0; i < whole.size(); i += 13) {
+    std::string damaged = whole;
+    damaged[i] = static_cast<char>(damaged[i] ^ 0xff);
+    write_file(path, damaged);
+    const auto outcome = run_zoo({folder_.path(), "--input", path});
+    EXPECT_TRUE(outcome.exit_code == 0 || outcome.exit_code == 3) << outcome.exit_code << " " << i;
+  }
+}
+
+TEST_F(Refusals, RowsThatNoCallCanTake) {
+  TinyNetwork network;
+  network.min_batch = network.max_batch = 4;
+  write_network(folder_.path(), network);
+  testing::write_tensor(folder_ / "x.pt", {6, 1, 2, 2});
+  expect_refusal({folder_.path(), "--input", folder_ / "x.pt"}, 3, "leaves 2");
+  expect_refusal({folder_.path(), "--batch", "5"}, 3, "batch 4");
+  expect_refusal({folder_.path(), "--check", "--batch", "5"}, 3, "batch 4");
+}
+
+TEST_F(Refusals, ProgramsThatBreakTheContract) {
+  for (const char* body :
+       {"return x", "return torch.flatten(x, 1).matmul(self.w).double()", "return (x, x)",
+        "return torch.flatten(x, 1).matmul(self.w)[:, :2]", "return x.matmul(self.w)"}) {
+    TinyNetwork network;
+    network.body = body;
+    write_network(folder_.path(), network);
+    expect_refusal({folder_.path(), "--check"}, 3, "");
+    expect_refusal({folder_.path(), "--iterations", "1"}, 3, "");
+  }
+}
+
+TEST_F(Refusals, WhatThisMachineOrThisBuildIsNot) {
+  const auto with = [&](const std::string& where, const Json& value) {
+    write_network(folder_.path());
+    Json manifest = Json::parse(read_file(folder_ / "manifest.json"));
+    manifest[Json::json_pointer(where)] = value;
+    if (where == "/requirements/isa") manifest["target"]["cpuid"] = value;
+    testing::write_manifest(folder_.path(), manifest.dump());
+  };
+  expect_refusal({folder_.path(), "--device", "cuda"}, 3, "built for cpu");
+  with("/requirements/torch", "1.0.0");
+  expect_refusal({folder_.path()}, 3, "built for torch 1.0.0");
+  with("/requirements/isa", {"avx999"});
+  expect_refusal({folder_.path()}, 3, "avx999");
+  with("/backend", "onnx");
+  expect_refusal({folder_.path()}, 4, "inductor .pt2");
+  with("/schema", "2.0");
+  expect_refusal({folder_.path()}, 3, "schema");
+}
+
+TEST_F(Refusals, OutputsAreTriedBeforeAnyWork) {
+  testing::write_tensor(folder_ / "x.pt", {2, 1, 2, 2});
+  std::filesystem::create_symlink(folder_ / "x.pt", folder_ / "link");
+  const std::string nowhere = folder_ / "none/y.pt";
+  for (const std::string& output : {folder_.path(), nowhere, folder_ / "link"}) {
+    expect_refusal({"/no/artifact", "--input", "/no/input", "--output", output}, 4, output);
+    expect_refusal({"/no/artifact", "--json", output}, 4, output);
+  }
+  expect_refusal({"/no/artifact"}, 3, "/no/artifact");
+}
+
+}  // namespace
+}  // namespace zoo
