@@ -22,7 +22,7 @@ from zoo.checkpoint import (
     load_run,
     publish_run,
 )
-from zoo.data import Data, Preprocessing, normalise, random_flip, random_shift, read_image
+from zoo.data import Data, normalise, random_flip, random_shift, read_image
 from zoo.errors import CheckFailed, UsageError
 from zoo.models import build
 from zoo.progress import Progress
@@ -75,9 +75,10 @@ def train(
 ) -> Run:
     """Train `model` on `data`, evaluate it once on the test half, and publish the run below `out`.
 
-    Everything random derives from `seed`; the same seed, threads and versions give the same bits.
-    A non-finite loss is a CheckFailed that names epoch and step. Whatever ends training early,
-    an interrupt too, leaves nothing that looks like a run. Progress goes to stderr.
+    Everything random derives from `seed`: the same seed, threads, versions and machine give the
+    same bits on the CPU. A non-finite loss is a CheckFailed that names epoch and step. Whatever
+    ends training early, an interrupt too, leaves nothing that looks like a run. Progress goes to
+    stderr.
     """
     recipe = recipe or default_recipe(data)
     options = {
@@ -92,15 +93,7 @@ def train(
     draft = begin_run(out, model)
     try:
         with Progress(recipe.epochs, quiet=quiet) as progress:
-            for row in fit(
-                network,
-                data.train_x,
-                data.train_y,
-                data.preprocessing,
-                recipe,
-                seed,
-                on_step=progress.step,
-            ):
+            for row in fit(network, data, recipe, seed, on_step=progress.step):
                 draft.append_metrics(asdict(row))
                 progress.epoch(row.epoch, row.loss, row.accuracy, row.images_per_s)
         result = evaluate(network, data.test_x, data.test_y)
@@ -139,30 +132,30 @@ def find_same(out: str | Path, model: str, data: Data, recipe: Recipe, seed: int
 
 def default_recipe(data: Data) -> Recipe:
     """The recipe that was chosen for this kind of data."""
-    return Recipe() if data.name == "digits" else Recipe(shift=4, flip=True)
+    if data.name == "digits":
+        return Recipe()
+    # Photographs: the usual decay, shifts of a sixteenth as with CIFAR's 32 pixels, mirroring.
+    return Recipe(weight_decay=5e-4, shift=max(1, data.shape[1] // 16), flip=True)
 
 
 def fit(
     network: nn.Module,
-    images: Tensor,
-    labels: Tensor,
-    preprocessing: Preprocessing,
+    data: Data,
     recipe: Recipe,
     seed: int,
     on_step: Callable[[float], None] = lambda share: None,
 ) -> Iterator[Epoch]:
-    """Train `network` in place, one epoch for each item taken from the iterator.
+    """Train `network` in place on the training half, one epoch for each item taken.
 
     `on_step` is told after each step how much of all training is done, 0..1.
     """
     device = next(network.parameters()).device
-    images, labels = images.to(device), labels.to(device)
-    background = normalise(torch.zeros(1, images.shape[1], 1, 1), preprocessing).to(device)
+    images, labels = data.train_x.to(device), data.train_y.to(device)
     generator = torch.Generator().manual_seed(seed)
     optimizer = make_optimizer(network, recipe)
+    average = WeightAverage(network, recipe.average)
     # Equal steps of at least `batch` images: a last one of a single image has no statistics.
     num_steps = max(1, len(images) // recipe.batch)
-    average = WeightAverage(network, recipe.average)
     network.train()
     for epoch in range(recipe.epochs):
         started = time.perf_counter()
@@ -170,25 +163,17 @@ def fit(
         order = torch.randperm(len(images), generator=generator).to(device)
         for step, chosen in enumerate(order.tensor_split(num_steps)):
             lr = learning_rate(recipe, epoch * num_steps + step, recipe.epochs * num_steps)
-            for group in optimizer.param_groups:
-                group["lr"] = lr
-            batch, target = images[chosen], labels[chosen]
-            batch = random_shift(batch, recipe.shift, background, generator)
-            if recipe.flip:
-                batch = random_flip(batch, generator)
+            batch, target = augment(images[chosen], data, recipe, generator), labels[chosen]
             logits = network(batch)
             loss = functional.cross_entropy(logits, target, label_smoothing=recipe.label_smoothing)
-            value = loss.item()
-            if not math.isfinite(value):
+            if not math.isfinite(loss.item()):
                 raise CheckFailed(
-                    f"the loss is {value} in epoch {epoch + 1}, step {step + 1} of {num_steps}; "
-                    f"lower the learning rate (it peaks at {recipe.lr:g})"
+                    f"the loss is {loss.item()} in epoch {epoch + 1}, step {step + 1} of "
+                    f"{num_steps}; lower the learning rate (it peaks at {recipe.lr:g})"
                 )
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            update(optimizer, loss, lr)
             average.update()
-            loss_sum += value * len(chosen)
+            loss_sum += loss.item() * len(chosen)
             correct += int((logits.argmax(1) == target).sum())
             on_step((epoch + (step + 1) / num_steps) / recipe.epochs)
         seconds = time.perf_counter() - started
@@ -203,6 +188,22 @@ def fit(
             images_per_s=len(images) / seconds,
         )
     network.eval()
+
+
+def augment(images: Tensor, data: Data, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Shift each image (B, C, H, W) by its own random offset, and mirror some where asked."""
+    background = normalise(torch.zeros(1, images.shape[1], 1, 1), data.preprocessing)
+    images = random_shift(images, recipe.shift, background.to(images.device), generator)
+    return random_flip(images, generator) if recipe.flip else images
+
+
+def update(optimizer: torch.optim.Optimizer, loss: Tensor, lr: float) -> None:
+    """One step down the gradient of `loss`."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
 
 
 @torch.inference_mode()
