@@ -104,7 +104,7 @@ class Rows {
 
 void add_rows(CLI::App& app, Options& options) {
   Rows rows(app);
-  rows.text("ARTIFACT", options.artifact, " ", "folder that holds manifest.json")->required();
+  rows.text("ARTIFACT", options.artifact, " ", "folder that holds manifest.json");
   rows.text("--input", options.input, "FILE", "run this torch.save'd tensor, do not measure");
   rows.text("--output", options.output, "FILE", "write the outputs there, for torch.load");
   rows.toggle("--check", options.check, "prove the outputs again with golden.pt");
@@ -180,6 +180,8 @@ Options parse_options(int argc, const char* const* argv, const std::string& vers
   } catch (const CLI::ParseError& error) {
     fail_usage(printable(first_line(error.what()).substr(0, 200)));
   }
+  // Said last, so that a wrong flag is named first.
+  if (app.count("ARTIFACT") == 0) fail_usage("ARTIFACT is missing: the folder of an artifact");
   check_combinations(options);
   return options;
 }

@@ -11,7 +11,7 @@ namespace zoo::testing {
 namespace {
 
 void put(std::string& out, uint64_t value, unsigned bytes) {
-  for (unsigned i = 0; i < bytes; ++i) out += static_cast<char>((value >> (8 * i)) & 0xff);
+  for (unsigned i = 0; i < bytes; ++i, value >>= 8) out += static_cast<char>(value & 0xff);
 }
 
 // The part that both headers share: flags, method, time, date, crc, sizes, lengths.

@@ -5,6 +5,8 @@
 #include <signal.h>
 #include <sys/wait.h>
 #include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/frontend/resolver.h>
+#include <torch/csrc/jit/frontend/sugared_value.h>
 #include <torch/csrc/jit/serialization/pickle.h>
 #include <torch/version.h>
 #include <unistd.h>
@@ -45,6 +47,19 @@ Outcome finish(pid_t child, const TempFolder& folder) {
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status), read_file(folder / "out"),
           read_file(folder / "err")};
 }
+
+// Lets a body call the test library's operator by its bare name.
+struct OperatorResolver final : torch::jit::Resolver {
+  std::shared_ptr<torch::jit::SugaredValue> resolveValue(
+      const std::string& name, torch::jit::GraphFunction& function,
+      const torch::jit::SourceRange& place) override {
+    if (name == "project") {
+      return std::make_shared<torch::jit::BuiltinFunction>(
+          c10::Symbol::fromQualString("zoo_test::project"), std::nullopt);
+    }
+    return torch::jit::nativeResolver()->resolveValue(name, function, place);
+  }
+};
 
 std::string bytes_of(const c10::IValue& value) {
   const std::vector<char> bytes = torch::jit::pickle_save(value);
@@ -89,7 +104,8 @@ void write_network(const std::string& folder, const TinyNetwork& network) {
 
   torch::jit::Module module("m");
   module.register_parameter("w", weights, false);
-  module.define("def forward(self, x):\n  " + network.body + "\n");
+  module.define("def forward(self, x):\n  " + network.body + "\n",
+                std::make_shared<OperatorResolver>());
   std::ostringstream program;
   module.save(program);
 

@@ -28,7 +28,7 @@ void expect_refusal(const std::vector<std::string>& arguments, int exit_code,
 // manifest that is true of both.
 struct TinyNetwork {
   std::string body = "return torch.flatten(x, 1).matmul(self.w)";
-  std::vector<std::string> load_first;
+  std::vector<std::string> load_first = {};
   float weight_error = 0;   // added to one weight of the program, not of the oracle
   double oracle_error = 0;  // added to one value of the oracle
   int64_t min_batch = 1;

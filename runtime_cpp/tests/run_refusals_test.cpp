@@ -87,7 +87,7 @@ TEST_F(Refusals, FlippedBytesInAnInputNeverCrash) {
   const std::string path = folder_ / "x.pt";
   testing::write_tensor(path, {2, 1, 2, 2});
   const std::string whole = read_file(path);
-  for (size_t i = 0; i < whole.size(); i += 13) {
+  for (size_t i = 0; i < whole.size(); i += 29) {
     std::string damaged = whole;
     damaged[i] = static_cast<char>(damaged[i] ^ 0xff);
     write_file(path, damaged);

@@ -62,8 +62,8 @@ TEST(Run, CheckFindsPlantedFaults) {
   EXPECT_EQ(code({}), 0);
   EXPECT_EQ(code({.min_batch = 5, .max_batch = 5}), 0);
   EXPECT_EQ(code({.min_batch = 32, .max_batch = 32}), 0);
-  EXPECT_EQ(code({.load_first = {}, .weight_error = 1e-4f}), 1);
-  EXPECT_EQ(code({.load_first = {}, .oracle_error = 1e-5}), 1);
+  EXPECT_EQ(code({.weight_error = 1e-4f}), 1);
+  EXPECT_EQ(code({.oracle_error = 1e-5}), 1);
   EXPECT_EQ(code({.body = "return torch.flatten(x, 1).matmul(self.w) * float('nan')"}), 1);
   EXPECT_EQ(code({.body = "return torch.flatten(x, 1).matmul(self.w) / 0"}), 1);
 }
@@ -92,7 +92,7 @@ TEST(Run, LoadsTheLibrariesThatAProgramNeeds) {
   load_libraries({library}, {});  // to be able to write the program at all
   const TempFolder folder;
   TinyNetwork network;
-  network.body = "return torch.ops.zoo_test.project(x, self.w)";
+  network.body = "return project(x, self.w)";
   write_network(folder.path(), network);
   testing::expect_refusal({folder.path(), "--check"}, 3, "zoo_test");
   network.load_first = {name};
