@@ -27,7 +27,7 @@ def picture(path: Path, value: int, size: tuple[int, int] = (12, 10)) -> None:
     Image.new("RGB", size, (value, value // 2, 0)).save(path)
 
 
-def folder_of_classes(root: Path, names: tuple[str, ...] = ("b", "A", "a"), count: int = 5) -> Path:
+def folder_of_classes(root: Path, names: tuple[str, ...] = ("b", "a", "B"), count: int = 5) -> Path:
     for index, name in enumerate(names):
         for number in range(count):
             picture(root / name / f"{number}.png", 40 * index + number)
@@ -98,7 +98,7 @@ def test_folder_with_two_halves(tmp_path: Path, held_out: str) -> None:
     folder_of_classes(tmp_path / "train")
     folder_of_classes(tmp_path / held_out, count=2)
     data = load_folder(tmp_path, size=8)
-    assert data.classes == ("A", "a", "b"), "byte order"
+    assert data.classes == ("B", "a", "b"), "byte order"
     assert data.train_x.shape == (15, 3, 8, 8)
     assert data.test_x.shape == (6, 3, 8, 8)
     assert data.train_x.dtype == torch.float32
@@ -148,8 +148,8 @@ def test_an_image_is_resized_on_its_shorter_side_and_cropped_in_the_centre(tmp_p
 
 def test_unreadable_images_are_named(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("not an image")
-    for name in ("text.png", "absent.png"):
-        with pytest.raises(BadArtifact, match=name):
+    for name, words in (("text.png", "not a readable image"), ("absent.png", "no such image")):
+        with pytest.raises(BadArtifact, match=rf"{name}: {words}"):
             read_image(tmp_path / name, 1, 8, 8)
     with pytest.raises(BadArtifact, match=tmp_path.name):
         read_image(tmp_path, 1, 8, 8)

@@ -145,6 +145,7 @@ def test_the_learning_rate_climbs_and_falls() -> None:
     recipe = Recipe(lr=0.5, warmup=0.2)
     rates = [learning_rate(recipe, step, 100) for step in range(100)]
     assert max(rates) == rates[19] == 0.5
+    assert [rates[9], rates[14]] == pytest.approx([0.25, 0.375]), "linear"
     assert rates[:20] == sorted(rates[:20])
     assert rates[19:] == sorted(rates[19:], reverse=True)
     assert 0 < rates[-1] < 0.001
