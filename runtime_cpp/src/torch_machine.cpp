@@ -23,14 +23,17 @@ std::string loaded_torch_version() {
   return part(56) + "." + part(48) + "." + part(40);
 }
 
-// What torch says of an error inside a TorchScript program ends with the cause.
+// The line that names the cause: the first, but the last of an error inside a TorchScript program.
 std::string telling_line(const std::string& what) {
+  const size_t first = what.find_first_not_of(" \n");
+  if (first == std::string::npos) return "torch does not say why";
   if (!what.starts_with("The following operation failed")) {
-    return what.substr(0, what.find('\n'));
+    return what.substr(first, what.find('\n', first) - first);
   }
   const size_t end = what.find_last_not_of(" \n") + 1;
-  const size_t start = what.rfind('\n', end - 1);
-  return what.substr(start == std::string::npos ? 0 : start + 1, end - start - 1);
+  const size_t before = what.rfind('\n', end - 1);
+  const size_t start = before == std::string::npos ? 0 : before + 1;
+  return what.substr(start, end - start);
 }
 
 }  // namespace

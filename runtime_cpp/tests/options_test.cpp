@@ -90,7 +90,7 @@ TEST(Options, UnknownRepeatedAndMissing) {
   expect_usage({"a", "--batch", "1", "--batch", "2"}, "--batch");
   expect_usage({"a", "--device", "tpu"}, "cpu or cuda");
   expect_usage({"a", "--check", "--check"}, "--check");
-  expect_usage({"a", "--check=false"}, "--check");
+  expect_usage({"a", "--check=false"}, "check");
 }
 
 TEST(Options, WhatDoesNotGoTogether) {
