@@ -77,4 +77,5 @@ class Backend(Protocol):
         """Yield the floating point constants in the saved file, in any order and layout.
 
         Parity compares them with the folded module: stale or wrongly rounded weights show here.
+        Raises Unavailable where the file does not reveal its weights, which the manifest records.
         """

@@ -52,32 +52,35 @@ def _options(
     del version
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM, which cleans up as Ctrl-C does."""
+_received: list[int] = []
+"""Signals that ended the command; the command line library hides them behind its own exits."""
 
 
-def _terminate(signum: int, frame: FrameType | None) -> None:
-    raise _Terminated
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    """SIGTERM cleans up as Ctrl-C does."""
+    _received.append(signum)
+    raise KeyboardInterrupt
 
 
 def main() -> None:
     """Run the command line; every error is one line on stderr and an exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(_run(sys.argv[1:]))
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, _interrupt)
+    code = _run(sys.argv[1:])
+    if _received:
+        name = signal.Signals(_received[0]).name
+        code = _fail(f"stopped by {name}; nothing half-made was left", 128 + _received[0])
+    sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:
     try:
         code = app(arguments, standalone_mode=False)
         sys.stdout.flush()
-    except _Terminated:
-        return _fail("terminated", 143)
-    except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
     except typer.Exit as stop:
         return stop.exit_code
-    except typer.Abort:
-        return _fail("interrupted", 130)
     except ZooError as error:
         return _fail(str(error), error.exit_code)
     except BrokenPipeError:

@@ -74,15 +74,18 @@ def check_table(rows: list[Row], runner: Path | None) -> list[Any]:
         )
         for row in rows
     ]
-    columns = ("artifact", "ran in", "err/bound", "err/eager", "dB", "top-1", "accuracy", "verdict")
+    columns = (
+        *("artifact", "ran in", "error\n/bound", "error\n/eager"),
+        *("SQNR\ndB", "top-1", "accuracy", "verdict"),
+    )
     lines: list[Any] = []
     for model in dict.fromkeys(row.artifact.split("/")[0] for row in rows):
         chosen = [c for c, row in zip(cells, rows, strict=True) if row.artifact.startswith(model)]
         lines += [f"{model}", table(columns, chosen, left=("artifact", "ran in"))]
     notes = [
-        "err/bound: largest error against float64 over what is allowed, at most 1 passes; "
-        "err/eager: over PyTorch's own error at that precision; top-1: agreeing of the samples "
-        "that are clear enough to decide"
+        "error: the largest against float64, over what is allowed (at most 1 passes) and over "
+        "PyTorch's own at that precision; top-1: agreeing, of the samples that are clear "
+        "enough to decide"
     ]
     if any(row.backend == "onnx" for row in rows):
         notes.append("onnx: zoo-run has no engine for it, so it ran in Python only")
@@ -149,7 +152,8 @@ def _median(latency: dict[str, Any]) -> str:
     if interval is None:
         return short(latency["median"])
     width = max(latency["median"] - interval[0], interval[1] - latency["median"])
-    return f"{short(latency['median'])}\n+-{100 * width / latency['median']:.1f}%"
+    share = 100 * width / latency["median"]
+    return f"{short(latency['median'])}\n" + (f"+-{share:.1f}%" if share < 100 else "+->99%")
 
 
 def inspect_lines(path: Path, manifest: dict[str, Any]) -> list[Any]:

@@ -1,0 +1,106 @@
+"""Fixtures that several files share: a small residual network and the artifacts built from it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from compile.api import compile_module
+from compile.manifest import Manifest, write_manifest
+from compile.runner import build_runner, find_runner
+from compile.spec import CompileSpec
+
+SHAPE = (2, 8, 8)
+KINDS = {
+    "torchscript": ("torchscript", "fp32", (1, 1)),
+    "inductor": ("inductor", "fp32", (1, 8)),
+    "inductor-bf16": ("inductor", "bf16", (1, 1)),
+    "onnx": ("onnx", "fp32", (1, 8)),
+}
+"""Artifact -> backend, precision, batch. One inductor program is dynamic, the other static."""
+
+
+class SmallNet(nn.Module):
+    """Convolutions with batch norms, one shortcut, average pooling and a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(SHAPE[0], 16, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.relu1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(16, 16, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(16)
+        self.relu2 = nn.ReLU()
+        self.conv3 = nn.Conv2d(16, 32, 3, stride=2, padding=1, bias=True)
+        self.bn3 = nn.BatchNorm2d(32)
+        self.relu3 = nn.ReLU()
+        self.fc = nn.Linear(32, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.relu1(self.bn1(self.conv1(x)))
+        y = self.relu2(self.bn2(self.conv2(y)) + y)
+        y = self.relu3(self.bn3(self.conv3(y)))
+        return self.fc(y.mean((2, 3)))
+
+
+def small_net(seed: int = 0) -> SmallNet:
+    """A SmallNet whose batch norms are not those of a fresh one, which would hide folding bugs."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = SmallNet()
+        for norm in (net.bn1, net.bn2, net.bn3):
+            nn.init.uniform_(norm.weight, 0.5, 1.5)
+            nn.init.normal_(norm.bias, std=0.3)
+            nn.init.normal_(norm.running_mean, std=0.3)
+            nn.init.uniform_(norm.running_var, 0.3, 2.0)
+    return net.eval()
+
+
+@pytest.fixture
+def net() -> SmallNet:
+    return small_net()
+
+
+@pytest.fixture(scope="session")
+def runner() -> Path:
+    """zoo-run, built from this checkout where it can be."""
+    found = build_runner() or find_runner()
+    if found is None:
+        pytest.skip("zoo-run is not built and cannot be: no cmake here")
+    return found
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory, runner: Path) -> dict[str, Path]:
+    """One artifact of each kind, proved in Python and by zoo-run. Never change them."""
+    root = tmp_path_factory.mktemp("artifacts")
+    found = {}
+    for kind, (backend, precision, batch) in KINDS.items():
+        spec = CompileSpec(shape=SHAPE, precision=precision, batch=batch)
+        result = compile_module(small_net(), spec, backend=backend, root=root, runner=runner)
+        found[kind] = result.path
+    return found
+
+
+@pytest.fixture
+def copy_of(built: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
+    """A copy of an artifact that a test may damage."""
+
+    def copy(kind: str) -> Path:
+        return Path(shutil.copytree(built[kind], tmp_path / kind))
+
+    return copy
+
+
+def rewrite(folder: Path, change: Callable[[Manifest], object]) -> None:
+    """Change a manifest and give it a fitting hash, as a forger would."""
+    import json
+
+    manifest = json.loads((folder / "manifest.json").read_text())
+    change(manifest)
+    write_manifest(folder, manifest)

@@ -1,0 +1,176 @@
+"""compile_module and load: what is asked for, what is given back, what is refused."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import KINDS, SHAPE, SmallNet
+from torch import nn
+
+from compile import api
+from compile.api import compile_module, load
+from compile.artifact import open_artifact
+from compile.backends import BACKENDS, backend, choose
+from compile.errors import BadArtifact, CheckFailed, Unavailable, UsageError
+from compile.prepare import cast
+from compile.spec import CompileSpec, parse_batch, parse_shape
+
+
+def test_three_lines(net: SmallNet, tmp_path: Path) -> None:
+    """What the README shows."""
+    spec = CompileSpec(shape=SHAPE)
+    result = compile_module(net, spec, backend="torchscript", root=tmp_path)
+    logits = load(result.path)(torch.randn(1, *SHAPE))
+    assert logits.shape == (1, 10)
+
+
+def test_the_same_request_returns_at_once(net: SmallNet, tmp_path: Path) -> None:
+    spec = CompileSpec(shape=SHAPE)
+    first = compile_module(net, spec, backend="torchscript", root=tmp_path)
+    again = compile_module(net, spec, backend="torchscript", root=tmp_path)
+    forced = compile_module(net, spec, backend="torchscript", root=tmp_path, force=True)
+    assert (first.built, again.built, forced.built) == (True, False, True)
+    assert first.path == again.path == forced.path
+    (first.path / "model.ts").write_bytes(b"damaged")
+    assert compile_module(net, spec, backend="torchscript", root=tmp_path).built
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_file_answers_its_batches_and_no_others(kind: str, built: dict[str, Path]) -> None:
+    low, high = KINDS[kind][2]
+    run = load(built[kind])
+    net = open_artifact(built[kind])
+    assert net.manifest["programs"][0]["batch"] == [low, high]
+    x = torch.randn(high, *SHAPE)
+    whole = torch.cat([run(row[None]) for row in x])
+    for batch in {low, min(3, high), high}:
+        torch.testing.assert_close(run(x[:batch]), whole[:batch], rtol=0.02, atol=0.02)
+    with pytest.raises(BadArtifact, match="batch"):
+        run(torch.randn(high + 1, *SHAPE))
+
+
+BAD_INPUTS: dict[str, Callable[[], torch.Tensor]] = {
+    "float64": lambda: torch.randn(1, *SHAPE, dtype=torch.float64),
+    "int8": lambda: torch.ones(1, *SHAPE, dtype=torch.int8),
+    "rank": lambda: torch.randn(*SHAPE),
+    "channels": lambda: torch.randn(1, SHAPE[0] + 1, *SHAPE[1:]),
+    "size": lambda: torch.randn(1, SHAPE[0], SHAPE[1] * 2, SHAPE[2] * 2),
+    "empty": lambda: torch.randn(0, *SHAPE),
+    "layout": lambda: torch.randn(1, *SHAPE).to(memory_format=torch.channels_last),
+    "strided": lambda: torch.randn(1, SHAPE[0], SHAPE[1], 2 * SHAPE[2])[..., ::2],
+    "nan": lambda: torch.full((1, *SHAPE), torch.nan),
+    "inf": lambda: torch.full((1, *SHAPE), torch.inf),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("fault", BAD_INPUTS)
+def test_bad_inputs(
+    kind: str, fault: str, built: dict[str, Path], runner: Path, tmp_path: Path
+) -> None:
+    """Python and zoo-run refuse the same inputs, with 3 and one line."""
+    x = BAD_INPUTS[fault]()
+    with pytest.raises(BadArtifact):
+        load(built[kind])(x)
+    if kind == "onnx":
+        return
+    torch.save(x, tmp_path / "x.pt")
+    command = [runner, built[kind], "--input", tmp_path / "x.pt", "--output", tmp_path / "y.pt"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 3, (done.returncode, done.stderr)
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "y.pt").exists()
+
+
+def test_non_finite_weights(net: SmallNet, tmp_path: Path) -> None:
+    with torch.no_grad():
+        net.bn2.running_var[3] = torch.nan
+    with pytest.raises(BadArtifact, match=r"bn2\.running_var"):
+        compile_module(net, CompileSpec(shape=SHAPE), backend="torchscript", root=tmp_path)
+    assert not list(tmp_path.rglob("*.ts"))
+
+
+class _Tuple(nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x, x
+
+
+class _Control(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean((2, 3)) if x.sum() > 0 else x.amax((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("module", "words"), [(_Tuple(), "one tensor"), (_Control(), "cannot be exported")]
+)
+def test_modules_that_cannot_be_compiled(module: nn.Module, words: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckFailed, match=words) as caught:
+        compile_module(module, CompileSpec(shape=SHAPE), backend="torchscript", root=tmp_path)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_wrong_input_shape(net: SmallNet, tmp_path: Path) -> None:
+    with pytest.raises(BadArtifact, match="1x5x8x8"):
+        compile_module(net, CompileSpec(shape=(5, 8, 8)), backend="torchscript", root=tmp_path)
+
+
+def test_a_build_that_breaks_is_one_line(
+    net: SmallNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def explode(*_: object) -> None:
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setattr(backend("torchscript"), "build", explode)
+    with pytest.raises(CheckFailed, match=r"first line$"):
+        compile_module(net, CompileSpec(shape=SHAPE), backend="torchscript", root=tmp_path)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_file_of_another_precision_is_not_published(
+    net: SmallNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "cast", lambda module, _: cast(module, "bf16"))
+    with pytest.raises(CheckFailed, match="asked for fp32, the file holds bf16"):
+        compile_module(net, CompileSpec(shape=SHAPE), backend="torchscript", root=tmp_path)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_every_backend_keeps_the_contract(name: str) -> None:
+    maker = backend(name)
+    assert name == maker.NAME
+    assert maker.PRECISIONS and set(maker.DEVICES) <= {"cpu", "cuda"}
+    for device in maker.DEVICES:
+        reason = maker.missing(device)
+        assert reason is None or "\n" not in reason
+    with pytest.raises(UsageError, match="it has"):
+        choose(name, "int3", maker.DEVICES[0])
+
+
+def test_unknown_names_list_the_known() -> None:
+    with pytest.raises(UsageError, match="torchscript, inductor, onnx, tensorrt"):
+        backend("tflite")
+    with pytest.raises(UsageError, match="it builds for: cpu"):
+        choose("onnx", "fp32", "cuda")
+
+
+def test_tensorrt_is_unavailable_here() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(Unavailable, match="NVIDIA"):
+        choose("tensorrt", "fp16", "cuda")
+
+
+@pytest.mark.parametrize("text", ["0", "", "a", "3:1", "-1", "1:", "1.5", "5000", "1:99999999"])
+def test_bad_batches(text: str) -> None:
+    with pytest.raises(UsageError):
+        CompileSpec(shape=SHAPE, batch=parse_batch(text))
+
+
+@pytest.mark.parametrize("text", ["3x224", "2x3x224x224", "ax1x1", "", "0x8x8"])
+def test_bad_shapes(text: str) -> None:
+    with pytest.raises(UsageError):
+        CompileSpec(shape=parse_shape(text))

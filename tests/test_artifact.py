@@ -1,0 +1,227 @@
+"""An artifact that was damaged, or made for something else, is refused before anything loads."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import KINDS, rewrite
+
+from compile.artifact import file_entries, find_artifacts, open_artifact, publish, staging
+from compile.errors import BadArtifact, Unavailable
+from compile.manifest import write_manifest
+
+Copy = Callable[[str], Path]
+C_KINDS = [kind for kind in KINDS if kind != "onnx"]
+
+
+def refused_by_runner(runner: Path, folder: Path) -> str:
+    """Run zoo-run on a bad artifact; it must end with 3 and one line."""
+    done = subprocess.run(
+        [runner, folder, "--iterations", "1"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3, (done.returncode, done.stderr)
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stdout == ""
+    return done.stderr
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_flipped_byte_is_found(kind: str, copy_of: Copy) -> None:
+    folder = copy_of(kind)
+    rng = random.Random(0)
+    for path in sorted(folder.iterdir()):
+        content = path.read_bytes()
+        small = len(content) <= 200
+        places = range(len(content)) if small else rng.sample(range(len(content)), 12)
+        for place in {*places, 0, len(content) - 1}:
+            with path.open("r+b") as stream:
+                stream.seek(place)
+                stream.write(bytes([content[place] ^ (1 << rng.randrange(8))]))
+            with pytest.raises(BadArtifact):
+                open_artifact(folder)
+            path.write_bytes(content)
+    open_artifact(folder)
+
+
+@pytest.mark.parametrize("kind", C_KINDS)
+def test_the_runner_finds_flipped_bytes(kind: str, copy_of: Copy, runner: Path) -> None:
+    folder = copy_of(kind)
+    rng = random.Random(1)
+    for path in sorted(folder.iterdir()):
+        content = path.read_bytes()
+        for place in (0, rng.randrange(len(content)), len(content) - 1):
+            damaged = bytearray(content)
+            damaged[place] ^= 1 << rng.randrange(8)
+            path.write_bytes(damaged)
+            refused_by_runner(runner, folder)
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "manifest.sha256", "model.ts", "golden.pt"])
+def test_missing_truncated_and_grown_files(name: str, copy_of: Copy, runner: Path) -> None:
+    folder = copy_of("torchscript")
+    content = (folder / name).read_bytes()
+    for damaged in (None, b"", content[: len(content) // 2], content[:-1], content + b"\n"):
+        if damaged is None:
+            (folder / name).unlink()
+        else:
+            (folder / name).write_bytes(damaged)
+        with pytest.raises(BadArtifact):
+            open_artifact(folder)
+        refused_by_runner(runner, folder)
+
+
+def _flags(manifest: dict) -> None:  # type: ignore[type-arg]
+    manifest["requirements"]["isa"] = manifest["target"]["cpuid"] = ["avx2", "avx99_fp4"]
+
+
+FORGERIES: dict[str, tuple[Callable[[dict], object], str]] = {  # type: ignore[type-arg]
+    "schema": (lambda m: m.update(schema="2.0"), "schema"),
+    "no schema": (lambda m: m.pop("schema"), "schema"),
+    "torch": (lambda m: m["requirements"].update(torch="2.12.0"), "2.12.0"),
+    "isa": (_flags, "avx99_fp4"),
+    "escape": (lambda m: m["files"].update({"../x": m["files"]["model.ts"]}), "x"),
+    "absolute": (lambda m: m["files"].update({"/etc/passwd": m["files"]["model.ts"]}), "passwd"),
+    "unlisted": (lambda m: m["programs"][0].update(file="other.ts"), "other.ts"),
+    "type": (lambda m: m["parity"].update(k="2"), "parity.k"),
+    "bool": (lambda m: m["programs"][0].update(batch=[True, 1]), "programs"),
+    "shape": (lambda m: m["inputs"][0].update(shape=[2, 8]), "inputs"),
+    "batch": (lambda m: m["programs"][0].update(batch=[3, 1]), "batch"),
+    "negative": (lambda m: m["parity"]["samples"][0].update(floor=-1.0), "negative"),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_forged_manifests(name: str, copy_of: Copy, runner: Path) -> None:
+    folder = copy_of("torchscript")
+    change, words = FORGERIES[name]
+    rewrite(folder, change)
+    with pytest.raises(BadArtifact, match=words):
+        open_artifact(folder)
+    refused_by_runner(runner, folder)
+
+
+def test_both_readers_ask_for_the_same_fields(copy_of: Copy, runner: Path) -> None:
+    """Drop every field in turn, and give every one another type: both must refuse."""
+    folder = copy_of("torchscript")
+    sound = json.loads((folder / "manifest.json").read_text())
+
+    def places(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+        if isinstance(value, dict):
+            inner = [p for key, entry in value.items() for p in places(entry, (*path, key))]
+        elif isinstance(value, list):
+            inner = places(value[0], (*path, 0)) if value else []
+        else:
+            inner = []
+        return [path, *inner] if path else inner
+
+    free = {"versions", "request"}  # their keys are nobody's contract
+    extra = {"worst", "skipped_gates"}  # unknown keys are ignored
+    for path in places(sound):
+        if free & set(path[:-1]) or extra & set(path):
+            continue
+        for drop in (True, False):
+            manifest = json.loads(json.dumps(sound))
+            holder = manifest
+            for key in path[:-1]:
+                holder = holder[key]
+            if drop and isinstance(holder, dict):
+                del holder[path[-1]]
+            else:
+                holder[path[-1]] = {"another": "type"} if holder[path[-1]] != {} else 7
+            if path[-1] in ("versions", "request", "evidence") and not drop:
+                continue
+            write_manifest(folder, manifest)
+            with pytest.raises(BadArtifact):
+                open_artifact(folder)
+                raise AssertionError(f"Python took {path}, dropped={drop}")
+            refused_by_runner(runner, folder)
+
+
+def test_duplicate_keys(copy_of: Copy, runner: Path) -> None:
+    import hashlib
+
+    folder = copy_of("torchscript")
+    text = (folder / "manifest.json").read_bytes().replace(b"{", b'{"schema": "1.0",', 1)
+    (folder / "manifest.json").write_bytes(text)
+    (folder / "manifest.sha256").write_text(hashlib.sha256(text).hexdigest() + "\n")
+    with pytest.raises(BadArtifact, match="twice"):
+        open_artifact(folder)
+    refused_by_runner(runner, folder)
+
+
+@pytest.mark.parametrize("member", ["../../escaped", "/tmp/escaped", "a\\b", "x/../../y", "x//y"])
+def test_archive_members_stay_inside(member: str, copy_of: Copy, runner: Path) -> None:
+    folder = copy_of("inductor-bf16")
+    with zipfile.ZipFile(folder / "model.pt2", "a", zipfile.ZIP_STORED) as archive:
+        archive.writestr(member, b"outside")
+    rewrite(folder, lambda m: m.update(files=file_entries(folder)))
+    with pytest.raises(BadArtifact, match="path"):
+        open_artifact(folder)
+    refused_by_runner(runner, folder)
+
+
+def test_deflated_members_are_refused(copy_of: Copy, runner: Path) -> None:
+    folder = copy_of("torchscript")
+    with zipfile.ZipFile(folder / "golden.pt", "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("golden/bomb", b"\0" * 100_000)
+    rewrite(folder, lambda m: m.update(files=file_entries(folder)))
+    with pytest.raises(BadArtifact, match="compressed"):
+        open_artifact(folder)
+    refused_by_runner(runner, folder)
+
+
+def test_links_are_refused(copy_of: Copy, runner: Path, tmp_path: Path) -> None:
+    folder = copy_of("torchscript")
+    (folder / "model.ts").rename(tmp_path / "elsewhere.ts")
+    (folder / "model.ts").symlink_to(tmp_path / "elsewhere.ts")
+    with pytest.raises(BadArtifact, match="link"):
+        open_artifact(folder)
+    refused_by_runner(runner, folder)
+
+
+def test_a_sealed_copy_outlives_the_file(copy_of: Copy) -> None:
+    folder = copy_of("torchscript")
+    artifact = open_artifact(folder)
+    content = (folder / "model.ts").read_bytes()
+    (folder / "model.ts").write_bytes(b"swapped after the check")
+    sealed = artifact.files["model.ts"].path
+    assert Path(sealed).read_bytes() == content
+    with pytest.raises(OSError):
+        os.truncate(sealed, 0)
+
+
+def test_publishing_exchanges_and_leaves_nothing(tmp_path: Path) -> None:
+    final = tmp_path / "model-0" / "leaf"
+    for content in ("old", "new"):
+        with staging(final) as folder:
+            (folder / "file").write_text(content)
+            assert find_artifacts(tmp_path) == ([final] if content == "new" else [])
+            publish(folder, final)
+    assert (final / "file").read_text() == "new"
+    with pytest.raises(RuntimeError), staging(final) as folder:
+        (folder / "file").write_text("broken")
+        raise RuntimeError
+    assert [path.name for path in final.parent.iterdir()] == ["leaf"]
+
+
+def test_a_killed_build_is_swept(tmp_path: Path) -> None:
+    left = tmp_path / "model-0" / ".staging-999999999-abc"
+    left.mkdir(parents=True)
+    with staging(tmp_path / "model-0" / "leaf"):
+        assert not left.exists()
+
+
+def test_an_output_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for final in (tmp_path / "file", tmp_path / "file" / "model" / "leaf"):
+        with pytest.raises(Unavailable), staging(final):
+            raise AssertionError("never entered")
+    assert (tmp_path / "file").read_text() == "mine"

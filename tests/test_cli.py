@@ -1,0 +1,194 @@
+"""The command line: exit codes, one-line errors, clean JSON, signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from zoo.cli import _run
+from zoo.data import load_digits_split
+from zoo.train import Recipe, train
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one short run of resnet18 and its TorchScript artifact."""
+    folder = tmp_path_factory.mktemp("home")
+    train("resnet18", load_digits_split(), recipe=Recipe(epochs=1), out=folder / "runs", quiet=True)
+    assert _run(["compile", "--backend", "torchscript", *places(folder), "--quiet"]) == 0
+    return folder
+
+
+def places(home: Path) -> list[str]:
+    return ["--runs", str(home / "runs"), "--out", str(home / "artifacts")]
+
+
+def zoo(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "zoo", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "NO_COLOR": "1"}
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env=environment, check=False
+    )
+
+
+BAD = {
+    "no such command": (["frobnicate"], 2),
+    "no such flag": (["compile", "--frob"], 2),
+    "no such backend": (["compile", "--backend", "tflite"], 2),
+    "no such precision": (["compile", "--precision", "fp7"], 2),
+    "precision of another backend": (["compile", "--backend", "onnx", "--precision", "bf16"], 2),
+    "no such model": (["train", "resnet19"], 2),
+    "no such device": (["compile", "--device", "tpu"], 2),
+    "no run": (["eval", "--runs", "nowhere"], 2),
+    "no artifact": (["check", "--out", "nowhere"], 2),
+    "no such folder": (["inspect", "nowhere"], 2),
+    "no number": (["train", "resnet18", "--epochs", "many"], 2),
+    "bad batch": (["compile", "resnet18", "--fresh", "--batch", "64:1"], 2),
+    "bad shape": (["compile", "resnet18", "--fresh", "--input", "3x8"], 2),
+    "no such data": (["train", "resnet18", "--data", "nowhere"], 2),
+    "no such runner": (["check", "--runner", "nowhere"], 4),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_errors_are_one_line_with_a_code(
+    name: str, home: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home)
+    arguments, code = BAD[name]
+    assert _run(arguments) == code
+    out, err = capfd.readouterr()
+    assert len(err.strip().splitlines()) == 1, err
+    assert err.startswith("zoo: ")
+    assert "Traceback" not in out + err
+
+
+def test_tensorrt_without_a_gpu_answers_within_two_seconds(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    start = time.monotonic()
+    done = zoo("compile", "--backend", "tensorrt", cwd=tmp_path)
+    assert done.returncode == 4
+    assert "NVIDIA" in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert time.monotonic() - start < 2
+
+
+def test_json_is_one_document_and_nothing_else(
+    home: Path, capfd: pytest.CaptureFixture[str], runner: Path
+) -> None:
+    out = ["--out", str(home / "artifacts")]
+    runs = ["--runs", str(home / "runs")]
+    artifact = next((home / "artifacts").glob("*/torchscript*"))
+    for arguments in (
+        ["list", *runs, *out],
+        ["eval", *runs],
+        ["compile", "--backend", "torchscript", *runs, *out],
+        ["check", *runs, *out, "--runner", str(runner)],
+        ["inspect", str(artifact)],
+        ["doctor"],
+        ["clean", *runs, *out],
+        ["bench", *out, "--duration", "0.05", "--iterations", "5", "--runner", str(runner)],
+    ):
+        capfd.readouterr()
+        assert _run([*arguments, "--json"]) == 0, arguments
+        assert isinstance(json.loads(capfd.readouterr().out), dict)
+
+
+def test_tables_fit_eighty_columns(
+    home: Path, capfd: pytest.CaptureFixture[str], runner: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    out = ["--out", str(home / "artifacts")]
+    runs = ["--runs", str(home / "runs")]
+    artifact = str(next((home / "artifacts").glob("*/torchscript*")))
+    for arguments in (
+        ["check", *runs, *out, "--runner", str(runner)],
+        ["bench", *out, "--duration", "0.05", "--iterations", "200", "--runner", str(runner)],
+        ["inspect", artifact],
+        ["doctor"],
+    ):
+        capfd.readouterr()
+        assert _run(arguments) == 0
+        printed = capfd.readouterr().out
+        long = [line for line in printed.splitlines() if len(line) > 80 and str(home) not in line]
+        assert not long
+        assert "…" not in printed, "a cell was cut"
+
+
+def test_a_damaged_artifact_stops_check_with_three(
+    home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    root = Path(shutil.copytree(home / "artifacts", tmp_path / "artifacts"))
+    golden = next(root.glob("*/*/golden.pt"))
+    content = bytearray(golden.read_bytes())
+    content[len(content) // 2] ^= 1
+    golden.write_bytes(content)
+    assert _run(["check", "--all", "--out", str(root), "--quiet"]) == 3
+    assert "golden.pt" in capfd.readouterr().err
+    (golden.parent / "manifest.json").unlink()
+    assert _run(["check", "--all", "--out", str(root), "--quiet"]) == 3
+
+
+def test_an_output_that_is_a_file(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    runs = ["--runs", str(home / "runs")]
+    file = str(tmp_path / "file")
+    assert _run(["compile", "--backend", "torchscript", *runs, "--out", file, "--quiet"]) == 4
+    assert _run(["train", "resnet18", "--epochs", "1", "--out", file, "--quiet"]) == 4
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_predict_names_a_digit(
+    home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import numpy
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    pixels = load_digits().images[0] * 15.9
+    Image.fromarray(pixels.astype(numpy.uint8)).save(tmp_path / "zero.png")
+    run = str(next((home / "runs" / "resnet18").iterdir()))
+    assert _run(["predict", run, str(tmp_path / "zero.png")]) == 0
+    assert "zero.png: " in capfd.readouterr().out
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    assert _run(["predict", run, str(tmp_path / "bad.png")]) == 3
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize("command", ["train", "compile"])
+def test_signals_leave_nothing_behind(command: str, name: str, code: int, tmp_path: Path) -> None:
+    """Interrupted in the middle: the conventional exit code, and no half run or artifact."""
+    arguments = {
+        "train": ["train", "resnet18", "--epochs", "500", "--out", str(tmp_path)],
+        "compile": [
+            *("compile", "resnet152", "--fresh", "--input", "1x3x64x64", "--backend", "onnx"),
+            *("--out", str(tmp_path), "--runs", str(tmp_path)),
+        ],
+    }[command]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zoo", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("*/.*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(getattr(signal, name))
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert err.strip().splitlines()[-1].startswith("zoo: ")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
