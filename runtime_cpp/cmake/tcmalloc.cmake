@@ -10,6 +10,7 @@ if(NOT tcmalloc_library)
     https://github.com/gperftools/gperftools/releases/download/gperftools-2.15/gperftools-2.15.tar.gz
     c69fef855628c81ef56f12e3c58f2b7ce1f326c0a1fe783e5cae0b88cbbe9a80)
   set(tcmalloc_library tcmalloc_minimal)
+  set(zoo_tcmalloc_folder $<TARGET_FILE_DIR:tcmalloc_minimal>)
 endif()
 # Nothing calls it by name, so the linker must be told to keep it.
 target_link_libraries(zoo_tcmalloc INTERFACE

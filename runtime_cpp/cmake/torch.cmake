@@ -30,3 +30,10 @@ foreach(name torch_cpu c10 torch_cuda c10_cuda)
   endif()
 endforeach()
 target_link_libraries(zoo_torch_wheel INTERFACE ${kept} -Wl,--pop-state)
+
+# The same run path built and installed: where the two differ CMake pads the first with an empty
+# entry, and the loader takes that for the current folder.
+function(zoo_set_rpath)
+  set_target_properties(${ARGV} PROPERTIES BUILD_WITH_INSTALL_RPATH ON
+    INSTALL_RPATH "${ZOO_TORCH_DIR}/lib;${zoo_tcmalloc_folder}")
+endfunction()
