@@ -52,8 +52,8 @@ def prove(
     verdicts = {where: parity.judge(out, golden, limit) for where, out in outputs.items()}
     parity.require(gates, verdicts)
     measured = verdicts["python"]
-    for sample, error in zip(manifest["parity"]["samples"], measured.rmse, strict=True):
-        sample["rmse"] = error
+    for sample, rmse in zip(manifest["parity"]["samples"], measured.rmse, strict=True):
+        sample["rmse"] = rmse
     manifest["parity"].update(
         top1={"decided": measured.decided, "agreed": measured.agreed},
         max_abs=measured.max_abs,

@@ -15,17 +15,17 @@ from zoo.errors import UsageError
 class Recipe:
     """How a network is trained: SGD with Nesterov momentum on a one-cycle schedule."""
 
-    epochs: int = 30
+    epochs: int = 36
     """Passes over the training half."""
     batch: int = 64
     """Images in one step, at least; an epoch is cut into equal steps."""
-    lr: float = 0.05
+    lr: float = 0.1
     """Learning rate at its peak, after the warm-up; it ends at 0 along a cosine."""
     warmup: float = 0.2
     """Share of all steps over which the learning rate climbs from 0."""
     momentum: float = 0.9
     """Nesterov momentum."""
-    weight_decay: float = 5e-4
+    weight_decay: float = 5e-3
     """Of convolution and linear weights; not of batch norms and biases."""
     label_smoothing: float = 0.1
     """Share of the target that is spread evenly over all classes."""
@@ -33,7 +33,7 @@ class Recipe:
     """Largest random shift in pixels, in each direction; the border is background."""
     flip: bool = False
     """Mirror half of the images; wrong for digits, right for most photographs."""
-    average: float = 0.0
+    average: float = 0.97
     """Decay per step of an exponential average of the weights; 0 keeps the last weights."""
     zero_init_residual: bool = True
     """Start every residual unit as its shortcut alone."""

@@ -98,8 +98,8 @@ def bench_table(reports: list[dict[str, Any]]) -> list[Any]:
     """One row for each artifact, measured by zoo-run, and Python's median of the same file."""
     rows = [_bench_row(report) for report in reports]
     columns = (
-        *("artifact", "load\nms", "first\nms", "median\nms", "p90\nms", "p99\nms"),
-        *("per s", "peak\nMB", "file\nMB", "verdict", "Python\nms"),
+        *("artifact", "load ms\nfirst", "median\nms", "p90\nms", "p99\nms", "per s"),
+        *("peak\nMB", "file\nMB", "verdict", "Python\nms"),
     )
     lines: list[Any] = [table(columns, rows, left=("artifact",))]
     doubts = [
@@ -117,7 +117,8 @@ def bench_table(reports: list[dict[str, Any]]) -> list[Any]:
         f"commit {conditions.get('commit') or here['commit']}, {here['date']}"
     )
     notes = [
-        "median: with its 95 % interval; '-': too few samples beyond, or no engine in zoo-run",
+        "first: the first call; median: with its 95 % interval; Python: the median of the same "
+        "file there; -: too few samples beyond, or zoo-run has no engine for it",
         *(f"INVALID {doubt}" for doubt in doubts),
         facts,
     ]
@@ -129,13 +130,12 @@ def _bench_row(report: dict[str, Any]) -> tuple[str, ...]:
     python = report["python"]
     name = "{}\n{} b{}".format(*(python[key] for key in ("backend", "precision", "batch")))
     if own is None:
-        empty = ("-",) * 8
+        empty = ("-",) * 7
         return (name, *empty, python["verdict"], _median(python["latency_ms"]))
     latency = own["latency_ms"]
     return (
         name,
-        short(own["load_ms"], 2),
-        short(own["first_call_ms"], 2),
+        f"{short(own['load_ms'])}\n{short(own['first_call_ms'])}",
         _median(latency),
         short(latency["p90"]),
         short(latency["p99"]),
