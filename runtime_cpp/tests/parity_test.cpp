@@ -49,6 +49,15 @@ TEST(Parity, NothingThatIsNotANumberPasses) {
   }
 }
 
+TEST(Parity, NaNFailsARowThatDecidesNothing) {
+  const std::vector<double> oracle = {0.5, 0.5, 0, 1};
+  const auto nan = std::numeric_limits<float>::quiet_NaN();
+  const CheckResult result = check_parity(two_rows(), std::vector<float>{nan, 0.5f, 0, 1}, oracle);
+  EXPECT_FALSE(result.rows[0].decided);
+  EXPECT_FALSE(result.rows[0].passed());
+  EXPECT_FALSE(result.passed());
+}
+
 TEST(Parity, TheMostLikelyClassMustAgreeWhereTheOracleIsSure) {
   Parity parity = two_rows();
   parity.k = 0;
