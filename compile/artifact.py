@@ -131,6 +131,8 @@ def _seal(folder: Path, name: str, size: int, sha256: str) -> SealedFile:
         raise BadArtifact(f"{where} is or goes through a symbolic link; {REBUILD}")
     try:
         source = os.open(where, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except PermissionError:
+        raise Unavailable(f"{where} may not be read: check its permissions") from None
     except OSError as error:
         raise BadArtifact(f"{where} cannot be read ({error.strerror}); {REBUILD}") from None
     with os.fdopen(source, "rb") as stream:

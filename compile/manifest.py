@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from compile.archive import check_relative
-from compile.errors import BadArtifact
+from compile.errors import BadArtifact, Unavailable
 
 SCHEMA = "1.0"
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
 GOLDEN = "golden.pt"
 MAX_BYTES = 2**20
+MAX_DEPTH = 32
+ROWS = 16
 
 Manifest = dict[str, Any]
 
@@ -109,6 +111,8 @@ def read_manifest(folder: Path) -> Manifest:
         expected = (folder / MANIFEST_HASH).read_bytes()
         with (folder / MANIFEST).open("rb") as stream:
             text = stream.read(MAX_BYTES + 1)
+    except PermissionError as error:
+        raise Unavailable(f"{error.filename} may not be read: check its permissions") from None
     except OSError as error:
         raise BadArtifact(
             f"{folder} is no artifact: cannot read {Path(error.filename or folder).name} "
@@ -154,9 +158,14 @@ def _parse(text: bytes, where: Path) -> Manifest:
         )
     except (ValueError, RecursionError) as error:
         raise BadArtifact(f"{where} is not JSON: {error}") from None
-    if not isinstance(manifest, dict):
-        raise BadArtifact(f"{where} is not a JSON object")
+    if not isinstance(manifest, dict) or _depth(manifest) > MAX_DEPTH:
+        raise BadArtifact(f"{where} is not a JSON object of at most {MAX_DEPTH} levels")
     return manifest
+
+
+def _depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, inner), default=0)
 
 
 def _check_fields(manifest: Manifest, where: Path) -> None:
@@ -186,6 +195,8 @@ def _check_fields(manifest: Manifest, where: Path) -> None:
     for sample in manifest["parity"]["samples"]:
         if sample["e_eager"] < 0 or sample["floor"] < 0:
             fail("'parity.samples' holds a negative error")
+    if len(manifest["parity"]["samples"]) != ROWS:
+        fail(f"'parity.samples' must hold {ROWS} entries")
     if manifest["parity"]["k"] < 0:
         fail("'parity.k' is negative")
     if manifest["target"]["cpuid"] != manifest["requirements"]["isa"]:

@@ -23,10 +23,8 @@ from torch.nn.functional import interpolate
 
 from compile.backends.base import Program
 from compile.errors import BadArtifact, CheckFailed
+from compile.manifest import ROWS
 from compile.precision import precision
-
-ROWS = 16
-"""Golden samples of an artifact: half of them real where there is data, half normal."""
 
 _MARGIN_BOUNDS = 4.0
 

@@ -12,7 +12,7 @@ from compile.artifact import open_artifact
 from compile.backends.base import Backend, Built
 from compile.errors import Unavailable
 from compile.loading import load_artifact
-from compile.manifest import Manifest, write_manifest
+from compile.manifest import ROWS, Manifest, write_manifest
 from compile.runner import ENGINES, run_inputs
 
 
@@ -48,7 +48,7 @@ def prove(
     outputs = {"python": parity.run_rows(run, golden.input, batch)}
     if runner is not None and manifest["backend"] in ENGINES:
         rows = parity.padded(golden.input, batch)
-        outputs["zoo-run"] = run_inputs(runner, folder, rows, None)[: parity.ROWS]
+        outputs["zoo-run"] = run_inputs(runner, folder, rows, None)[:ROWS]
     verdicts = {where: parity.judge(out, golden, limit) for where, out in outputs.items()}
     parity.require(gates, verdicts)
     measured = verdicts["python"]

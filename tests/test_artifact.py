@@ -78,6 +78,10 @@ def test_missing_truncated_and_grown_files(name: str, copy_of: Copy, runner: Pat
         refused_by_runner(runner, folder)
 
 
+def _nested(levels: int) -> object:
+    return [_nested(levels - 1)] if levels else 0
+
+
 def _flags(manifest: dict) -> None:  # type: ignore[type-arg]
     manifest["requirements"]["isa"] = manifest["target"]["cpuid"] = ["avx2", "avx99_fp4"]
 
@@ -94,6 +98,8 @@ FORGERIES: dict[str, tuple[Callable[[dict], object], str]] = {  # type: ignore[t
     "bool": (lambda m: m["programs"][0].update(batch=[True, 1]), "programs"),
     "shape": (lambda m: m["inputs"][0].update(shape=[2, 8]), "inputs"),
     "batch": (lambda m: m["programs"][0].update(batch=[3, 1]), "batch"),
+    "samples": (lambda m: m["parity"]["samples"].pop(), "16"),
+    "depth": (lambda m: m.update(extra=_nested(40)), "levels"),
     "negative": (lambda m: m["parity"]["samples"][0].update(floor=-1.0), "negative"),
 }
 
