@@ -125,7 +125,7 @@ def test_steps_are_equal_so_that_no_batch_norm_sees_two_images(data: Data) -> No
     network = build("resnet18", num_classes=10, in_channels=1, stem="small")
     network.register_forward_pre_hook(lambda _module, inputs: sizes.append(len(inputs[0])))
     few = dataclasses.replace(data, train_x=data.train_x[:33], train_y=data.train_y[:33])
-    list(fit(network, few, Recipe(epochs=1, batch=16), seed=0))
+    list(fit(network, few, Recipe(epochs=1, batch=16, average=0.0), seed=0))
     assert sizes == [17, 16]
 
 
