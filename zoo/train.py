@@ -28,7 +28,17 @@ from zoo.models import build
 from zoo.progress import Progress
 from zoo.recipe import Recipe, WeightAverage, learning_rate, make_optimizer
 
-__all__ = ["Epoch", "Evaluation", "Recipe", "evaluate", "fit", "predict", "train"]
+__all__ = [
+    "Epoch",
+    "Evaluation",
+    "Recipe",
+    "default_recipe",
+    "evaluate",
+    "find_same",
+    "fit",
+    "predict",
+    "train",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
