@@ -64,7 +64,7 @@ def check_artifact(
 ) -> list[Row]:
     """Return a row for Python and, where zoo-run has an engine for the backend, one for zoo-run.
 
-    Writes `<artifact>.parity.json` beside the artifact. Raises BadArtifact or Unavailable when
+    Writes `parity-<folder>.json` beside the artifact. Raises BadArtifact or Unavailable when
     it cannot be opened; a failed check is a row, not an exception.
     """
     artifact = open_artifact(path)
@@ -145,4 +145,4 @@ def _write_report(path: Path, rows: list[Row]) -> None:
     from compile.report import to_json
 
     report = {"rows": [asdict(row) for row in rows], "conditions": machine.conditions()}
-    write_atomic(path.with_name(f"{path.name}.parity.json"), to_json(report).encode())
+    write_atomic(path.with_name(f"parity-{path.name}.json"), to_json(report).encode())

@@ -205,7 +205,7 @@ def test_check_passes_and_counts_what_is_right(
     assert [row.ran_in for row in rows][1:] == ([] if kind == "onnx" else ["zoo-run"])
     for row in rows:
         assert (row.verdict, row.correct, row.total) == ("PASSED", 10, 11), row
-    report = json.loads(folder.with_name(f"{kind}.parity.json").read_text())
+    report = json.loads(folder.with_name(f"parity-{kind}.json").read_text())
     assert len(report["rows"]) == len(rows)
     open_artifact(folder)  # the report lies beside the artifact, which is unchanged
 
