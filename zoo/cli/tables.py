@@ -175,9 +175,14 @@ def inspect_lines(path: Path, manifest: dict[str, Any]) -> list[Any]:
         ("non-finite", ", ".join(f"{k} {v}" for k, v in (manifest["nonfinite"] or {}).items())),
         ("built", f"{manifest['build']['date']} in {manifest['build']['seconds']} s"),
     ]
-    lines = [f"{path}: sound", table(("", "what"), rows, left=("", "what"))]
-    return [*lines, *_wrapped([f"rebuild: {manifest['build']['command']}"])]
+    lines = [f"{name:<11} {value}" for name, value in rows]
+    lines.append(f"rebuild     {manifest['build']['command']}")
+    return [f"{path}: sound", *_wrapped(lines, indent=12)]
 
 
-def _wrapped(lines: list[str]) -> list[str]:
-    return [part for line in lines for part in textwrap.wrap(line, 79, subsequent_indent="  ")]
+def _wrapped(lines: list[str], indent: int = 2) -> list[str]:
+    """Break lines at 79 columns, between words only: paths and commands stay whole."""
+    wrap = textwrap.TextWrapper(
+        79, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+    )
+    return [part for line in lines for part in wrap.wrap(line)]
