@@ -8,7 +8,7 @@ wanted := sha256(sha256_file("pyproject.toml") + sha256_file("constraints.txt") 
 torch_dir := "\"$(" + python + " -c 'import importlib.util as u; print(u.find_spec(\"torch\").submodule_search_locations[0])')\""
 configure := "cmake -S runtime_cpp -B build/runtime -G Ninja -DCMAKE_BUILD_TYPE=Release -DZOO_TORCH_DIR=" + torch_dir
 jobs := if num_cpus() == "1" { "1" } else { "2" } # one torch header takes a gigabyte to compile
-cpp := "git ls-files 'runtime_cpp/*.cpp' 'runtime_cpp/*.h'"
+cpp := "find runtime_cpp -name build -prune -o '(' -name '*.cpp' -o -name '*.h' ')' -print"
 
 _list:
     @{{ just_executable() }} --list --unsorted

@@ -7,6 +7,8 @@ logits = load(result.path)(images)
 
 from __future__ import annotations
 
+import copy
+import json
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +28,7 @@ from compile.loading import load
 from compile.manifest import GOLDEN, SCHEMA, Manifest, write_manifest
 from compile.prepare import cast, check_module, fold_batch_norms
 from compile.proof import prove
+from compile.runner import ENGINES
 from compile.spec import CompileSpec
 from compile.weights import weights_sha256
 
@@ -55,6 +58,8 @@ class Model:
     """As docs/artifact.md has it."""
     macs: int | None = None
     """Multiply-accumulates for one sample."""
+    shape: tuple[int, int, int] | None = None
+    """Its own input (C, H, W); another one is named in the artifact's folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,14 +105,15 @@ def compile_module(
     """
     start = time.perf_counter()
     maker = choose(backend, spec.precision, spec.device)
-    requested = spec.target
-    spec = replace(spec, target=machine.resolve_target(spec.target))
-    module = module.eval()
+    requested = spec.target if maker.MACHINE_CODE else "native"
+    target = machine.resolve_target(spec.target) if maker.MACHINE_CODE else "any"
+    spec = replace(spec, target=target)
+    module = copy.deepcopy(module).eval()  # the caller's stays in the mode it is in
     model = model or Model(name=name or type(module).__name__.lower())
     sha = weights_sha256(module.state_dict())
-    final = artifact_folder(Path(root), model.name, sha, backend, spec, requested)
-    request = {**asdict(spec), "backend": backend, "weights_sha256": sha, **machine.versions()}
-    standing = None if force else _standing(final, request)
+    final = artifact_folder(Path(root), model, sha, backend, spec, requested)
+    request = _request(model, sha, backend, spec)
+    standing = None if force else _standing(final, request, runner)
     if standing is not None:
         return Result(path=final, built=False, seconds=0.0, manifest=standing)
     with staging(final) as folder:
@@ -135,27 +141,43 @@ def compile_module(
 
 
 def artifact_folder(
-    root: Path, name: str, sha256: str, backend: str, spec: CompileSpec, requested: str
+    root: Path, model: Model, sha256: str, backend: str, spec: CompileSpec, requested: str
 ) -> Path:
     """Where the artifact for a request stands."""
     target = "" if requested == "native" else f"-{requested}"
-    leaf = f"{backend}-{spec.precision}-b{spec.batch_text}-{spec.device}{target}"
-    return root / f"{name}-{sha256[:8]}" / leaf
+    other = model.shape is not None and model.shape != spec.shape
+    size = f"-{'x'.join(map(str, spec.shape))}" if other else ""
+    leaf = f"{backend}-{spec.precision}-b{spec.batch_text}-{spec.device}{target}{size}"
+    return root / f"{model.name}-{sha256[:8]}" / leaf
 
 
-def _standing(final: Path, request: dict[str, Any]) -> Manifest | None:
-    """The manifest of a sound artifact built for this very request, or None."""
+def _request(model: Model, sha256: str, backend: str, spec: CompileSpec) -> dict[str, Any]:
+    """Everything that decides what the artifact will be, as JSON has it."""
+    packages = ("resnet-zoo", "onnx", "onnxsim", "onnxscript", "torch-tensorrt")
+    wanted = {
+        **asdict(spec),
+        "backend": backend,
+        "weights_sha256": sha256,
+        "classes": model.classes,
+        "preprocessing": model.preprocessing,
+        "versions": machine.versions(*packages),
+    }
+    found: dict[str, Any] = json.loads(json.dumps(wanted))
+    return found
+
+
+def _standing(final: Path, request: dict[str, Any], runner: Path | None) -> Manifest | None:
+    """The manifest of a sound artifact built for this very request, or None.
+
+    One that was proved without zoo-run is built again when there is one now.
+    """
     try:
         manifest = open_artifact(final).manifest
     except ZooError:
         return None
-    built_for = manifest["build"].get("request", {})
-    same = {key: _json(value) for key, value in request.items()} == built_for
-    return manifest if same else None
-
-
-def _json(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    proved = runner is None or manifest["backend"] not in ENGINES
+    proved = proved or "zoo-run" in manifest["parity"]["ran_in"]
+    return manifest if proved and manifest["build"]["request"] == request else None
 
 
 def _build(maker: Backend, module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
@@ -165,7 +187,9 @@ def _build(maker: Backend, module: nn.Module, spec: CompileSpec, folder: Path) -
     except (ZooError, KeyboardInterrupt):
         raise
     except OSError as error:
-        raise Unavailable(f"{maker.NAME}: {error.strerror}: {error.filename or folder}") from error
+        raise Unavailable(f"{maker.NAME}: {error}") from error
+    except MemoryError as error:
+        raise Unavailable(f"{maker.NAME}: out of memory; use a smaller --input") from error
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise CheckFailed(f"{maker.NAME} could not build it: {lines[0]}") from error
@@ -197,7 +221,9 @@ def _describe(
 ) -> Manifest:
     """The manifest without files, proof and build."""
     static = not spec.dynamic
-    flags = machine.required_flags(spec.target, prepacked=static) if made.machine_code else []
+    level = spec.target in machine.LEVELS
+    flags = machine.required_flags(spec.target, prepacked=static) if level else []
+    flags = sorted(machine.cpu_flags()) if made.native else flags
     needs: dict[str, Any] = {"gpu_arch": None, "cuda": None, "tensorrt": None, "load_first": []}
     return {
         "schema": SCHEMA,
@@ -213,7 +239,7 @@ def _describe(
         "backend": backend,
         "precision": made.precision,
         "device": spec.device,
-        "target": {"name": spec.target if made.machine_code else "any", "cpuid": flags},
+        "target": {"name": spec.target, "cpuid": flags},
         "inputs": [
             {"name": "input", "dtype": "float32", "layout": "NCHW", "shape": list(spec.shape)}
         ],

@@ -28,6 +28,7 @@ def check_archive(stream: BinaryIO, name: str) -> None:
             _check_end(stream, name)
             for member in members:
                 _check_member(stream, member, name)
+            _check_extents(members, archive.start_dir, name)
     except (zipfile.BadZipFile, struct.error, ValueError, OSError, NotImplementedError) as error:
         raise BadArtifact(f"{name} is not a sound zip archive: {error}") from None
     names = [member.orig_filename for member in members]
@@ -70,6 +71,17 @@ def _check_member(stream: BinaryIO, member: zipfile.ZipInfo, name: str) -> None:
         raise BadArtifact(f"{name}: member {path!r} is compressed; torch stores them")
     if member.file_size > MEMBER_LIMIT:
         raise BadArtifact(f"{name}: member {path!r} unpacks to over {MEMBER_LIMIT >> 20} MiB")
+
+
+def _check_extents(members: list[zipfile.ZipInfo], directory: int, name: str) -> None:
+    """Members lie one after the other, before the directory; none hides in another."""
+    free = 0
+    for member in sorted(members, key=lambda each: each.header_offset):
+        if member.header_offset < free:
+            raise BadArtifact(f"{name}: members overlap at {member.orig_filename!r}")
+        free = member.header_offset + 30 + len(member.orig_filename.encode()) + member.compress_size
+    if free > directory:
+        raise BadArtifact(f"{name}: a member runs into the directory")
 
 
 def _local_name(stream: BinaryIO, member: zipfile.ZipInfo) -> str:

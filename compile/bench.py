@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -19,10 +20,10 @@ import torch
 from compile import machine
 from compile.artifact import open_artifact
 from compile.backends.onnx import executor
-from compile.errors import CheckFailed
+from compile.errors import ZooError, by_code
 from compile.loading import load_artifact
 from compile.manifest import GOLDEN
-from compile.runner import ENGINES, measure
+from compile.runner import ENGINES, allocator_of, measure
 from compile.stats import doubts, summary
 
 DURATION_S = 3.0
@@ -34,46 +35,53 @@ def bench(
     path: Path,
     runner: Path | None,
     *,
-    duration: float = DURATION_S,
-    iterations: int = ITERATIONS,
+    duration: float | None = None,
+    iterations: int | None = None,
     threads: int | None = None,
 ) -> dict[str, Any]:
     """Measure one artifact; return `{"artifact", "runner": report or None, "python": report}`.
 
-    The reports have the keys of zoo-run's JSON. The runner's is None where zoo-run has no engine
-    for the backend, or is not there.
+    A run ends when `duration` seconds (3) and `iterations` (10) are both met; one given alone
+    governs alone. The reports have the keys of zoo-run's JSON. The runner's is None where zoo-run
+    has no engine for the backend, or is not there.
     """
+    if duration is None and iterations is None:
+        duration, iterations = DURATION_S, ITERATIONS
     manifest = open_artifact(path).manifest
-    options = ["--duration", str(duration), "--iterations", str(iterations)]
     by_runner = None
     if runner is not None and manifest["backend"] in ENGINES:
+        options = [] if duration is None else ["--duration", str(duration)]
+        options += [] if iterations is None else ["--iterations", str(iterations)]
         by_runner = measure(runner, path, options, threads)
-    allocator = (by_runner or {}).get("conditions", {}).get("allocator")
-    by_python = _in_python(path, duration, iterations, threads, _preloadable(allocator))
+    preload = allocator_of(runner) if runner is not None else None
+    by_python = _in_python(path, duration or 0.0, iterations or 1, threads, preload)
     return {"artifact": str(path), "runner": by_runner, "python": by_python}
-
-
-def _preloadable(allocator: Any) -> str | None:
-    """The allocator's shared library as zoo-run reports it, if it is one."""
-    library = allocator.get("library") if isinstance(allocator, dict) else allocator
-    return library if isinstance(library, str) and ".so" in library else None
 
 
 def _in_python(
     path: Path, duration: float, iterations: int, threads: int | None, preload: str | None
 ) -> dict[str, Any]:
-    command = [sys.executable, "-m", "compile.bench", str(path), str(duration), str(iterations)]
-    command.append(str(threads or machine.usable_cores()))
-    environment = dict(os.environ)
+    """The same file in a Python process of its own; -P keeps the working directory out of it."""
+    command = [sys.executable, "-P", "-m", "compile.bench", str(path.resolve())]
+    command += [str(duration), str(iterations), str(threads or machine.usable_cores())]
+    here = str(Path(__file__).resolve().parent.parent)
+    environment = {**os.environ, "PYTHONPATH": here}
     if preload is not None:
         environment["LD_PRELOAD"] = preload
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or ["it said nothing"]
-        raise CheckFailed(f"measuring {path.name} from Python failed: {lines[-1]}")
+        kind = by_code(done.returncode)
+        raise kind(f"measuring {path.name} from Python failed: {lines[-1]}")
     report: dict[str, Any] = json.loads(done.stdout)
-    report["conditions"]["allocator"] = preload or "glibc"
     return report
+
+
+def _allocator() -> str:
+    """The library that serves malloc in this process, as the process itself maps it."""
+    mapped = Path("/proc/self/maps").read_text()
+    match = re.search(r"(/\S*(?:tcmalloc|jemalloc|mimalloc)\S*)", mapped)
+    return match[1] if match else "glibc"
 
 
 def measure_here(path: Path, duration: float, iterations: int, threads: int) -> dict[str, Any]:
@@ -114,6 +122,7 @@ def measure_here(path: Path, duration: float, iterations: int, threads: int) -> 
         "conditions": {
             **machine.conditions(),
             "threads": threads,
+            "allocator": _allocator(),
             "executor": executor() if artifact.manifest["backend"] == "onnx" else "torch",
         },
         "samples_ns": samples,
@@ -144,4 +153,8 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except ZooError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)

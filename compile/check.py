@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from compile import machine, parity
 from compile.artifact import Artifact, open_artifact
 from compile.backends.onnx import executor
-from compile.errors import CheckFailed, ZooError
+from compile.errors import BadArtifact, Unavailable, ZooError
 from compile.files import write_atomic
 from compile.loading import load_artifact
 from compile.manifest import GOLDEN
@@ -64,8 +65,8 @@ def check_artifact(
 ) -> list[Row]:
     """Return a row for Python and, where zoo-run has an engine for the backend, one for zoo-run.
 
-    Writes `parity-<folder>.json` beside the artifact. Raises BadArtifact or Unavailable when
-    it cannot be opened; a failed check is a row, not an exception.
+    Writes `parity-<folder>.json` beside the artifact where it may. Raises BadArtifact or
+    Unavailable when it cannot be opened; a failed check is a row, not an exception.
     """
     artifact = open_artifact(path)
     golden, limit = _golden(artifact)
@@ -77,7 +78,8 @@ def check_artifact(
     if runner is not None and backend in ENGINES:
         places["zoo-run"] = lambda x: run_inputs(runner, path, parity.padded(x, batch), threads)
     rows = [_row(artifact, name, call, golden, limit, data) for name, call in places.items()]
-    _write_report(path, rows)
+    with suppress(Unavailable):  # a read-only place is no reason not to check
+        _write_report(artifact.path.resolve(), rows)
     return rows
 
 
@@ -91,7 +93,7 @@ def _golden(artifact: Artifact) -> tuple[parity.Golden, parity.Bounds]:
         kinds=tuple(sample["kind"] for sample in entry["samples"]),
     )
     if not len(golden.input) == len(golden.oracle) == len(golden.kinds) > 0:
-        raise CheckFailed(f"{artifact.path}: golden.pt and the manifest hold different samples")
+        raise BadArtifact(f"{artifact.path}: golden.pt and the manifest hold different samples")
     limit = parity.Bounds(
         k=entry["k"],
         e_eager=torch.tensor([s["e_eager"] for s in entry["samples"]], dtype=torch.float64),

@@ -36,3 +36,9 @@ class Unavailable(ZooError):
     """Something installable or permitted is missing: GPU, driver, library, disk, permission."""
 
     exit_code = 4
+
+
+def by_code(code: int) -> type[ZooError]:
+    """Return the error that another process meant by its exit code; CheckFailed if unknown."""
+    kinds: tuple[type[ZooError], ...] = (UsageError, BadArtifact, Unavailable)
+    return next((kind for kind in kinds if kind.exit_code == code), CheckFailed)

@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 
 from compile.artifact import Artifact, open_artifact
-from compile.backends import backend
+from compile.backends import BACKENDS, backend
 from compile.backends.base import Program
+from compile.errors import BadArtifact, Unavailable
 from compile.validate import check_input
 
 
@@ -20,14 +21,26 @@ def load(path: str | Path, *, allow_nonfinite: bool = False) -> Program:
 def load_artifact(artifact: Artifact, *, allow_nonfinite: bool = False) -> Program:
     """Load the programs of an opened artifact behind one function that validates its input."""
     loaded = {}
-    maker = backend(artifact.manifest["backend"])
+    name = artifact.manifest["backend"]
+    if name not in BACKENDS:
+        known = ", ".join(BACKENDS)
+        raise Unavailable(f"{artifact.path} needs the backend {name!r}; here are: {known}")
+    maker = backend(name)
     device = artifact.manifest["device"]
     for program in artifact.programs:
-        loaded[program] = maker.load(artifact.files[program.file].path, program, device)
+        try:
+            loaded[program] = maker.load(artifact.files[program.file].path, program, device)
+        except (RuntimeError, OSError, ValueError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise BadArtifact(f"{artifact.path / program.file} does not load: {reason}") from error
 
     def run(x: torch.Tensor) -> torch.Tensor:
         program = check_input(x, artifact.shape, artifact.programs, allow_nonfinite=allow_nonfinite)
-        with torch.no_grad():
-            return loaded[program](x.to(device))
+        try:
+            with torch.no_grad():
+                return loaded[program](x.to(device))
+        except RuntimeError as error:
+            reason = (str(error).strip().splitlines() or ["RuntimeError"])[0]
+            raise BadArtifact(f"{artifact.path / program.file} broke: {reason}") from error
 
     return run

@@ -98,7 +98,10 @@ def versions(*extra: str) -> dict[str, str]:
 @cache
 def commit() -> str | None:
     """Return the commit of the checkout this package lies in, with `-dirty`; None outside one."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    checkout = Path(__file__).resolve().parent.parent
+    if not (checkout / ".git").exists():  # else git would name a repository that we lie in
+        return None
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -128,7 +131,7 @@ def conditions() -> dict[str, Any]:
         "machine": platform.node(),
         "cpu": cpu_model(),
         "cores": usable_cores(),
-        "level": native_level(),
+        "level": next((name for name, needs in LEVELS.items() if cpu_flags() >= set(needs)), None),
         "versions": versions(),
         "commit": commit(),
         "date": now(),

@@ -156,9 +156,10 @@ def _parse(text: bytes, where: Path) -> Manifest:
         manifest = json.loads(
             text.decode("utf-8"), object_pairs_hook=unique, parse_constant=no_constant
         )
+        depth = _depth(manifest)
     except (ValueError, RecursionError) as error:
         raise BadArtifact(f"{where} is not JSON: {error}") from None
-    if not isinstance(manifest, dict) or _depth(manifest) > MAX_DEPTH:
+    if not isinstance(manifest, dict) or depth > MAX_DEPTH:
         raise BadArtifact(f"{where} is not a JSON object of at most {MAX_DEPTH} levels")
     return manifest
 
@@ -173,11 +174,19 @@ def _check_fields(manifest: Manifest, where: Path) -> None:
         raise BadArtifact(f"{where}: {what}; {REBUILD}")
 
     schema = manifest.get("schema")
-    if not isinstance(schema, str) or schema.split(".")[0] != SCHEMA.split(".")[0]:
+    if not re.fullmatch(r"1\.[0-9]{1,6}", schema if isinstance(schema, str) else ""):
         raise BadArtifact(f"{where} has schema {schema!r}; this zoo reads {SCHEMA}")
     wrong = _mismatch(manifest, SHAPE, "")
     if wrong is not None:
         fail(f"the field '{wrong}' is missing or has the wrong type")
+    if manifest["device"] not in ("cpu", "cuda"):
+        fail(f"the device {manifest['device']!r} is neither cpu nor cuda")
+    if manifest["parity"]["oracle"] != "float64":
+        fail("the oracle is not float64")
+    if not re.fullmatch(r"[0-9a-f]{64}", manifest["model"]["weights_sha256"]):
+        fail("'model.weights_sha256' is not 64 hex digits")
+    if any("/" in name or not name for name in manifest["requirements"]["load_first"]):
+        fail("'requirements.load_first' must hold bare file names")
     for path, rank in (("inputs", 3), ("outputs", 1)):
         entries = manifest[path]
         if len(entries) != 1 or entries[0]["dtype"] != "float32":
@@ -186,6 +195,11 @@ def _check_fields(manifest: Manifest, where: Path) -> None:
             1 <= size < 2**28 for size in entries[0]["shape"]
         ):
             fail(f"'{path}' has an impossible shape")
+    if manifest["inputs"][0]["layout"] != "NCHW":
+        fail("the input's layout is not NCHW")
+    classes = manifest["model"]["classes"]
+    if classes is not None and len(classes) != manifest["outputs"][0]["shape"][0]:
+        fail("'model.classes' has another length than the output")
     if not manifest["programs"]:
         fail("'programs' is empty")
     for program in manifest["programs"]:
@@ -233,5 +247,7 @@ def _mismatch(value: Any, form: Any, path: str) -> str | None:
     if form is None:
         return None if value is None else path
     allowed = (int, float) if form is float else form
+    if isinstance(value, float | int) and not abs(value) < 1e300:  # 1e999 reads as infinity
+        return path
     fits = isinstance(value, allowed) and (form is bool or not isinstance(value, bool))
     return None if fits else path

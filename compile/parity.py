@@ -151,7 +151,7 @@ def judge(output: torch.Tensor, golden: Golden, limit: Bounds) -> Verdict:
     if int(agrees.sum()) < int(sure.sum()):
         reasons.append(f"another class in {int(sure.sum() - agrees.sum())} clear samples")
     if not bool(sure.any()):
-        reasons.append("no sample is clear enough to compare classes")
+        reasons.append("no sample is clear enough to compare classes (are the weights trained?)")
     noise = float((output.double() - golden.oracle).square().sum())
     signal = float(golden.oracle.square().sum())
     return Verdict(

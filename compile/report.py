@@ -10,6 +10,7 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 _TONES = {"PASSED": "green", "VALID": "green", "FAILED": "bold red", "INVALID": "yellow"}
 
@@ -37,14 +38,20 @@ def table(
     for column in columns:
         made.add_column(column, justify="left" if column in left else "right", no_wrap=True)
     for row in rows:
-        tone = next((_TONES[cell] for cell in row if cell in _TONES), None)
-        made.add_row(*(f"[{tone}]{cell}[/]" if tone and cell in _TONES else cell for cell in row))
+        made.add_row(*(Text(cell, style=_TONES.get(cell, "")) for cell in row))
     return made
+
+
+class _Console(Console):
+    """A console whose closed pipe (`zoo list | head -1`) is for the caller to handle."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 def show(*lines: Any) -> None:
     """Print tables and text on stdout, as wide as the terminal, 80 columns where there is none."""
-    console = Console(highlight=False, soft_wrap=False)
+    console = _Console(highlight=False, soft_wrap=False)
     for line in lines:
         if isinstance(line, str):
             console.print(line, markup=False, soft_wrap=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from compile.errors import BadArtifact, CheckFailed, Unavailable, UsageError, ZooError
+from compile.errors import CheckFailed, Unavailable, by_code
 from compile.machine import usable_cores
 
 ENGINES = ("torchscript", "inductor", "tensorrt")
@@ -24,12 +24,6 @@ ENGINES = ("torchscript", "inductor", "tensorrt")
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _SOURCE = _CHECKOUT / "runtime_cpp"
 _BUILD = _CHECKOUT / "build" / "runtime"
-_ERRORS: dict[int, type[ZooError]] = {
-    1: CheckFailed,
-    2: UsageError,
-    3: BadArtifact,
-    4: Unavailable,
-}
 
 
 def find_runner(given: Path | None = None) -> Path | None:
@@ -49,7 +43,7 @@ def find_runner(given: Path | None = None) -> Path | None:
 def build_runner() -> Path | None:
     """Build zoo-run where a checkout and cmake are at hand, and return it; else None.
 
-    A build that is up to date takes a fraction of a second. Raises CheckFailed when it breaks.
+    A build that is up to date takes a fraction of a second. Raises Unavailable when it breaks.
     """
     cmake = shutil.which("cmake")
     if cmake is None or not (_SOURCE / "CMakeLists.txt").is_file():
@@ -66,7 +60,7 @@ def build_runner() -> Path | None:
         if done.returncode != 0:
             lines = (done.stdout + done.stderr).strip().splitlines()
             wrong = next((line for line in lines if "rror" in line), lines[-1] if lines else "")
-            raise CheckFailed(f"building zoo-run failed: {wrong.strip()}; run `just runner`")
+            raise Unavailable(f"building zoo-run failed: {wrong.strip()}; run `just runner`")
     return _BUILD / "zoo-run"
 
 
@@ -85,7 +79,7 @@ def call_runner(runner: Path, arguments: Sequence[str], *, timeout: float | None
         raise KeyboardInterrupt
     lines = done.stderr.strip().splitlines()
     reason = lines[-1] if lines else f"it ended with {done.returncode} and said nothing"
-    raise _ERRORS.get(done.returncode, CheckFailed)(reason)
+    raise by_code(done.returncode)(reason)
 
 
 def run_inputs(runner: Path, artifact: Path, x: torch.Tensor, threads: int | None) -> torch.Tensor:
@@ -111,15 +105,16 @@ def measure(
     return report
 
 
-def recheck(runner: Path, artifact: Path) -> str:
-    """Return what `zoo-run --check` prints; CheckFailed when it disagrees."""
-    return call_runner(runner, [str(artifact), "--check"])
-
-
 def _threads(threads: int | None) -> list[str]:
     return [] if threads is None else ["--threads", str(threads)]
 
 
-def python_command() -> list[str]:
-    """The interpreter to start for a measurement in Python."""
-    return [sys.executable, "-m", "compile.bench"]
+def allocator_of(runner: Path) -> str | None:
+    """The shared library that serves zoo-run's memory, to be preloaded elsewhere, or None."""
+    command = ["ldd", str(runner)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    match = re.search(r"=> (/\S*malloc\S*\.so\S*)", done.stdout)
+    return match[1] if match else None

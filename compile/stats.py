@@ -21,12 +21,14 @@ _Z95 = 1.959964
 
 def percentile(samples: Sequence[int], p: float) -> int:
     """Nearest-rank percentile; `samples` sorted, not empty, 0 < p <= 100."""
-    return samples[max(1, math.ceil(len(samples) * p / 100)) - 1]
+    rank = -(-len(samples) * round(1000 * p) // 100_000)
+    return samples[max(1, rank) - 1]
 
 
 def supported(n: int, p: float) -> bool:
     """Whether n samples are enough to speak of the p-th percentile."""
-    return n * (100 - p) / 100 >= BEYOND
+    thousandths = round(1000 * p)  # whole numbers, as the runner counts
+    return n * (100_000 - thousandths) >= 100_000 * BEYOND
 
 
 def median_interval(samples: Sequence[int]) -> tuple[int, int] | None:

@@ -100,6 +100,12 @@ FORGERIES: dict[str, tuple[Callable[[dict], object], str]] = {  # type: ignore[t
     "batch": (lambda m: m["programs"][0].update(batch=[3, 1]), "batch"),
     "samples": (lambda m: m["parity"]["samples"].pop(), "16"),
     "depth": (lambda m: m.update(extra=_nested(40)), "levels"),
+    "device": (lambda m: m.update(device="tpu"), "tpu"),
+    "layout": (lambda m: m["inputs"][0].update(layout="NHWC"), "layout"),
+    "library": (lambda m: m["requirements"].update(load_first=["../x.so"]), "load_first"),
+    "infinite": (lambda m: m["parity"]["samples"][0].update(floor=10**400), "parity.samples"),
+    "classes": (lambda m: m["model"].update(classes=["one"]), "classes"),
+    "oracle": (lambda m: m["parity"].update(oracle="float32"), "oracle"),
     "negative": (lambda m: m["parity"]["samples"][0].update(floor=-1.0), "negative"),
 }
 

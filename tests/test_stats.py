@@ -22,6 +22,7 @@ def test_nearest_rank() -> None:
 def test_percentiles_need_ten_samples_beyond() -> None:
     assert [supported(n, 90) for n in (99, 100)] == [False, True]
     assert [supported(n, 99) for n in (999, 1000)] == [False, True]
+    assert [supported(n, 99.9) for n in (9_999, 10_000)] == [False, True]
     assert summary(list(range(1, 100)))["p90"] is None
     assert summary(list(range(1, 101)))["p90"] == 90 / 1e6
 

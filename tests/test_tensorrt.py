@@ -199,7 +199,7 @@ def test_requirements(
             "libtorchtrt_runtime.so",
         ],
     }
-    assert built.runs_on_torch and not built.machine_code
+    assert built.runs_on_torch and not tensorrt.MACHINE_CODE
 
 
 def test_a_graph_without_engines_is_refused(fake: FakeTorchTensorRT, tmp_path: Path) -> None:

@@ -196,6 +196,17 @@ def _started(name: str) -> tuple[str, int]:
     return f"{day}-{clock}", int(number) if number.isdecimal() else 1
 
 
+def find_weights(root: str | Path, sha256: str) -> Path | None:
+    """The newest run below `root` with these weights, by its config alone; damaged ones not."""
+    for folder in reversed(list_runs(root)):
+        try:
+            if _read_config(folder / CONFIG).weights_sha256 == sha256:
+                return folder
+        except BadArtifact:
+            continue
+    return None
+
+
 def newest_run(root: str | Path = "runs", model: str | None = None) -> Run:
     """Load the run that began last; a UsageError says what to run where there is none."""
     found = list_runs(root, model)

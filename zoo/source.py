@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from zoo.checkpoint import Run, list_runs, load_run, newest_run
 from zoo.data import Data, Preprocessing, load_digits_split, load_folder
@@ -25,6 +25,8 @@ class Source:
     """In evaluation mode, on the CPU, float32."""
     shape: tuple[int, int, int]
     """Channels, height and width of one sample."""
+    native: tuple[int, int, int]
+    """The shape that it was trained at, or published for."""
     origin: str
     """The run's folder, or `fresh:seed=0`."""
     classes: tuple[str, ...] | None = None
@@ -39,6 +41,14 @@ class Source:
     def data(self) -> Data | None:
         """The data set that the run was trained on; None for fresh weights."""
         return load_data(self.run) if self.run is not None else None
+
+    def samples(self) -> Tensor | None:
+        """Test images to prove artifacts with; None where they are gone or have another size."""
+        try:
+            data = self.data()
+        except (UsageError, BadArtifact):
+            return None
+        return data.test_x if data is not None and data.shape == self.shape else None
 
 
 def resolve(
@@ -82,6 +92,7 @@ def _trained(run: Run, shape: tuple[int, int, int] | None) -> Source:
         name=config.model,
         network=run.build(),
         shape=shape or own,
+        native=own,
         origin=str(run.folder),
         classes=tuple(config.classes) if config.classes else None,
         preprocessing=config.preprocessing,
@@ -93,7 +104,13 @@ def _fresh(model: str, seed: int, shape: tuple[int, int, int]) -> Source:
     """Seeded weights at the published class count, with batch norms that look trained."""
     network = build(model, seed=seed, in_channels=shape[0])
     calibrate_batch_norms(network, shape, seed)
-    return Source(name=model, network=network.eval(), shape=shape, origin=f"fresh:seed={seed}")
+    return Source(
+        name=model,
+        network=network.eval(),
+        shape=shape,
+        native=(shape[0], *IMAGENET_SHAPE[1:]),
+        origin=f"fresh:seed={seed}",
+    )
 
 
 def load_data(run: Run) -> Data | None:

@@ -42,8 +42,8 @@ class Built:
     """The precision read back from the file, not the one asked for."""
     runs_on_torch: bool = True
     """Whether loading needs this very version of libtorch."""
-    machine_code: bool = False
-    """Whether the file holds code for the CPU it was built on."""
+    native: bool = False
+    """Whether it was compiled with -march=native: then it needs every flag of this CPU."""
     requirements: dict[str, Any] = field(default_factory=dict)
     """Entries of the manifest's `requirements`: gpu_arch, cuda, tensorrt, load_first."""
     versions: dict[str, str] = field(default_factory=dict)
@@ -56,6 +56,8 @@ class Backend(Protocol):
     NAME: str
     PRECISIONS: tuple[str, ...]
     DEVICES: tuple[str, ...]
+    MACHINE_CODE: bool
+    """Whether the file holds code for the CPU it was built on."""
 
     def missing(self, device: str) -> str | None:
         """Why this machine cannot build here and what would mend it, in one line; None if it can.

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import shutil
 import struct
 import zipfile
 from collections.abc import Iterator
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 NAME = "inductor"
 PRECISIONS = ("fp32", "bf16")
 DEVICES = ("cpu", "cuda")
+MACHINE_CODE = True
 FILE = "model.pt2"
 ENTRY = "model"
 
@@ -38,9 +41,8 @@ _VECTOR_BITS = {"x86-64-v3": 256, "x86-64-v4": 512, "sapphirerapids": 512}
 def missing(device: str) -> str | None:
     """AOTInductor compiles C++ while it builds."""
     del device
-    import shutil
-
-    if shutil.which(os.environ.get("CXX", "g++")) is None:
+    compiler = shlex.split(os.environ.get("CXX", "")) or ["g++"]
+    if shutil.which(compiler[0]) is None:
         return "needs a C++ compiler: apt-get install g++"
     return None
 
@@ -63,7 +65,8 @@ def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
     if not any(row["name"].startswith("_frozen") for row in _layout(str(path))):
         raise CheckFailed("AOTInductor did not freeze the weights; report this torch version")
     precision = of_constants(constants(str(path), program))
-    return Built(programs=(program,), precision=precision, machine_code=True)
+    native = "cpp.march" not in _configs(spec.target)
+    return Built(programs=(program,), precision=precision, native=native)
 
 
 def _configs(target: str) -> dict[str, Any]:
@@ -75,7 +78,12 @@ def _configs(target: str) -> dict[str, Any]:
     }
     from torch._inductor import config
 
-    return {name: value for name, value in configs.items() if _has(config, name)}
+    if not _has(config, "cpp.march"):
+        del configs["cpp.march"]  # an older torch builds for exactly this CPU: see Built.native
+    lacking = [name for name in configs if not _has(config, name)]
+    if lacking:  # without them the file would silently be another one than the manifest says
+        raise CheckFailed(f"this torch's Inductor has no option {', '.join(lacking)}")
+    return configs
 
 
 def _has(config: Any, name: str) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from compile.backends.base import Built, Program, ProgramFile
 from compile.errors import BadArtifact, CheckFailed
-from compile.machine import usable_cores, versions
+from compile.machine import versions
 from compile.precision import of_constants
 from compile.spec import CompileSpec
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 NAME = "onnx"
 PRECISIONS = ("fp32",)
 DEVICES = ("cpu",)
+MACHINE_CODE = False
 FILE = "model.onnx"
 
 _SIMPLIFIED_TOLERANCE = 1e-5
@@ -124,10 +125,11 @@ def _session(model: bytes) -> Any:
         evaluator = ReferenceEvaluator(model)
         return lambda x: evaluator.run(None, {"input": x})[0]  # type: ignore[index]
     import onnxruntime
+    import torch
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = usable_cores()
+    options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     return lambda x: session.run(None, {"input": x})[0]
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 NAME = "tensorrt"
 PRECISIONS = ("fp32", "bf16", "fp16")
 DEVICES = ("cuda",)
+MACHINE_CODE = False
 FILE = "model.ts"
 
 OPTIONS: dict[str, Any] = {

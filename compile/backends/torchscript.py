@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 NAME = "torchscript"
 PRECISIONS = ("fp32",)
 DEVICES = ("cpu", "cuda")
+MACHINE_CODE = False
 FILE = "model.ts"
 
 

@@ -21,7 +21,7 @@ from zoo.errors import ZooError
 app = typer.Typer(
     name="zoo",
     help="Train a ResNet, compile it for every backend, prove they agree, measure them from C++.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -42,6 +42,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -50,6 +51,8 @@ def _options(
     ] = False,
 ) -> None:
     del version
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 _received: list[int] = []
@@ -57,9 +60,10 @@ _received: list[int] = []
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
-    """SIGTERM cleans up as Ctrl-C does."""
+    """SIGTERM cleans up as Ctrl-C does; a second signal must not stop the cleaning."""
     _received.append(signum)
-    raise KeyboardInterrupt
+    if len(_received) == 1:
+        raise KeyboardInterrupt
 
 
 def main() -> None:
@@ -69,7 +73,7 @@ def main() -> None:
     code = _run(sys.argv[1:])
     if _received:
         name = signal.Signals(_received[0]).name
-        code = _fail(f"stopped by {name}; nothing half-made was left", 128 + _received[0])
+        code = _fail(f"stopped by {name}; what was half-made is removed", 128 + _received[0])
     sys.exit(code)
 
 
@@ -86,11 +90,11 @@ def _run(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except MemoryError:
-        return _fail("out of memory; use a smaller --batch or --input", 4)
     except OSError as error:
-        return _fail(f"{error.strerror}: {error.filename or ''}; check disk and permissions", 4)
+        return _fail(f"{error}; check disk and permissions", 4)
     except Exception as error:
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):
+            return _fail("out of memory; use a smaller --batch or --input", 4)
         usage = getattr(error, "format_message", None)
         if usage is None:
             if os.environ.get("ZOO_TRACEBACK"):

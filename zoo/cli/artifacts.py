@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli.options import (
+    ARTIFACTS,
+    RUNS,
     Artifacts,
     Device,
     Json,
@@ -27,9 +29,6 @@ from zoo.errors import CheckFailed, UsageError, ZooError
 
 if TYPE_CHECKING:
     from compile.check import Row
-
-RUNS = Path("runs")
-ARTIFACTS = Path("artifacts")
 
 ArtifactOrModel = Annotated[
     str | None,
@@ -116,13 +115,16 @@ def check(
             except ZooError as error:
                 errors.append(error)
     if json:
-        print(to_json({"rows": [asdict(row) for row in rows], "errors": list(map(str, errors))}))
+        print(
+            to_json({"rows": [asdict(row) for row in rows], "errors": list(map(str, errors))}),
+            end="",
+        )
     elif rows:
         show(*check_table(rows, zoo_run))
-    raise_worst(errors)
     failed = [f"{r.artifact} in {r.ran_in}: {'; '.join(r.reasons)}" for r in rows if r.reasons]
     if failed:
-        raise CheckFailed(f"{len(failed)} of {len(rows)} rows failed: {'. '.join(failed)}")
+        errors.append(CheckFailed(f"{len(failed)} of {len(rows)} rows: {'. '.join(failed)}"))
+    raise_worst(errors)
     if not json:
         show("next: zoo bench")
 
@@ -130,8 +132,12 @@ def check(
 def bench(
     what: ArtifactOrModel = None,
     all_: All = False,
-    duration: Annotated[float, typer.Option(min=0, max=3600, help="Seconds at least.")] = 3.0,
-    iterations: Annotated[int, typer.Option(min=1, max=10**6, help="Calls at least.")] = 10,
+    duration: Annotated[
+        float | None, typer.Option(min=0.001, max=3600, help="Seconds at least.", show_default="3")
+    ] = None,
+    iterations: Annotated[
+        int | None, typer.Option(min=1, max=10**6, help="Calls at least.", show_default="10")
+    ] = None,
     out: Artifacts = ARTIFACTS,
     runner: Runner = None,
     threads: Threads = None,

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compile.backends import BACKENDS, backend, choose
-from compile.errors import CheckFailed, Unavailable, UsageError, ZooError
+from compile.errors import Unavailable, UsageError, ZooError
+from compile.precision import precision as find_precision
 from compile.spec import CompileSpec, parse_batch, parse_shape
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ class Cell:
 
 def plan(backend_name: str, precision: str, device: str | None) -> list[Cell]:
     """Return the cells asked for; raise at once when a single one cannot be built here."""
+    if precision != "all":
+        find_precision(precision)
+    if device not in (None, "cpu", "cuda"):
+        raise UsageError(f"unknown --device '{device}'; choose cpu or cuda")
     cells = []
     for name in BACKENDS if backend_name == "all" else [backend_name]:
         maker = backend(name)
@@ -73,7 +78,7 @@ def plan(backend_name: str, precision: str, device: str | None) -> list[Cell]:
 def compile_all(order: Order, cells: list[Cell], *, json: bool) -> None:
     """Build every cell that can be, print the table, and fail if one that should build did not."""
     from compile.report import show, to_json
-    from compile.runner import find_runner
+    from zoo.cli.selecting import raise_worst, ready_runner
     from zoo.cli.tables import Progress, compile_table
     from zoo.source import resolve
 
@@ -81,29 +86,21 @@ def compile_all(order: Order, cells: list[Cell], *, json: bool) -> None:
     source = resolve(order.model, runs=order.runs, fresh=order.fresh, seed=order.seed, shape=shape)
     if not json:
         show(f"{source.name} from {source.origin}")
-    samples = _samples(source)
-    runner = find_runner(order.runner)
+    samples = source.samples()
+    runner = ready_runner(order.runner)
     with Progress(quiet=order.quiet) as progress:
         for cell in cells:
             if cell.refused is None:
                 _build(order, cell, source, samples, runner, progress)
     if json:
-        print(to_json({"model": source.name, "source": source.origin, "cells": _rows(cells)}))
+        print(
+            to_json({"model": source.name, "source": source.origin, "cells": _rows(cells)}), end=""
+        )
     else:
         show(*compile_table(cells))
-    failed = [cell.failed for cell in cells if cell.failed is not None]
-    if len(failed) == 1:
-        raise failed[0]
-    if failed:
-        raise CheckFailed("; ".join(map(str, failed)))
+    raise_worst([cell.failed for cell in cells if cell.failed is not None])
     if not json:
         show("next: zoo check")
-
-
-def _samples(source: Source) -> Any:
-    """Real inputs for the golden samples, where the data has the shape that is compiled for."""
-    data = source.data()
-    return data.test_x if data is not None and data.shape == source.shape else None
 
 
 def _build(
@@ -136,6 +133,7 @@ def _build(
                 classes=source.classes,
                 preprocessing=dict(source.preprocessing) if source.preprocessing else None,
                 macs=source.macs,
+                shape=source.native,
             ),
             samples=samples,
             force=order.force,

@@ -7,6 +7,9 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+RUNS = Path("runs")
+ARTIFACTS = Path("artifacts")
+
 Model = Annotated[
     str | None,
     Argument(help="A run's path or a model's name; without it the newest run.", show_default=False),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,16 +14,18 @@ if TYPE_CHECKING:
 
 
 def select(what: str | None, root: Path, *, everything: bool) -> list[Path]:
-    """Artifact folders: one path, those of a model or run, all, or the newest model's."""
+    """Artifact folders: one path, those of a model's folder, name or run, all, or the newest's."""
     from compile.artifact import find_artifacts
     from zoo.checkpoint import load_run
+    from zoo.models import names
 
-    if what is not None and Path(what).is_dir():
-        folder = Path(what)
-        if (folder / "config.json").is_file():
-            what = f"{load_run(folder).config.model}-{load_run(folder).config.weights_sha256[:8]}"
-        else:
-            return [folder]
+    if what is not None and Path(what).is_dir() and (what not in names() or "/" in what):
+        folder = Path(what).resolve()
+        if not (folder / "config.json").is_file():
+            inside = [path for path in find_artifacts(folder.parent) if path.parent == folder]
+            return inside or [folder]
+        config = load_run(folder).config
+        what = f"{config.model}-{config.weights_sha256[:8]}"
     found = find_artifacts(root)
     if what is not None:
         found = [
@@ -40,12 +43,21 @@ def select(what: str | None, root: Path, *, everything: bool) -> list[Path]:
 
 
 def ready_runner(given: Path | None) -> Path | None:
-    """zoo-run as given or on PATH; in a checkout it is built, or brought up to date, first."""
+    """zoo-run as given or on PATH; in a checkout it is built, or brought up to date, first.
+
+    Where building breaks, one that is there already serves, and a line on stderr says so.
+    """
     from compile.runner import build_runner, find_runner
 
     if given is not None or shutil.which("zoo-run"):
         return find_runner(given)
-    return build_runner() or find_runner()
+    try:
+        return build_runner() or find_runner()
+    except Unavailable as error:
+        standing = find_runner()
+        instead = "the one built before serves" if standing else "without it"
+        print(f"zoo: {error}; going on, {instead}", file=sys.stderr)
+        return standing
 
 
 def raise_worst(errors: list[ZooError]) -> None:
@@ -63,16 +75,23 @@ def test_set(artifact: Path, runs: Path) -> TestSet | None:
     """
     from compile.check import TestSet
     from compile.manifest import read_manifest
-    from zoo.checkpoint import list_runs, load_run
+    from zoo.checkpoint import find_weights, load_run
     from zoo.source import load_data
 
     manifest = read_manifest(artifact)
-    wanted = manifest["model"]["weights_sha256"]
-    for folder in [Path(manifest["model"]["source"]), *reversed(list_runs(runs))]:
-        if not (folder / "config.json").is_file():
-            continue
+    folder = find_weights(runs, manifest["model"]["weights_sha256"])
+    source = Path(manifest["model"]["source"])
+    if folder is None and (source / "config.json").is_file():
+        folder = source
+    if folder is None:
+        return None
+    try:
         run = load_run(folder)
-        data = load_data(run) if run.config.weights_sha256 == wanted else None
-        if data is not None and list(data.shape) == manifest["inputs"][0]["shape"]:
-            return TestSet(images=data.test_x, labels=data.test_y)
-    return None
+        data = load_data(run)
+    except ZooError:
+        return None
+    if run.config.weights_sha256 != manifest["model"]["weights_sha256"] or data is None:
+        return None
+    if list(data.shape) != manifest["inputs"][0]["shape"]:
+        return None
+    return TestSet(images=data.test_x, labels=data.test_y)

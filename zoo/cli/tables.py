@@ -36,6 +36,8 @@ class Progress:
     def __call__(self, stage: str) -> None:
         if self._status is not None:
             self._status.update(stage)
+        else:
+            self._console.print(stage, markup=False)
 
 
 def compile_table(cells: list[Cell]) -> list[Any]:
@@ -110,10 +112,11 @@ def bench_table(reports: list[dict[str, Any]]) -> list[Any]:
     ]
     conditions = next(r["runner"] or r["python"] for r in reports)["conditions"]
     here = reports[0]["python"]["conditions"]
-    allocator = Path(str(here.get("allocator"))).name
+    allocators = {Path(str(report["python"]["conditions"]["allocator"])).name for report in reports}
+    allocator = " and ".join(sorted(allocators))
     facts = (
         f"{here['cpu']}, {here['threads']} threads, {here['level']}, torch "
-        f"{here['versions'].get('torch')}, allocator {allocator} (Python's too), "
+        f"{here['versions'].get('torch')}, allocator {allocator} (in both), "
         f"commit {conditions.get('commit') or here['commit']}, {here['date']}"
     )
     notes = [
