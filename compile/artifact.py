@@ -11,6 +11,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -23,10 +24,12 @@ from compile import machine
 from compile.archive import check_archive
 from compile.backends.base import ProgramFile
 from compile.errors import BadArtifact, Unavailable
+from compile.files import abandoned, held
 from compile.manifest import MANIFEST, MANIFEST_HASH, REBUILD, Manifest, read_manifest
 
 _ARCHIVES = (".pt2", ".ts", ".pt")
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+_PLACE = re.compile(r"[^/.][^/]*-[0-9a-f]{8}/[a-z]+-[a-z0-9]+-b[0-9][^/]*")
 _RENAME_NOREPLACE, _RENAME_EXCHANGE = 1, 2
 _AT_FDCWD = -100
 
@@ -192,7 +195,8 @@ def staging(final: Path) -> Iterator[Path]:
         ) from None
     folder.chmod(0o755)
     try:
-        yield folder
+        with held(folder):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -233,11 +237,12 @@ def _flush(path: Path) -> None:
 
 
 def stale_stagings(root: Path) -> list[Path]:
-    """Staging folders below `root` whose process is gone."""
-    found = [path for path in root.rglob(".staging-*-*") if path.is_dir()]
-    return [path for path in found if not Path("/proc", path.name.split("-")[1]).exists()]
+    """Staging folders below `root` that no running build holds."""
+    found = [*root.glob(".staging-*"), *root.glob("*/.staging-*")]
+    return [path for path in found if path.is_dir() and abandoned(path)]
 
 
 def find_artifacts(root: Path) -> list[Path]:
-    """Return the artifact folders below `root`, sorted; damaged ones too, staging ones not."""
-    return sorted(path for path in root.glob("[!.]*/[!.]*") if path.is_dir())
+    """Return the artifact folders below `root`, sorted: by their names, so damaged ones too."""
+    found = (path for path in root.glob("*-????????/*-*-b*") if path.is_dir())
+    return sorted(path for path in found if _PLACE.fullmatch(f"{path.parent.name}/{path.name}"))

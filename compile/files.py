@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import stat
@@ -48,6 +49,32 @@ def refuse_special(path: Path) -> None:
     if not stat.S_ISREG(mode):
         kind = "a symbolic link" if stat.S_ISLNK(mode) else "not a regular file"
         raise UsageError(f"{path} is {kind}; give the path of a plain file")
+
+
+@contextmanager
+def held(folder: str | Path) -> Iterator[None]:
+    """Lock a hidden folder while it is in use, so that `abandoned` leaves it alone."""
+    descriptor = hold(folder)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def hold(folder: str | Path) -> int:
+    """Lock a folder until the descriptor that is returned is closed, or the process ends."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
+
+
+def abandoned(folder: str | Path) -> bool:
+    """Whether nobody holds a folder: who made it ended, killed perhaps, in any container."""
+    try:
+        os.close(hold(folder))
+    except OSError:
+        return False
+    return True
 
 
 def fsync_folder(folder: str | Path) -> None:

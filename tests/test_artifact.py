@@ -211,7 +211,7 @@ def test_a_sealed_copy_outlives_the_file(copy_of: Copy) -> None:
 
 
 def test_publishing_exchanges_and_leaves_nothing(tmp_path: Path) -> None:
-    final = tmp_path / "model-0" / "leaf"
+    final = tmp_path / "model-01234567" / "onnx-fp32-b1-cpu"
     for content in ("old", "new"):
         with staging(final) as folder:
             (folder / "file").write_text(content)
@@ -221,14 +221,29 @@ def test_publishing_exchanges_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), staging(final) as folder:
         (folder / "file").write_text("broken")
         raise RuntimeError
-    assert [path.name for path in final.parent.iterdir()] == ["leaf"]
+    assert [path.name for path in final.parent.iterdir()] == ["onnx-fp32-b1-cpu"]
 
 
 def test_a_killed_build_is_swept(tmp_path: Path) -> None:
-    left = tmp_path / "model-0" / ".staging-999999999-abc"
+    left = tmp_path / "model-01234567" / ".staging-999999999-abc"
     left.mkdir(parents=True)
-    with staging(tmp_path / "model-0" / "leaf"):
+    with staging(tmp_path / "model-01234567" / "onnx-fp32-b1-cpu"):
         assert not left.exists()
+
+
+def test_a_running_build_is_not_swept(tmp_path: Path) -> None:
+    with (
+        staging(tmp_path / "model-01234567" / "onnx-fp32-b1-cpu") as first,
+        staging(tmp_path / "model-01234567" / "onnx-fp32-b8-cpu"),
+    ):
+        assert first.exists()
+
+
+def test_only_artifacts_are_found(tmp_path: Path) -> None:
+    """What `zoo clean --all-artifacts` may remove: not two levels of somebody's photos."""
+    for place in ("photos/cats", "model-01234567/notes", "model-xyz/onnx-fp32-b1-cpu"):
+        (tmp_path / place).mkdir(parents=True)
+    assert find_artifacts(tmp_path) == []
 
 
 def test_an_output_that_is_a_file(tmp_path: Path) -> None:

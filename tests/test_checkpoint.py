@@ -24,6 +24,7 @@ from zoo.checkpoint import (
     newest_run,
     publish_run,
     save_run,
+    stale_drafts,
 )
 from zoo.errors import BadArtifact, Unavailable, UsageError
 from zoo.models import build
@@ -231,3 +232,10 @@ def test_a_write_replaces_nothing_but_plain_files(tmp_path: Path) -> None:
         write_atomic(tmp_path, b"x")
     with pytest.raises(Unavailable, match="No such file or directory"):
         write_atomic(tmp_path / "absent" / "file", b"x")
+
+
+def test_a_running_training_is_not_stale(tmp_path: Path) -> None:
+    draft = begin_run(tmp_path, "resnet18")
+    assert stale_drafts(tmp_path) == []
+    draft.release()  # as the end of the process does
+    assert stale_drafts(tmp_path) == [draft.folder]

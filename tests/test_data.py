@@ -156,3 +156,31 @@ def test_unreadable_images_are_named(tmp_path: Path) -> None:
     picture(tmp_path / "good.png", 1)
     with pytest.raises(UsageError, match="2 channels"):
         read_image(tmp_path / "good.png", 2, 8, 8)
+
+
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
+    Image.fromarray(np.full((8, 8), 30_000, np.uint16)).save(tmp_path / "grey.png")
+    pixels = read_image(tmp_path / "grey.png", 1, 8, 8)
+    assert torch.allclose(pixels, torch.tensor(30_000 / 65_535), atol=1 / 255)
+
+
+def test_a_photo_taken_sideways_is_turned(tmp_path: Path) -> None:
+    image = Image.new("L", (8, 8))
+    image.paste(255, (0, 0, 8, 4))  # light above
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    image.save(tmp_path / "turned.jpg", exif=exif)
+    pixels = read_image(tmp_path / "turned.jpg", 1, 8, 8)
+    assert pixels[0, 7].mean() > 0.9 > 0.1 > pixels[0, 0].mean()
+
+
+def test_a_folder_keeps_the_statistics_it_is_given(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for shade in (10, 200):
+            Image.new("RGB", (8, 8), (shade,) * 3).save(tmp_path / name / f"{shade}.png")
+    own = load_folder(tmp_path, size=8)
+    given = {**own.preprocessing, "mean": [0.5] * 3, "std": [0.5] * 3}
+    again = load_folder(tmp_path, size=8, preprocessing=given)
+    assert again.preprocessing == given
+    assert not torch.equal(own.train_x, again.train_x)

@@ -27,7 +27,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from compile.files import disk_errors, fsync_folder, write_atomic
+from compile.files import abandoned, disk_errors, fsync_folder, hold, write_atomic
 from compile.machine import commit, now, versions
 from compile.weights import check_finite, weights_sha256
 from zoo.data import Preprocessing
@@ -107,7 +107,12 @@ class Draft:
     def __init__(self, folder: Path, final: Path) -> None:
         self.folder = folder
         self.final = final
+        self._lock = hold(folder)
         self._columns: list[str] = []
+
+    def release(self) -> None:
+        """Say that the folder is no longer in use; the end of the process says so too."""
+        os.close(self._lock)
 
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Add one row to metrics.csv, flushed; the first row's keys are the columns."""
@@ -129,14 +134,14 @@ def begin_run(root: str | Path, model: str) -> Draft:
         parent.mkdir(parents=True, exist_ok=True)
         for number in range(1, 1000):
             name = started if number == 1 else f"{started}-{number}"
-            draft = Draft(parent / f".{name}.partial", parent / name)
-            if draft.final.exists():
+            hidden, final = parent / f".{name}.partial", parent / name
+            if final.exists():
                 continue
             try:
-                draft.folder.mkdir()
+                hidden.mkdir()
             except FileExistsError:
                 continue
-            return draft
+            return Draft(hidden, final)
     raise UsageError(f"{parent} already holds 1,000 runs that began at {started}")
 
 
@@ -155,11 +160,13 @@ def publish_run(draft: Draft, state: dict[str, Tensor], config: RunConfig) -> Ru
     with disk_errors(draft.final):
         os.rename(draft.folder, draft.final)
         fsync_folder(draft.final.parent)
+    draft.release()
     return Run(folder=draft.final, config=config, weights=state)
 
 
 def discard_run(draft: Draft) -> None:
     """Remove a draft, and the model's folder if nothing else is in it."""
+    draft.release()
     shutil.rmtree(draft.folder, ignore_errors=True)
     try:
         draft.folder.parent.rmdir()
@@ -178,8 +185,9 @@ def save_run(root: str | Path, state: dict[str, Tensor], config: RunConfig) -> R
 
 
 def stale_drafts(root: str | Path) -> list[Path]:
-    """Hidden folders below `root` that a killed training left."""
-    return sorted(path for path in Path(root).glob("*/.*.partial") if path.is_dir())
+    """Hidden folders below `root` that a killed training left, not those of a running one."""
+    found = sorted(path for path in Path(root).glob("*/.*.partial") if path.is_dir())
+    return [path for path in found if abandoned(path)]
 
 
 def list_runs(root: str | Path = "runs", model: str | None = None) -> list[Path]:
@@ -246,9 +254,26 @@ def _read_config(path: Path) -> RunConfig:
         content = {key: value for key, value in content.items() if key in known}
         if content.get("results") is not None:
             content["results"] = Results(**content["results"])
+        _check_content(content)
         return RunConfig(**content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadArtifact(f"{path} is not a run's config: {error}; train again") from None
+
+
+def _check_content(content: dict[str, Any]) -> None:
+    """Raise ValueError for what later code would stumble over."""
+    wanted = content.get("preprocessing")
+    if wanted is not None:
+        sizes = [wanted["channels"], wanted["height"], wanted["width"]]
+        scales = [*wanted["mean"], *wanted["std"]]
+        whole = all(type(size) is int and size > 0 for size in sizes)
+        if not whole or not all(isinstance(each, float | int) for each in scales):
+            raise ValueError("its preprocessing has another form")
+    if not isinstance(content.get("data"), dict | None):
+        raise ValueError("its data has another form")
+    classes = content.get("classes")
+    if classes is not None and len(classes) != content["options"].get("num_classes"):
+        raise ValueError("it has another number of classes than its network")
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:

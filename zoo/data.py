@@ -12,7 +12,7 @@ from typing import TypedDict
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from zoo.errors import BadArtifact, UsageError
@@ -79,15 +79,23 @@ def load_digits_split() -> Data:
     )
 
 
-def load_folder(path: str | Path, *, size: int = 64, channels: int = 3, seed: int = 0) -> Data:
+def load_folder(
+    path: str | Path,
+    *,
+    size: int = 64,
+    channels: int = 3,
+    seed: int = 0,
+    preprocessing: Preprocessing | None = None,
+) -> Data:
     """Images in FOLDER/train/CLASS/* and FOLDER/val/CLASS/* (or test/), or in FOLDER/CLASS/*.
 
     Without the two halves, a seeded fifth of every class tests. Classes are in byte order of
     their folders' names. Every image is resized to `size` on its shorter side and cropped in the
-    centre. Errors: UsageError where the folder is missing; BadArtifact for a corrupt image, an
+    centre. Without `preprocessing` the statistics of the training half normalise. Errors:
+    UsageError where the folder is missing; BadArtifact for a corrupt image, an
     empty class, or fewer than two classes, each named.
     """
-    root = Path(path)
+    root = Path(path).resolve()
     if not root.is_dir():
         raise UsageError(f"--data {root}: no such folder; it must hold one folder for each class")
     if (root / "train").is_dir():
@@ -102,7 +110,14 @@ def load_folder(path: str | Path, *, size: int = 64, channels: int = 3, seed: in
     else:
         classes = _classes(root)
         train, test = _split(*_read_classes(root, classes, size, channels), seed)
-    return _finish(name="folder", path=str(root), train=train, test=test, classes=classes)
+    return _finish(
+        name="folder",
+        path=str(root),
+        train=train,
+        test=test,
+        classes=classes,
+        preprocessing=preprocessing,
+    )
 
 
 def _classes(folder: Path) -> tuple[str, ...]:
@@ -153,12 +168,13 @@ def _finish(
     train: tuple[Tensor, Tensor],
     test: tuple[Tensor, Tensor],
     classes: tuple[str, ...],
+    preprocessing: Preprocessing | None = None,
 ) -> Data:
-    """Normalise both halves by the statistics of the training half."""
+    """Normalise both halves as `preprocessing` says, else by the training half's statistics."""
     _, channels, height, width = train[0].shape
     # float64, so that the statistics do not depend on the order of summation.
     pixels = train[0].double()
-    preprocessing = Preprocessing(
+    preprocessing = preprocessing or Preprocessing(
         channels=channels,
         height=height,
         width=width,
@@ -194,7 +210,10 @@ def read_image(path: str | Path, channels: int, height: int, width: int) -> Tens
         raise UsageError(f"an image cannot be read with {channels} channels; use 1 or 3")
     try:
         with Image.open(path) as file:
-            image = file.convert("L" if channels == 1 else "RGB")
+            image = ImageOps.exif_transpose(file)
+            if image.mode.startswith("I"):  # 16 bits; a plain conversion would clip them
+                image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+            image = image.convert("L" if channels == 1 else "RGB")
     except FileNotFoundError:
         raise BadArtifact(f"{path}: no such image file") from None
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as error:

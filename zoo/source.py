@@ -125,6 +125,7 @@ def load_data(run: Run) -> Data | None:
             size=wanted["height"],
             channels=wanted["channels"],
             seed=run.config.seed,
+            preprocessing=wanted,
         )
         if list(loaded.classes) != run.config.classes:
             raise BadArtifact(

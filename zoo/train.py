@@ -23,7 +23,7 @@ from zoo.checkpoint import (
     publish_run,
 )
 from zoo.data import Data, normalise, random_flip, random_shift, read_image
-from zoo.errors import CheckFailed, UsageError
+from zoo.errors import BadArtifact, CheckFailed, UsageError
 from zoo.models import build
 from zoo.progress import Progress
 from zoo.recipe import Recipe, WeightAverage, learning_rate, make_optimizer
@@ -134,9 +134,14 @@ def find_same(out: str | Path, model: str, data: Data, recipe: Recipe, seed: int
     found = list_runs(out, model)
     if not found:
         return None
-    run = load_run(found[-1])
+    try:
+        run = load_run(found[-1])
+    except BadArtifact:
+        return None
+    made = run.config
     wanted = {"name": data.name} | ({"path": data.path} if data.path else {})
-    same = (run.config.data, run.config.recipe, run.config.seed) == (wanted, asdict(recipe), seed)
+    same = (made.data, made.recipe, made.seed) == (wanted, asdict(recipe), seed)
+    same = same and made.preprocessing == data.preprocessing and made.classes == list(data.classes)
     return run if same else None
 
 

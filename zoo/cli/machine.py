@@ -8,10 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from zoo.cli.options import Artifacts, Json, Runner, Runs
-
-RUNS = Path("runs")
-ARTIFACTS = Path("artifacts")
+from zoo.cli.options import ARTIFACTS, RUNS, Artifacts, Json, Runner, Runs
 
 
 def doctor(runner: Runner = None, json: Json = False) -> None:
@@ -19,6 +16,7 @@ def doctor(runner: Runner = None, json: Json = False) -> None:
     from compile.machine import conditions, package_version
     from compile.report import show, table, to_json
     from compile.runner import find_runner
+    from zoo.cli.tables import wrapped
 
     found = find_runner(runner)
     tools: dict[str, Any] = {name: shutil.which(name) for name in ("g++", "cmake", "ninja")}
@@ -43,7 +41,8 @@ def doctor(runner: Runner = None, json: Json = False) -> None:
         ("disk free", f"{report['disk_free_bytes'] / 1e9:.0f} GB"),
     ]
     show(table(("", "here"), rows, left=("", "here")))
-    show("", *(f"{name}: {reason or 'ready'}" for name, reason in report["backends"].items()))
+    states = [f"{name}: {reason or 'ready'}" for name, reason in report["backends"].items()]
+    show("", *wrapped(states))
     show("\nnext: " + ("zoo train resnet18" if found else "just runner"))
 
 
@@ -67,23 +66,26 @@ def clean(
     json: Json = False,
 ) -> None:
     """Remove what killed commands left behind; artifacts and runs only when asked."""
-    from compile.artifact import stale_stagings
+    from compile.artifact import find_artifacts, stale_stagings
     from compile.report import show, to_json
     from zoo.checkpoint import list_runs, stale_drafts
 
     doomed = [*stale_stagings(out), *stale_drafts(runs)]
     if all_artifacts:
-        from compile.artifact import find_artifacts
-
-        doomed += find_artifacts(out)
+        doomed += [path for path in find_artifacts(out) if (path / "manifest.json").exists()]
     if all_runs:
         doomed += list_runs(runs)
     for folder in doomed:
         shutil.rmtree(folder)
+        folder.with_name(f"parity-{folder.name}.json").unlink(missing_ok=True)
     if json:
         print(to_json({"removed": [str(folder) for folder in doomed]}), end="")
         return
-    show(*(f"removed {folder}" for folder in doomed), f"{len(doomed)} folders removed")
+    show(
+        *(f"removed {folder}" for folder in doomed),
+        f"{len(doomed)} folders removed",
+        "next: zoo list",
+    )
 
 
 COMMANDS = {"doctor": doctor, "clean": clean}

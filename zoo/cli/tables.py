@@ -57,7 +57,7 @@ def compile_table(cells: list[Cell]) -> list[Any]:
     lines: list[Any] = [table(columns, rows, left=("backend", "precision", "device", "result"))]
     root = next((cell.path.parent for cell in cells if cell.path), None)
     reasons = {f"{cell.backend}: {cell.refused}" for cell in cells if cell.refused}
-    lines += [*_wrapped(sorted(reasons)), *([f"in {root}/"] if root else [])]
+    lines += [*wrapped(sorted(reasons)), *([f"in {root}/"] if root else [])]
     return lines
 
 
@@ -93,7 +93,7 @@ def check_table(rows: list[Row], runner: Path | None) -> list[Any]:
         notes.append("onnx: zoo-run has no engine for it, so it ran in Python only")
     if runner is None:
         notes.append("zoo-run is not built: these are Python rows only; run `just runner`")
-    return [*lines, *_wrapped(notes)]
+    return [*lines, *wrapped(notes)]
 
 
 def bench_table(reports: list[dict[str, Any]]) -> list[Any]:
@@ -125,7 +125,7 @@ def bench_table(reports: list[dict[str, Any]]) -> list[Any]:
         *(f"INVALID {doubt}" for doubt in doubts),
         facts,
     ]
-    return [*lines, *_wrapped(notes)]
+    return [*lines, *wrapped(notes)]
 
 
 def _bench_row(report: dict[str, Any]) -> tuple[str, ...]:
@@ -180,10 +180,10 @@ def inspect_lines(path: Path, manifest: dict[str, Any]) -> list[Any]:
     ]
     lines = [f"{name:<11} {value}" for name, value in rows]
     lines.append(f"rebuild     {manifest['build']['command']}")
-    return [f"{path}: sound", *_wrapped(lines, indent=12)]
+    return [f"{path}: sound", *wrapped(lines, indent=12)]
 
 
-def _wrapped(lines: list[str], indent: int = 2) -> list[str]:
+def wrapped(lines: list[str], indent: int = 2) -> list[str]:
     """Break lines at 79 columns, between words only: paths and commands stay whole."""
     wrap = textwrap.TextWrapper(
         79, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False

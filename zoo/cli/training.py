@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from zoo.cli.options import (
+    ARTIFACTS,
+    RUNS,
     Artifacts,
     Device,
     Json,
@@ -22,22 +24,22 @@ from zoo.cli.options import (
     set_threads,
 )
 
-RUNS = Path("runs")
-ARTIFACTS = Path("artifacts")
-
 
 def list_(runs: Runs = RUNS, out: Artifacts = ARTIFACTS, json: Json = False) -> None:
     """List the networks, the runs and the artifacts."""
+    import torch
+
     from compile.artifact import find_artifacts
     from compile.report import show, table, to_json
     from zoo.checkpoint import list_runs
     from zoo.models import build, macs, names, parameters
 
-    networks = {name: build(name, seed=0) for name in names()}
-    models: list[dict[str, Any]] = [
-        {"name": name, "parameters": parameters(net), "macs": macs(net, (3, 224, 224))}
-        for name, net in networks.items()
-    ]
+    with torch.device("meta"):  # counted without memory or arithmetic
+        networks = {name: build(name) for name in names()}
+        models: list[dict[str, Any]] = [
+            {"name": name, "parameters": parameters(net), "macs": macs(net, (3, 224, 224))}
+            for name, net in networks.items()
+        ]
     found = [str(run) for run in list_runs(runs)]
     built = [str(path) for path in find_artifacts(out)]
     if json:
@@ -94,7 +96,10 @@ def train(
         quiet=quiet or json,
     )
     if json:
-        print(to_json({"run": str(run.folder), "trained": verb == "trained", **asdict(run.config)}))
+        print(
+            to_json({"run": str(run.folder), "trained": verb == "trained", **asdict(run.config)}),
+            end="",
+        )
         return
     results = run.config.results
     assert results is not None
@@ -127,7 +132,9 @@ def eval_(
     recorded = source.run.config.results
     same = recorded is None or recorded.test_correct == result.correct
     if json:
-        print(to_json({"run": source.origin, "accuracy": result.accuracy, **asdict(result)}))
+        print(
+            to_json({"run": source.origin, "accuracy": result.accuracy, **asdict(result)}), end=""
+        )
     else:
         show(
             f"{source.origin}: test accuracy {percent(result.correct, result.total)} "
@@ -159,10 +166,13 @@ def predict(
     best = predict_image(source.run, image)
     if json:
         classes = [{"class": name, "probability": value} for name, value in best]
-        print(to_json({"image": str(image), "run": source.origin, "classes": classes}))
+        print(to_json({"image": str(image), "run": source.origin, "classes": classes}), end="")
         return
     others = ", ".join(f"{name} {100 * value:.1f} %" for name, value in best[1:])
-    show(f"{image}: {best[0][0]} ({100 * best[0][1]:.1f} %; then {others})")
+    show(
+        f"{image}: {best[0][0]} ({100 * best[0][1]:.1f} %; then {others})",
+        "next: zoo compile --backend all",
+    )
 
 
 COMMANDS = {"list": list_, "train": train, "eval": eval_, "predict": predict}
