@@ -28,7 +28,7 @@ from compile.stats import doubts, summary
 
 DURATION_S = 3.0
 ITERATIONS = 10
-_WARMUP_CALLS, _WARMUP_S = 10, 0.2
+_WARMUP_CALLS, _WARMUP_S = 10, 1.0
 
 
 def bench(

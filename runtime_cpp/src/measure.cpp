@@ -8,7 +8,7 @@ namespace zoo {
 namespace {
 
 constexpr int64_t kDefaultWarmupCalls = 10;
-constexpr int64_t kDefaultWarmupNs = 200'000'000;
+constexpr int64_t kDefaultWarmupNs = 1'000'000'000;
 constexpr int64_t kDefaultIterations = 10;
 constexpr double kDefaultDurationS = 3;
 constexpr int64_t kReserveAtMost = 1'000'000;  // 8 MB; beyond that growing is rare and cheap

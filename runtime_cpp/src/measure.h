@@ -17,7 +17,7 @@ struct Clocks {
 inline constexpr int64_t kMaxSamples = 10'000'000;
 
 struct MeasurePlan {
-  std::optional<int64_t> warmup_calls;  // none: until both 10 calls and 0.2 s
+  std::optional<int64_t> warmup_calls;  // none: until both 10 calls and 1 s
   int64_t min_iterations = 0;           // the run ends when both of these are met
   int64_t min_duration_ns = 0;
 };

@@ -110,7 +110,7 @@ void add_rows(CLI::App& app, Options& options) {
   rows.toggle("--check", options.check, "prove the outputs again with golden.pt");
   rows.count("--batch", options.batch, 1, kMaxBatch, "rows for each call (the program's own)");
   rows.count("--threads", options.threads, 1, kMaxThreads, "threads of torch (usable cores)");
-  rows.count("--warmup", options.warmup, 0, kMaxCalls, "untimed calls (10 and 0.2 s)");
+  rows.count("--warmup", options.warmup, 0, kMaxCalls, "untimed calls (10 and 1 s)");
   rows.count("--iterations", options.iterations, 1, kMaxCalls, "timed calls, at least (10)");
   rows.parsed("--duration", "S", "seconds of timed calls, at least (3)",
               [&options](const std::string& value) {
