@@ -6,11 +6,14 @@ import fcntl
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from compile.errors import Unavailable, UsageError
+
+_YOUNG_S = 1.0
 
 
 def write_atomic(path: str | Path, data: bytes) -> None:
@@ -64,16 +67,27 @@ def held(folder: str | Path) -> Iterator[None]:
 def hold(folder: str | Path) -> int:
     """Lock a folder until the descriptor that is returned is closed, or the process ends."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)  # at most as long as somebody asks `abandoned`
     return descriptor
 
 
 def abandoned(folder: str | Path) -> bool:
-    """Whether nobody holds a folder: who made it ended, killed perhaps, in any container."""
+    """Whether nobody holds a folder: who made it ended, killed perhaps, in any container.
+
+    One that was made this very moment may not be held yet, so it counts as in use.
+    """
     try:
-        os.close(hold(folder))
+        if time.time() - os.stat(folder).st_ctime < _YOUNG_S:
+            return False
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
     return True
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import subprocess
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -227,6 +228,7 @@ def test_publishing_exchanges_and_leaves_nothing(tmp_path: Path) -> None:
 def test_a_killed_build_is_swept(tmp_path: Path) -> None:
     left = tmp_path / "model-01234567" / ".staging-999999999-abc"
     left.mkdir(parents=True)
+    time.sleep(1.1)  # a younger one may not be held yet
     with staging(tmp_path / "model-01234567" / "onnx-fp32-b1-cpu"):
         assert not left.exists()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -238,4 +239,5 @@ def test_a_running_training_is_not_stale(tmp_path: Path) -> None:
     draft = begin_run(tmp_path, "resnet18")
     assert stale_drafts(tmp_path) == []
     draft.release()  # as the end of the process does
+    time.sleep(1.1)  # a younger folder may not be held yet
     assert stale_drafts(tmp_path) == [draft.folder]

@@ -139,6 +139,18 @@ def test_a_damaged_artifact_stops_check_with_three(
     assert _run(["check", "--all", "--out", str(root), "--quiet"]) == 3
 
 
+def test_clean_removes_artifacts_and_nothing_else(home: Path, tmp_path: Path) -> None:
+    import shutil
+
+    root = Path(shutil.copytree(home / "artifacts", tmp_path / "artifacts"))
+    (root / "photos" / "cats").mkdir(parents=True)
+    places = ["--out", str(root), "--runs", str(tmp_path / "runs")]
+    assert _run(["clean", *places, "--json"]) == 0
+    assert list(root.glob("*/torchscript-*"))
+    assert _run(["clean", "--all-artifacts", *places, "--json"]) == 0
+    assert [path.relative_to(root).as_posix() for path in root.glob("*/*")] == ["photos/cats"]
+
+
 def test_an_output_that_is_a_file(home: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     runs = ["--runs", str(home / "runs")]

@@ -272,6 +272,10 @@ def _check_content(content: dict[str, Any]) -> None:
     if not isinstance(content.get("data"), dict | None):
         raise ValueError("its data has another form")
     classes = content.get("classes")
+    if classes is not None and not (
+        isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    ):
+        raise ValueError("its classes are not a list of names")
     if classes is not None and len(classes) != content["options"].get("num_classes"):
         raise ValueError("it has another number of classes than its network")
 

@@ -6,6 +6,7 @@ Data sets here are small enough to stay in memory, already normalised: (N, C, H,
 from __future__ import annotations
 
 import os
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
@@ -212,11 +213,19 @@ def read_image(path: str | Path, channels: int, height: int, width: int) -> Tens
         with Image.open(path) as file:
             image = ImageOps.exif_transpose(file)
             if image.mode.startswith("I"):  # 16 bits; a plain conversion would clip them
-                image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+                grey = np.asarray(image).clip(0, 65_535) / 257
+                image = Image.fromarray(grey.round().astype(np.uint8))
             image = image.convert("L" if channels == 1 else "RGB")
     except FileNotFoundError:
         raise BadArtifact(f"{path}: no such image file") from None
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as error:
+    except (
+        OSError,
+        SyntaxError,
+        struct.error,
+        UnidentifiedImageError,
+        Image.DecompressionBombError,
+        ValueError,
+    ) as error:
         raise BadArtifact(f"{path}: not a readable image ({error}); replace or remove it") from None
     scale = max(height / image.height, width / image.width)
     size = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -72,12 +73,14 @@ def clean(
 
     doomed = [*stale_stagings(out), *stale_drafts(runs)]
     if all_artifacts:
-        doomed += [path for path in find_artifacts(out) if (path / "manifest.json").exists()]
+        doomed += [path for path in find_artifacts(out) if list(path.glob("manifest.*"))]
     if all_runs:
         doomed += list_runs(runs)
     for folder in doomed:
         shutil.rmtree(folder)
         folder.with_name(f"parity-{folder.name}.json").unlink(missing_ok=True)
+        with suppress(OSError):  # other artifacts or runs are there
+            folder.parent.rmdir()
     if json:
         print(to_json({"removed": [str(folder) for folder in doomed]}), end="")
         return
