@@ -37,10 +37,10 @@ TEST(Measure, EndsWhenBothAreMet) {
   EXPECT_EQ(samples(1, 0), 1u);
 }
 
-TEST(Measure, WarmsUpForTenCallsAndAFifthOfASecond) {
-  const auto slow = [] { g_now += 50'000'000; };
+TEST(Measure, WarmsUpForTenCallsAndASecond) {
+  const auto slow = [] { g_now += 250'000'000; };
   EXPECT_EQ(measure({{}, 1, 0}, fake_clocks(), slow, [] {}).warmup_calls, 10);
-  const auto fast = [] { g_now += 10'000'000; };
+  const auto fast = [] { g_now += 50'000'000; };
   EXPECT_EQ(measure({{}, 1, 0}, fake_clocks(), fast, [] {}).warmup_calls, 20);
 }
 
