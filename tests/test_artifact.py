@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from conftest import KINDS, rewrite
 
+from compile.archive import check_archive
 from compile.artifact import file_entries, find_artifacts, open_artifact, publish, staging
 from compile.errors import BadArtifact, Unavailable
 from compile.manifest import write_manifest
@@ -181,6 +183,24 @@ def test_archive_members_stay_inside(member: str, copy_of: Copy, runner: Path) -
     refused_by_runner(runner, folder)
 
 
+def test_members_that_overlap_are_refused(tmp_path: Path) -> None:
+    """The member `b` of the directory lies inside the bytes of `a`."""
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr("b", b"hidden")
+    header = inner.getvalue()[: 30 + len("b") + len(b"hidden")]
+    outer = io.BytesIO()
+    with zipfile.ZipFile(outer, "w") as archive:
+        archive.writestr("a", header)
+        archive.writestr("b", b"hidden")
+    check_archive(io.BytesIO(outer.getvalue()), "sound.pt")
+    content = bytearray(outer.getvalue())
+    entry = content.rindex(b"PK\x01\x02")  # the directory's entry of b; its offset is at 42
+    content[entry + 42 : entry + 46] = (30 + len("a")).to_bytes(4, "little")
+    with pytest.raises(BadArtifact, match="overlap"):
+        check_archive(io.BytesIO(content), "forged.pt")
+
+
 def test_deflated_members_are_refused(copy_of: Copy, runner: Path) -> None:
     folder = copy_of("torchscript")
     with zipfile.ZipFile(folder / "golden.pt", "a", zipfile.ZIP_DEFLATED) as archive:
@@ -234,16 +254,16 @@ def test_a_killed_build_is_swept(tmp_path: Path) -> None:
 
 
 def test_a_running_build_is_not_swept(tmp_path: Path) -> None:
-    with (
-        staging(tmp_path / "model-01234567" / "onnx-fp32-b1-cpu") as first,
-        staging(tmp_path / "model-01234567" / "onnx-fp32-b8-cpu"),
-    ):
-        assert first.exists()
+    with staging(tmp_path / "model-01234567" / "onnx-fp32-b1-cpu") as first:
+        time.sleep(1.1)  # a younger folder counts as in use whether it is held or not
+        with staging(tmp_path / "model-01234567" / "onnx-fp32-b8-cpu"):
+            assert first.exists()
 
 
 def test_only_artifacts_are_found(tmp_path: Path) -> None:
     """What `zoo clean --all-artifacts` may remove: not two levels of somebody's photos."""
-    for place in ("photos/cats", "model-01234567/notes", "model-xyz/onnx-fp32-b1-cpu"):
+    photos = ("photos/cats", "trip-20260101/summer-cats-best")
+    for place in (*photos, "model-01234567/notes", "model-zzzzzzzz/onnx-fp32-b1-cpu"):
         (tmp_path / place).mkdir(parents=True)
     assert find_artifacts(tmp_path) == []
 
