@@ -204,3 +204,22 @@ def test_signals_leave_nothing_behind(command: str, name: str, code: int, tmp_pa
     assert process.returncode == code, err
     assert err.strip().splitlines()[-1].startswith("zoo: ")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_signal_that_meets_generated_code_ends_with_its_own_code(tmp_path: Path) -> None:
+    """Imports run text with exec; an interrupt that passes through one must not lose its code."""
+    (tmp_path / "interrupted.py").write_text(
+        "import os, signal, zoo.cli\n"
+        "stop = 'os.kill(os.getpid(), signal.SIGTERM); signal.pause()'\n"
+        "zoo.cli.app = lambda *arguments, **options: exec(stop)\n"
+        "zoo.cli.main()\n"
+    )
+    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parent.parent)])
+    process = subprocess.run(
+        [sys.executable, "-m", "interrupted"],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert process.returncode == 143, process.stderr

@@ -55,6 +55,14 @@ def _options(
         print(context.get_help())
 
 
+class _Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM, for all code that catches KeyboardInterrupt.
+
+    Not that very class: where it passes through an `exec` of text, as dataclasses do when they are
+    imported, Python remembers it and ends `python -m zoo` by SIGINT, whatever `sys.exit` was told.
+    """
+
+
 _received: list[int] = []
 """Signals that ended the command; the command line library hides them behind its own exits."""
 
@@ -63,7 +71,7 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
     """SIGTERM cleans up as Ctrl-C does; a second signal must not stop the cleaning."""
     _received.append(signum)
     if len(_received) == 1:
-        raise KeyboardInterrupt
+        raise _Stopped
 
 
 def main() -> None:
