@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -64,6 +67,33 @@ def small_net(seed: int = 0) -> SmallNet:
 @pytest.fixture
 def net() -> SmallNet:
     return small_net()
+
+
+@pytest.fixture(scope="session")
+def libraries() -> SimpleNamespace:
+    """`torchvision` (its resnet module) and `timm`, to compare with.
+
+    The wheel of torchvision does not import beside a CPU torch unless its operators exist.
+    """
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    if not hasattr(torch.ops.torchvision, "nms"):
+        for operator in ("nms", "qnms"):
+            library.define(f"{operator}(Tensor boxes, Tensor scores, float threshold) -> Tensor")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import timm
+            from torchvision.models import resnet
+    except (ImportError, RuntimeError, AttributeError) as error:
+        sys.modules.pop("torchvision", None)
+        pytest.skip(f"torchvision and timm do not import here: {error}")
+    return SimpleNamespace(torchvision=resnet, timm=timm, library=library)
+
+
+@pytest.fixture
+def torchvision(libraries: SimpleNamespace) -> ModuleType:
+    """All of torchvision."""
+    return sys.modules["torchvision"]
 
 
 @pytest.fixture(scope="session")

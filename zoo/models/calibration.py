@@ -12,12 +12,15 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-def calibrate_batch_norms(model: nn.Module, shape: tuple[int, int, int], seed: int = 0) -> None:
+def calibrate_batch_norms(
+    model: nn.Module, shape: tuple[int, int, int], seed: int = 0, *, batch: int | None = None
+) -> None:
     """Give every batch norm of `model`, in place, seeded scales, shifts and measured statistics.
 
     Scales are uniform in 0.5..1.5 and shifts normal with deviation 0.2. The statistics are those
     of one synthetic batch of `shape` (C, H, W), so activations neither vanish nor overflow at any
     depth and logits differ between inputs. The mode of every module is as before afterwards.
+    `batch` images are 8, or 64 small ones, if it is not given.
     """
     generator = torch.Generator().manual_seed(seed)
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
@@ -38,7 +41,7 @@ def calibrate_batch_norms(model: nn.Module, shape: tuple[int, int, int], seed: i
         norm.momentum = 1.0  # take the statistics of this batch as they are
         norm.train()
     # Small images end as one pixel, where the statistics have nothing but the batch to average.
-    batch = 8 if shape[1] * shape[2] > 64 * 64 else 64
+    batch = batch or (8 if shape[1] * shape[2] > 64 * 64 else 64)
     device = next(model.parameters()).device
     try:
         with torch.no_grad():

@@ -10,21 +10,29 @@ Two things differ from the paper's text, as in torchvision, whose parameter name
 stride of a bottleneck is on its 3x3 convolution, not on the first 1x1 ("ResNet v1.5", about half a
 point better and 4.1 instead of 3.8 GMAC at 50 layers); and `stem="small"` replaces the first
 two layers by one 3x3 convolution for images that are too small to be quartered.
+
+ResNeXt (https://arxiv.org/abs/1611.05431) splits the 3x3 convolution of a bottleneck into groups;
+Wide ResNet (https://arxiv.org/abs/1605.07146) doubles its channels. Both change that one layer.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from zoo.errors import UsageError
+from zoo.models.family import IMAGENET, ModelInfo
+from zoo.models.unit import ResidualUnit, initialise
 
-STEMS = ("imagenet", "small")
 
-
-def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
+def conv3x3(in_channels: int, out_channels: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
     """3x3 convolution, padded to keep the size; no bias, the batch norm after it has one."""
-    return nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+    return nn.Conv2d(
+        in_channels, out_channels, 3, stride=stride, padding=1, groups=groups, bias=False
+    )
 
 
 def conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
@@ -33,19 +41,52 @@ def conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
 
 
 def projection(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
-    """Shortcut where a unit changes the shape: (B, in, H, W) -> (B, out, H/stride, W/stride)."""
+    """Shortcut with parameters: (B, in, H, W) -> (B, out, H/stride, W/stride)."""
     return nn.Sequential(conv1x1(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels))
 
 
-class BasicBlock(nn.Module):
+class ZeroPadding(nn.Module):
+    """Shortcut without parameters: every stride-th pixel, and new channels that are zero.
+
+    (B, in, H, W) -> (B, out, H/stride, W/stride)
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.new_channels = out_channels - in_channels
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x[:, :, :: self.stride, :: self.stride]
+        return functional.pad(x, (0, 0, 0, 0, 0, self.new_channels))
+
+
+def make_shortcut(
+    kind: str, in_channels: int, out_channels: int, stride: int
+) -> nn.Sequential | ZeroPadding | None:
+    """Options A, B and C of section 3.3 and table 3; None is the identity.
+
+    A pads with zeros where the shape changes, B projects there, C projects in every unit.
+    """
+    same_shape = stride == 1 and in_channels == out_channels
+    if same_shape and kind != "C":
+        return None
+    make = ZeroPadding if kind == "A" else projection
+    return make(in_channels, out_channels, stride)
+
+
+class BasicBlock(ResidualUnit):
     """Two 3x3 convolutions and a shortcut (figure 5, left).
 
     (B, in_channels, H, W) -> (B, width, H/stride, W/stride)
     """
 
     expansion = 1
+    num_layers = 2
 
-    def __init__(self, in_channels: int, width: int, stride: int = 1) -> None:
+    def __init__(
+        self, in_channels: int, width: int, stride: int = 1, *, shortcut: str = "B"
+    ) -> None:
         super().__init__()
         self.conv1 = conv3x3(in_channels, width, stride)
         self.bn1 = nn.BatchNorm2d(width)
@@ -54,8 +95,11 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
         # A ReLU of its own at each place, so that tools which observe or fuse modules see each.
         self.relu2 = nn.ReLU()
-        same_shape = stride == 1 and in_channels == width
-        self.downsample = None if same_shape else projection(in_channels, width, stride)
+        self.downsample = make_shortcut(shortcut, in_channels, width, stride)
+
+    @property
+    def last_norm(self) -> nn.BatchNorm2d:
+        return self.bn2
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -65,28 +109,45 @@ class BasicBlock(nn.Module):
         return out
 
 
-class Bottleneck(nn.Module):
-    """1x1 to narrow, 3x3, 1x1 to widen four times, and a shortcut (figure 5, right).
+class Bottleneck(ResidualUnit):
+    """1x1 to narrow, 3x3, 1x1 to widen to 4 * width, and a shortcut (figure 5, right).
 
     (B, in_channels, H, W) -> (B, 4 * width, H/stride, W/stride)
+
+    The 3x3 convolution has `groups` groups, each `group_width` channels wide in the first stage
+    and twice as wide in each that follows: 1 x 64d is ResNet, 32 x 4d ResNeXt, 1 x 128d wide.
     """
 
     expansion = 4
+    num_layers = 3
 
-    def __init__(self, in_channels: int, width: int, stride: int = 1) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        stride: int = 1,
+        *,
+        shortcut: str = "B",
+        groups: int = 1,
+        group_width: int = 64,
+    ) -> None:
         super().__init__()
+        inner = groups * group_width * width // 64
         out_channels = width * self.expansion
-        self.conv1 = conv1x1(in_channels, width)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.conv1 = conv1x1(in_channels, inner)
+        self.bn1 = nn.BatchNorm2d(inner)
         self.relu1 = nn.ReLU()
-        self.conv2 = conv3x3(width, width, stride)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.conv2 = conv3x3(inner, inner, stride, groups)
+        self.bn2 = nn.BatchNorm2d(inner)
         self.relu2 = nn.ReLU()
-        self.conv3 = conv1x1(width, out_channels)
+        self.conv3 = conv1x1(inner, out_channels)
         self.bn3 = nn.BatchNorm2d(out_channels)
         self.relu3 = nn.ReLU()
-        same_shape = stride == 1 and in_channels == out_channels
-        self.downsample = None if same_shape else projection(in_channels, out_channels, stride)
+        self.downsample = make_shortcut(shortcut, in_channels, out_channels, stride)
+
+    @property
+    def last_norm(self) -> nn.BatchNorm2d:
+        return self.bn3
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -99,21 +160,13 @@ class Bottleneck(nn.Module):
 
 Block = type[BasicBlock] | type[Bottleneck]
 
-# Table 1: what a unit is, and how many stand in conv2_x .. conv5_x. Multiply-adds at 224x224.
-VARIANTS: dict[str, tuple[Block, tuple[int, int, int, int]]] = {
-    "resnet18": (BasicBlock, (2, 2, 2, 2)),  #  11.7 M parameters,  1.8 GMAC
-    "resnet34": (BasicBlock, (3, 4, 6, 3)),  #  21.8 M,  3.7
-    "resnet50": (Bottleneck, (3, 4, 6, 3)),  #  25.6 M,  4.1
-    "resnet101": (Bottleneck, (3, 4, 23, 3)),  #  44.5 M,  7.8
-    "resnet152": (Bottleneck, (3, 8, 36, 3)),  #  60.2 M, 11.5
-}
-
 
 class ResNet(nn.Module):
     """Stem, four stages, global average, one linear layer: (B, C, H, W) -> (B, num_classes).
 
     The shapes in `forward` are those of 224x224 input; with `stem="small"` the first stage sees
-    the input's own size. Any H and W of at least 1 work: sizes are halved rounding up.
+    the input's own size. Any H and W of at least 1 work: sizes are halved rounding up. What else
+    is given by name goes to every unit.
     """
 
     def __init__(
@@ -125,14 +178,9 @@ class ResNet(nn.Module):
         in_channels: int = 3,
         stem: str = "imagenet",
         zero_init_residual: bool = False,
+        **unit: Any,
     ) -> None:
         super().__init__()
-        if stem not in STEMS:
-            raise UsageError(f"unknown stem '{stem}'; choose one of: {', '.join(STEMS)}")
-        if num_classes < 1 or in_channels < 1:
-            raise UsageError(
-                f"num_classes {num_classes} and in_channels {in_channels} must be at least 1"
-            )
         if stem == "imagenet":
             self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
         else:
@@ -142,25 +190,13 @@ class ResNet(nn.Module):
         self.maxpool: nn.Module = nn.Identity()
         if stem == "imagenet":
             self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = stage(block, 64, 64, depths[0], stride=1)
-        self.layer2 = stage(block, 64 * block.expansion, 128, depths[1], stride=2)
-        self.layer3 = stage(block, 128 * block.expansion, 256, depths[2], stride=2)
-        self.layer4 = stage(block, 256 * block.expansion, 512, depths[3], stride=2)
+        self.layer1 = stage(block, 64, 64, depths[0], stride=1, **unit)
+        self.layer2 = stage(block, 64 * block.expansion, 128, depths[1], stride=2, **unit)
+        self.layer3 = stage(block, 128 * block.expansion, 256, depths[2], stride=2, **unit)
+        self.layer4 = stage(block, 256 * block.expansion, 512, depths[3], stride=2, **unit)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(512 * block.expansion, num_classes)
-        self._initialise(zero_init_residual)
-
-    def _initialise(self, zero_init_residual: bool) -> None:
-        """Normal weights that keep the variance of the gradient (arXiv:1502.01852).
-
-        With `zero_init_residual` every unit starts as its shortcut alone (arXiv:1706.02677).
-        """
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif zero_init_residual and isinstance(module, BasicBlock | Bottleneck):
-                last = module.bn2 if isinstance(module, BasicBlock) else module.bn3
-                nn.init.zeros_(last.weight)
+        initialise(self, zero_init_residual=zero_init_residual)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.relu(self.bn1(self.conv1(x)))  # conv1    (B, 64, 112, 112)
@@ -174,14 +210,73 @@ class ResNet(nn.Module):
         return logits
 
 
-def stage(block: Block, in_channels: int, width: int, depth: int, stride: int) -> nn.Sequential:
+def stage(
+    block: Block, in_channels: int, width: int, depth: int, stride: int, **unit: Any
+) -> nn.Sequential:
     """`depth` units; only the first one changes the size and the number of channels."""
-    units: list[nn.Module] = [block(in_channels, width, stride)]
-    units += [block(width * block.expansion, width) for _ in range(depth - 1)]
+    units: list[nn.Module] = [block(in_channels, width, stride, **unit)]
+    units += [block(width * block.expansion, width, **unit) for _ in range(depth - 1)]
     return nn.Sequential(*units)
 
 
-def build(name: str, **options: object) -> ResNet:
-    """Build the row of VARIANTS called `name`; options are ResNet's keyword arguments."""
-    block, depths = VARIANTS[name]
-    return ResNet(block, depths, **options)  # type: ignore[arg-type]
+@dataclass(frozen=True)
+class Variant:
+    """One row: what a unit is, how many stand in conv2_x .. conv5_x, and what makes it special."""
+
+    block: Block
+    depths: tuple[int, int, int, int]
+    family: str = "resnet"
+    unit: dict[str, Any] = field(default_factory=dict)
+
+
+VARIANTS: dict[str, Variant] = {
+    # Table 1. Parameters, and multiply-adds at 224x224:
+    "resnet18": Variant(BasicBlock, (2, 2, 2, 2)),  #  11.7 M,  1.8 GMAC
+    "resnet34": Variant(BasicBlock, (3, 4, 6, 3)),  #  21.8 M,  3.7
+    "resnet50": Variant(Bottleneck, (3, 4, 6, 3)),  #  25.6 M,  4.1
+    "resnet101": Variant(Bottleneck, (3, 4, 23, 3)),  #  44.5 M,  7.8
+    "resnet152": Variant(Bottleneck, (3, 8, 36, 3)),  #  60.2 M, 11.5
+    # Depths that came later.
+    "resnet26": Variant(Bottleneck, (2, 2, 2, 2)),  #  16.0 M,  2.3
+    "resnet200": Variant(Bottleneck, (3, 24, 36, 3)),  #  64.7 M, 15.0
+    "wide_resnet50_2": Variant(Bottleneck, (3, 4, 6, 3), "wide", {"group_width": 128}),
+    "wide_resnet101_2": Variant(Bottleneck, (3, 4, 23, 3), "wide", {"group_width": 128}),
+} | {
+    f"resnext{depth}_{groups}x{width}d": Variant(
+        Bottleneck, depths, "resnext", {"groups": groups, "group_width": width}
+    )
+    for depth, depths, groups, width in (
+        (50, (3, 4, 6, 3), 32, 4),
+        (101, (3, 4, 23, 3), 32, 4),
+        (101, (3, 4, 23, 3), 32, 8),
+        (101, (3, 4, 23, 3), 32, 16),
+        (101, (3, 4, 23, 3), 32, 32),
+        (101, (3, 4, 23, 3), 64, 4),
+    )
+}
+
+PAPERS = {
+    "resnet": "ResNet, arXiv:1512.03385",
+    "resnext": "ResNeXt, arXiv:1611.05431",
+    "wide": "Wide ResNet, arXiv:1605.07146",
+}
+
+
+def info(name: str) -> ModelInfo:
+    """What is known of the row called `name`."""
+    row = VARIANTS[name]
+    return ModelInfo(
+        name=name,
+        family=row.family,
+        depth=row.block.num_layers * sum(row.depths) + 2,
+        source=PAPERS[row.family],
+        shape=IMAGENET,
+        num_classes=1000,
+        options=("num_classes", "in_channels", "stem", "shortcut", "zero_init_residual"),
+    )
+
+
+def build(name: str, **options: Any) -> ResNet:
+    """Build the row of VARIANTS called `name`; options are ResNet's and its units'."""
+    row = VARIANTS[name]
+    return ResNet(row.block, row.depths, **row.unit, **options)

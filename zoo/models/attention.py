@@ -1,0 +1,123 @@
+"""Residual networks whose units end in channel attention: SE and ECA, under timm's names.
+
+What a branch adds is scaled, channel by channel, by a gate in 0..1 that depends on the means of the
+whole image, so a channel can be switched off where it does not matter. The stems and shortcuts (d,
+t) are those of zoo/models/tricks.py.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import Tensor, nn
+
+from zoo.models.family import ModelInfo
+from zoo.models.tricks import (
+    N18,
+    N50,
+    N101,
+    N152,
+    N200,
+    N269,
+    X32X4,
+    X32X8,
+    X64X4,
+    D,
+    S,
+    T,
+    TrickBasicBlock,
+    TrickBottleneck,
+    TrickResNet,
+    Variant,
+    describe,
+)
+
+
+class SqueezeExcite(nn.Module):
+    """Scale each channel by a gate that sees all channels' means: (B, C, H, W) -> the same.
+
+    Hu, Shen and Sun, "Squeeze-and-Excitation Networks", 2017 (https://arxiv.org/abs/1709.01507).
+    The hidden layer has `ratio` of the channels, to the nearest multiple of 8 and at least 8.
+    """
+
+    def __init__(self, channels: int, ratio: float = 1 / 16) -> None:
+        super().__init__()
+        hidden = max(8, int(channels * ratio + 4) // 8 * 8)
+        self.fc1 = nn.Conv2d(channels, hidden, 1)
+        self.relu = nn.ReLU()
+        self.fc2 = nn.Conv2d(hidden, channels, 1)
+        self.gate = nn.Sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        means = x.mean((2, 3), keepdim=True)  # (B, C, 1, 1)
+        gate: Tensor = self.gate(self.fc2(self.relu(self.fc1(means))))
+        return x * gate
+
+
+class NeighbourAttention(nn.Module):
+    """Scale each channel by a gate that sees the means of its neighbours: (B, C, H, W) -> the same.
+
+    Wang et al., "ECA-Net: Efficient Channel Attention for Deep Convolutional Neural Networks",
+    2019 (https://arxiv.org/abs/1910.03151). How many neighbours grows with log2(C) / 2.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        size = int((math.log2(channels) + 1) / 2)
+        size = max(3, size + 1 - size % 2)  # odd
+        self.conv = nn.Conv1d(1, 1, size, padding=size // 2, bias=False)
+        self.gate = nn.Sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        means = x.mean((2, 3)).unsqueeze(1)  # (B, 1, C)
+        gate: Tensor = self.gate(self.conv(means)).squeeze(1)  # (B, C)
+        return x * gate[:, :, None, None]
+
+
+SE: dict[str, Any] = {"attention": SqueezeExcite}
+ECA: dict[str, Any] = {"attention": NeighbourAttention}
+# Its paper counts the three convolutions of the stem.
+SENET: dict[str, Any] = S | SE | X64X4 | {"narrow": 2, "projection": 3, "depth": 154}
+
+VARIANTS: dict[str, Variant] = {
+    "seresnet18": Variant(TrickBasicBlock, N18, **SE),
+    "seresnet34": Variant(TrickBasicBlock, N50, **SE),
+    "seresnet50": Variant(TrickBottleneck, N50, **SE),
+    "seresnet50t": Variant(TrickBottleneck, N50, **T, **SE),
+    "seresnet101": Variant(TrickBottleneck, N101, **SE),
+    "seresnet152": Variant(TrickBottleneck, N152, **SE),
+    "seresnet152d": Variant(TrickBottleneck, N152, **D, **SE),
+    "seresnet200d": Variant(TrickBottleneck, N200, **D, **SE),
+    "seresnet269d": Variant(TrickBottleneck, N269, **D, **SE),
+    "seresnext26d_32x4d": Variant(TrickBottleneck, N18, **D, **SE, **X32X4),
+    "seresnext26t_32x4d": Variant(TrickBottleneck, N18, **T, **SE, **X32X4),
+    "seresnext50_32x4d": Variant(TrickBottleneck, N50, **SE, **X32X4),
+    "seresnext101_32x4d": Variant(TrickBottleneck, N101, **SE, **X32X4),
+    "seresnext101_32x8d": Variant(TrickBottleneck, N101, **SE, **X32X8),
+    "seresnext101d_32x8d": Variant(TrickBottleneck, N101, **D, **SE, **X32X8),
+    "seresnext101_64x4d": Variant(TrickBottleneck, N101, **SE, **X64X4),
+    "senet154": Variant(TrickBottleneck, N152, **SENET),
+    "ecaresnetlight": Variant(TrickBottleneck, (1, 1, 11, 3), average=True, **ECA),
+    "ecaresnet26t": Variant(TrickBottleneck, N18, **T, **ECA),
+    "ecaresnet50d": Variant(TrickBottleneck, N50, **D, **ECA),
+    "ecaresnet50t": Variant(TrickBottleneck, N50, **T, **ECA),
+    "ecaresnet101d": Variant(TrickBottleneck, N101, **D, **ECA),
+    "ecaresnet200d": Variant(TrickBottleneck, N200, **D, **ECA),
+    "ecaresnet269d": Variant(TrickBottleneck, N269, **D, **ECA),
+    "ecaresnext26t_32x4d": Variant(TrickBottleneck, N18, **T, **ECA, **X32X4),
+    "ecaresnext50t_32x4d": Variant(TrickBottleneck, N50, **T, **ECA, **X32X4),
+}
+
+
+def info(name: str) -> ModelInfo:
+    """What is known of the row called `name`."""
+    row = VARIANTS[name]
+    if row.attention is SqueezeExcite:
+        return describe(name, row, "senet", "SENet, arXiv:1709.01507")
+    return describe(name, row, "ecanet", "ECA-Net, arXiv:1910.03151")
+
+
+def build(name: str, **options: Any) -> TrickResNet:
+    """Build the row of VARIANTS called `name`; options are TrickResNet's keyword arguments."""
+    return TrickResNet(VARIANTS[name], **options)

@@ -1,0 +1,273 @@
+"""Residual networks with later refinements, under timm's names and with its parameter names.
+
+The residual unit stays that of zoo/models/resnet.py. In this file the stem and the shortcut change,
+after He et al., "Bag of Tricks for Image Classification with Convolutional Neural Networks", 2018
+(https://arxiv.org/abs/1812.01187):
+- c: three 3x3 convolutions instead of the stem's 7x7; s: the same, twice as wide;
+- d: c, and the shortcut averages 2x2 pixels before it projects, instead of skipping three of four;
+- t: d with a narrower first convolution.
+Other files fill the remaining fields of a row: zoo/models/attention.py, antialias.py, resnetrs.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.models.family import IMAGENET, ModelInfo
+from zoo.models.resnet import conv1x1, conv3x3
+from zoo.models.unit import ResidualUnit, initialise
+
+
+def average_pool() -> nn.AvgPool2d:
+    """Halve the size, rounding up: every pixel of the result averages the 2x2 that there are."""
+    return nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False)
+
+
+def max_pool(width: int) -> nn.Module:
+    """The stem's pooling: (B, width, H, W) -> (B, width, H/2, W/2)."""
+    del width
+    return nn.MaxPool2d(3, stride=2, padding=1)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row: the unit, its number in each stage, and what differs from the first ResNet."""
+
+    block: type[TrickBasicBlock] | type[TrickBottleneck]
+    depths: tuple[int, int, int, int]
+    stem: tuple[int, int] | None = None
+    """Widths of a deep stem's first two convolutions; its third has twice the second's."""
+    average: bool = False
+    """Whether the shortcut averages before it projects."""
+    attention: Callable[[int], nn.Module] = nn.Identity
+    """Makes the attention at the end of a branch from its channels."""
+    blur: Callable[[], nn.Module] | None = None
+    """Makes what halves the size, so that the 3x3 convolution before it does not."""
+    pool: Callable[[int], nn.Module] = max_pool
+    """Makes the stem's pooling from its width."""
+    norm: Callable[[int], nn.Module] = nn.BatchNorm2d
+    groups: int = 1
+    group_width: int = 64
+    narrow: int = 1
+    """What the first convolution of a bottleneck divides the inner width by."""
+    projection: int = 1
+    """Size of the projection's kernel where it halves the size."""
+    depth: int | None = None
+    """The paper's count, where it is not one for the stem."""
+
+
+def make_shortcut(
+    row: Variant, in_channels: int, out_channels: int, stride: int
+) -> nn.Sequential | None:
+    """A projection where the shape changes: (B, in, H, W) -> (B, out, H/stride, W/stride)."""
+    if stride == 1 and in_channels == out_channels:
+        return None
+    if row.average:
+        pool = nn.Identity() if stride == 1 else average_pool()
+        return nn.Sequential(pool, conv1x1(in_channels, out_channels), row.norm(out_channels))
+    conv = conv3x3 if row.projection == 3 and stride > 1 else conv1x1
+    return nn.Sequential(conv(in_channels, out_channels, stride), row.norm(out_channels))
+
+
+class TrickBasicBlock(ResidualUnit):
+    """Two 3x3 convolutions: (B, in_channels, H, W) -> (B, width, H/stride, W/stride)."""
+
+    expansion = 1
+    num_layers = 2
+
+    def __init__(self, row: Variant, in_channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        blur = row.blur if stride > 1 else None
+        self.conv1 = conv3x3(in_channels, width, 1 if blur else stride)
+        self.bn1 = row.norm(width)
+        self.relu1 = nn.ReLU()
+        self.pool = blur() if blur else nn.Identity()
+        self.conv2 = conv3x3(width, width)
+        self.bn2 = row.norm(width)
+        self.se = row.attention(width)
+        self.relu2 = nn.ReLU()
+        self.downsample = make_shortcut(row, in_channels, width, stride)
+
+    @property
+    def last_norm(self) -> nn.Module:
+        return self.bn2
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.pool(self.relu1(self.bn1(self.conv1(x))))
+        x = self.se(self.bn2(self.conv2(x)))
+        out: Tensor = self.relu2(x + shortcut)
+        return out
+
+
+class TrickBottleneck(ResidualUnit):
+    """1x1, 3x3 and 1x1: (B, in_channels, H, W) -> (B, 4 * width, H/stride, W/stride)."""
+
+    expansion = 4
+    num_layers = 3
+
+    def __init__(self, row: Variant, in_channels: int, width: int, stride: int) -> None:
+        super().__init__()
+        inner = row.groups * row.group_width * width // 64
+        out_channels = width * self.expansion
+        blur = row.blur if stride > 1 else None
+        self.conv1 = conv1x1(in_channels, inner // row.narrow)
+        self.bn1 = row.norm(inner // row.narrow)
+        self.relu1 = nn.ReLU()
+        self.conv2 = conv3x3(inner // row.narrow, inner, 1 if blur else stride, row.groups)
+        self.bn2 = row.norm(inner)
+        self.relu2 = nn.ReLU()
+        self.pool = blur() if blur else nn.Identity()
+        self.conv3 = conv1x1(inner, out_channels)
+        self.bn3 = row.norm(out_channels)
+        self.se = row.attention(out_channels)
+        self.relu3 = nn.ReLU()
+        self.downsample = make_shortcut(row, in_channels, out_channels, stride)
+
+    @property
+    def last_norm(self) -> nn.Module:
+        return self.bn3
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.relu1(self.bn1(self.conv1(x)))
+        x = self.pool(self.relu2(self.bn2(self.conv2(x))))
+        x = self.se(self.bn3(self.conv3(x)))
+        out: Tensor = self.relu3(x + shortcut)
+        return out
+
+
+class TrickResNet(nn.Module):
+    """Stem, four stages, global average, linear: (B, C, H, W) -> (B, num_classes).
+
+    With `stem="small"` a 3x3 convolution stands in the place of the first two layers, for small
+    images. H and W from 1, or from 2 for a last stage that blurs.
+    """
+
+    def __init__(
+        self,
+        row: Variant,
+        *,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        stem: str = "imagenet",
+        zero_init_residual: bool = False,
+    ) -> None:
+        super().__init__()
+        channels = 2 * row.stem[1] if row.stem else 64
+        small = stem == "small"
+        self.conv1 = (
+            conv3x3(in_channels, channels) if small else make_stem(row, in_channels, channels)
+        )
+        self.bn1 = row.norm(channels)
+        self.relu = nn.ReLU()
+        self.maxpool = nn.Identity() if small else row.pool(channels)
+        expansion = row.block.expansion
+        self.layer1 = stage(row, channels, 64, row.depths[0], stride=1)
+        self.layer2 = stage(row, 64 * expansion, 128, row.depths[1], stride=2)
+        self.layer3 = stage(row, 128 * expansion, 256, row.depths[2], stride=2)
+        self.layer4 = stage(row, 256 * expansion, 512, row.depths[3], stride=2)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(512 * expansion, num_classes)
+        initialise(self, zero_init_residual=zero_init_residual)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.bn1(self.conv1(x)))  # (B, 64, 112, 112), or 128 channels
+        x = self.maxpool(x)  #                    (B, 64, 56, 56)
+        x = self.layer1(x)  #                     (B, 64 * expansion, 56, 56)
+        x = self.layer2(x)  #                     (B, 128 * expansion, 28, 28)
+        x = self.layer3(x)  #                     (B, 256 * expansion, 14, 14)
+        x = self.layer4(x)  #                     (B, 512 * expansion, 7, 7)
+        x = torch.flatten(self.avgpool(x), 1)  #  (B, 512 * expansion)
+        logits: Tensor = self.fc(x)  #            (B, num_classes)
+        return logits
+
+
+def stage(row: Variant, in_channels: int, width: int, depth: int, stride: int) -> nn.Sequential:
+    """`depth` units; only the first one changes the size and the number of channels."""
+    units: list[nn.Module] = [row.block(row, in_channels, width, stride)]
+    units += [row.block(row, width * row.block.expansion, width, 1) for _ in range(depth - 1)]
+    return nn.Sequential(*units)
+
+
+def make_stem(row: Variant, in_channels: int, width: int) -> nn.Module:
+    """(B, in_channels, H, W) -> (B, width, H/2, W/2), without the norm that follows."""
+    if row.stem is None:
+        return nn.Conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
+    first, second = row.stem
+    return nn.Sequential(
+        conv3x3(in_channels, first, stride=2),
+        row.norm(first),
+        nn.ReLU(),
+        conv3x3(first, second),
+        row.norm(second),
+        nn.ReLU(),
+        conv3x3(second, width),
+    )
+
+
+# The letters of the names, and what each stands for; depths by the name's number.
+C: dict[str, Any] = {"stem": (32, 32)}
+D: dict[str, Any] = {"stem": (32, 32), "average": True}
+S: dict[str, Any] = {"stem": (64, 64)}
+T: dict[str, Any] = {"stem": (24, 32), "average": True}
+X32X4: dict[str, Any] = {"groups": 32, "group_width": 4}
+X32X8: dict[str, Any] = {"groups": 32, "group_width": 8}
+X64X4: dict[str, Any] = {"groups": 64, "group_width": 4}
+GROUP_NORM: dict[str, Any] = {"norm": partial(nn.GroupNorm, 32)}  # arXiv:1803.08494
+
+N10, N18, N50, N101 = (1, 1, 1, 1), (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 23, 3)
+N152, N200, N269 = (3, 8, 36, 3), (3, 24, 36, 3), (3, 30, 48, 8)
+
+VARIANTS: dict[str, Variant] = {
+    "resnet10t": Variant(TrickBasicBlock, N10, **T),
+    "resnet14t": Variant(TrickBottleneck, N10, **T),
+    "resnet18d": Variant(TrickBasicBlock, N18, **D),
+    "resnet26d": Variant(TrickBottleneck, N18, **D),
+    "resnet26t": Variant(TrickBottleneck, N18, **T),
+    "resnet34d": Variant(TrickBasicBlock, N50, **D),
+    "resnet50c": Variant(TrickBottleneck, N50, **C),
+    "resnet50d": Variant(TrickBottleneck, N50, **D),
+    "resnet50s": Variant(TrickBottleneck, N50, **S),
+    "resnet50t": Variant(TrickBottleneck, N50, **T),
+    "resnet101c": Variant(TrickBottleneck, N101, **C),
+    "resnet101d": Variant(TrickBottleneck, N101, **D),
+    "resnet101s": Variant(TrickBottleneck, N101, **S),
+    "resnet152c": Variant(TrickBottleneck, N152, **C),
+    "resnet152d": Variant(TrickBottleneck, N152, **D),
+    "resnet152s": Variant(TrickBottleneck, N152, **S),
+    "resnet200d": Variant(TrickBottleneck, N200, **D),
+    "resnext50d_32x4d": Variant(TrickBottleneck, N50, **D, **X32X4),
+    "resnet50_gn": Variant(TrickBottleneck, N50, **GROUP_NORM),
+}
+
+
+def info(name: str) -> ModelInfo:
+    """What is known of the row called `name`."""
+    if VARIANTS[name].norm is not nn.BatchNorm2d:
+        return describe(name, VARIANTS[name], "groupnorm", "Group norm, arXiv:1803.08494")
+    return describe(name, VARIANTS[name], "tricks", "Bag of tricks, arXiv:1812.01187")
+
+
+def describe(name: str, row: Variant, family: str, source: str) -> ModelInfo:
+    """What is known of a row of this or of another table of Variants."""
+    return ModelInfo(
+        name=name,
+        family=family,
+        depth=row.depth or row.block.num_layers * sum(row.depths) + 2,
+        source=source,
+        shape=IMAGENET,
+        num_classes=1000,
+        options=("num_classes", "in_channels", "stem", "zero_init_residual"),
+    )
+
+
+def build(name: str, **options: Any) -> TrickResNet:
+    """Build the row of VARIANTS called `name`; options are TrickResNet's keyword arguments."""
+    return TrickResNet(VARIANTS[name], **options)
