@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from zoo.data import (
+    Preprocessing,
     load_digits_split,
     load_folder,
     normalise,
@@ -19,6 +21,18 @@ from zoo.data import (
     read_image,
 )
 from zoo.errors import BadArtifact, UsageError
+
+
+def form(channels: int, height: int, width: int, **more: Any) -> Preprocessing:
+    """Preprocessing that leaves pixels in 0..1."""
+    return Preprocessing(
+        channels=channels,
+        height=height,
+        width=width,
+        mean=[0.0] * channels,
+        std=[1.0] * channels,
+        **more,
+    )
 
 
 def picture(path: Path, value: int, size: tuple[int, int] = (12, 10)) -> None:
@@ -37,12 +51,12 @@ def folder_of_classes(root: Path, names: tuple[str, ...] = ("b", "a", "B"), coun
 def test_digits_are_split_by_order_so_that_writers_do_not_leak() -> None:
     data = load_digits_split()
     bundle = load_digits()
-    assert (len(data.train_y), len(data.test_y)) == (898, 899)
+    assert (len(data.train), len(data.test)) == (898, 899)
     labels = torch.from_numpy(bundle.target)
-    assert torch.equal(torch.cat([data.train_y, data.test_y]), labels)
+    assert torch.equal(torch.cat([data.train.labels, data.test.labels]), labels)
     pixels = torch.from_numpy(bundle.images.astype(np.float32) / 16).unsqueeze(1)
-    assert torch.equal(data.train_x, normalise(pixels[:898], data.preprocessing))
-    assert torch.equal(data.test_x, normalise(pixels[898:], data.preprocessing))
+    assert torch.equal(data.train.tensors()[0], normalise(pixels[:898], data.preprocessing))
+    assert torch.equal(data.test.tensors()[0], normalise(pixels[898:], data.preprocessing))
     assert data.shape == (1, 8, 8)
     assert data.classes == tuple("0123456789")
 
@@ -52,8 +66,8 @@ def test_digits_are_normalised_by_the_training_half_alone() -> None:
     pixels = load_digits().images[:898] / 16
     assert data.preprocessing["mean"] == [pytest.approx(pixels.mean(), abs=1e-6)]
     assert data.preprocessing["std"] == [pytest.approx(pixels.std(), abs=1e-5)]
-    assert abs(data.train_x.mean()) < 1e-4
-    assert abs(data.test_x.mean()) > 1e-3, "the test half must not have been used"
+    assert abs(data.train.tensors()[0].mean()) < 1e-4
+    assert abs(data.test.tensors()[0].mean()) > 1e-3, "the test half must not have been used"
 
 
 def test_shifts_move_by_at_most_one_pixel_and_use_all_nine_offsets() -> None:
@@ -99,9 +113,9 @@ def test_folder_with_two_halves(tmp_path: Path, held_out: str) -> None:
     folder_of_classes(tmp_path / held_out, count=2)
     data = load_folder(tmp_path, size=8)
     assert data.classes == ("B", "a", "b"), "byte order"
-    assert data.train_x.shape == (15, 3, 8, 8)
-    assert data.test_x.shape == (6, 3, 8, 8)
-    assert data.train_x.dtype == torch.float32
+    assert data.train.tensors()[0].shape == (15, 3, 8, 8)
+    assert data.test.tensors()[0].shape == (6, 3, 8, 8)
+    assert data.train.tensors()[0].dtype == torch.float32
     assert data.path == str(tmp_path)
     assert data.preprocessing["mean"][2] == 0
 
@@ -109,10 +123,10 @@ def test_folder_with_two_halves(tmp_path: Path, held_out: str) -> None:
 def test_folder_without_halves_is_split_with_the_seed(tmp_path: Path) -> None:
     folder_of_classes(tmp_path, count=10)
     data, again, other = (load_folder(tmp_path, size=4, seed=seed) for seed in (0, 0, 1))
-    assert data.test_y.tolist() == [0, 0, 1, 1, 2, 2], "a fifth of every class"
-    assert len(data.train_y) == 24
-    assert torch.equal(data.test_x, again.test_x)
-    assert not torch.equal(data.test_x, other.test_x)
+    assert data.test.labels.tolist() == [0, 0, 1, 1, 2, 2], "a fifth of every class"
+    assert len(data.train) == 24
+    assert torch.equal(data.test.tensors()[0], again.test.tensors()[0])
+    assert not torch.equal(data.test.tensors()[0], other.test.tensors()[0])
 
 
 def test_wrong_folders_are_named(tmp_path: Path) -> None:
@@ -141,26 +155,26 @@ def test_an_image_is_resized_on_its_shorter_side_and_cropped_in_the_centre(tmp_p
     pixels = np.zeros((8, 16), dtype=np.uint8)
     pixels[:, 4:12] = 255  # the central square is white
     Image.fromarray(pixels).save(tmp_path / "wide.png")
-    assert (read_image(tmp_path / "wide.png", 1, 8, 8) == 1).all()
-    assert read_image(tmp_path / "wide.png", 3, 4, 4).shape == (3, 4, 4)
-    assert read_image(tmp_path / "wide.png", 1, 5, 11).shape == (1, 5, 11)
+    assert (read_image(tmp_path / "wide.png", form(1, 8, 8)) == 1).all()
+    assert read_image(tmp_path / "wide.png", form(3, 4, 4)).shape == (3, 4, 4)
+    assert read_image(tmp_path / "wide.png", form(1, 5, 11)).shape == (1, 5, 11)
 
 
 def test_unreadable_images_are_named(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("not an image")
     for name, words in (("text.png", "not a readable image"), ("absent.png", "no such image")):
         with pytest.raises(BadArtifact, match=rf"{name}: {words}"):
-            read_image(tmp_path / name, 1, 8, 8)
+            read_image(tmp_path / name, form(1, 8, 8))
     with pytest.raises(BadArtifact, match=tmp_path.name):
-        read_image(tmp_path, 1, 8, 8)
+        read_image(tmp_path, form(1, 8, 8))
     picture(tmp_path / "good.png", 1)
     with pytest.raises(UsageError, match="2 channels"):
-        read_image(tmp_path / "good.png", 2, 8, 8)
+        read_image(tmp_path / "good.png", form(2, 8, 8))
 
 
 def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
     Image.fromarray(np.full((8, 8), 30_000, np.uint16)).save(tmp_path / "grey.png")
-    pixels = read_image(tmp_path / "grey.png", 1, 8, 8)
+    pixels = read_image(tmp_path / "grey.png", form(1, 8, 8))
     assert torch.allclose(pixels, torch.tensor(30_000 / 65_535), atol=1 / 255)
 
 
@@ -170,7 +184,7 @@ def test_a_photo_taken_sideways_is_turned(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
     image.save(tmp_path / "turned.jpg", exif=exif)
-    pixels = read_image(tmp_path / "turned.jpg", 1, 8, 8)
+    pixels = read_image(tmp_path / "turned.jpg", form(1, 8, 8))
     assert pixels[0, 7].mean() > 0.9 > 0.1 > pixels[0, 0].mean()
 
 
@@ -183,4 +197,4 @@ def test_a_folder_keeps_the_statistics_it_is_given(tmp_path: Path) -> None:
     given = {**own.preprocessing, "mean": [0.5] * 3, "std": [0.5] * 3}
     again = load_folder(tmp_path, size=8, preprocessing=given)
     assert again.preprocessing == given
-    assert not torch.equal(own.train_x, again.train_x)
+    assert not torch.equal(own.train.tensors()[0], again.train.tensors()[0])

@@ -1,0 +1,44 @@
+"""Data sets by one word, as two halves of images that are loaded, augmented and normalised.
+
+digits                  scikit-learn's, bundled
+FOLDER                  of images, one folder for each class
+cifar10, cifar100       fetched once; cifar10:FOLDER where they lie already
+synthetic               made on the spot, to measure speed; synthetic:CLASSES:IMAGES
+
+Everything random derives from the seed of a request and the position in it, so the same request
+gives the same bits in any process, with any number of workers.
+"""
+
+from __future__ import annotations
+
+from zoo.data.augment import Augment, mix, random_erase, random_flip, random_shift
+from zoo.data.base import INTERPOLATIONS, Data, Preprocessing, Split, normalise
+from zoo.data.cifar import load_cifar
+from zoo.data.digits import load_digits_split
+from zoo.data.folder import load_folder
+from zoo.data.images import read_image
+from zoo.data.loading import Request, batches
+from zoo.data.memory import MemorySplit
+from zoo.data.sets import load, spec_of
+
+__all__ = [
+    "INTERPOLATIONS",
+    "Augment",
+    "Data",
+    "MemorySplit",
+    "Preprocessing",
+    "Request",
+    "Split",
+    "batches",
+    "load",
+    "load_cifar",
+    "load_digits_split",
+    "load_folder",
+    "mix",
+    "normalise",
+    "random_erase",
+    "random_flip",
+    "random_shift",
+    "read_image",
+    "spec_of",
+]
