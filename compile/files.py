@@ -71,6 +71,17 @@ def hold(folder: str | Path) -> int:
     return descriptor
 
 
+def try_hold(folder: str | Path) -> int | None:
+    """Lock a folder like `hold`, or return None where another process holds it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
 def abandoned(folder: str | Path) -> bool:
     """Whether nobody holds a folder: who made it ended, killed perhaps, in any container.
 
@@ -79,15 +90,12 @@ def abandoned(folder: str | Path) -> bool:
     try:
         if time.time() - os.stat(folder).st_ctime < _YOUNG_S:
             return False
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = try_hold(folder)
     except OSError:
         return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    if descriptor is None:
         return False
-    finally:
-        os.close(descriptor)
+    os.close(descriptor)
     return True
 
 

@@ -15,18 +15,8 @@ from torch import Tensor
 
 from compile.files import write_atomic
 from compile.weights import check_finite, weights_sha256
-from zoo.checkpoint import (
-    Run,
-    RunConfig,
-    begin_run,
-    discard_run,
-    list_runs,
-    load_run,
-    newest_run,
-    publish_run,
-    save_run,
-    stale_drafts,
-)
+from zoo.checkpoint import Run, RunConfig, list_runs, load_run, newest_run
+from zoo.draft import begin_run, discard_run, publish_run, save_run, stale_drafts
 from zoo.errors import BadArtifact, Unavailable, UsageError
 from zoo.models import build
 
@@ -150,22 +140,22 @@ def test_configs_that_cannot_be_are_refused(run: Run) -> None:
 
 
 def test_a_half_written_run_is_no_run(tmp_path: Path, state: dict[str, Tensor]) -> None:
-    draft = begin_run(tmp_path, "resnet18")
-    draft.append_metrics({"epoch": 1, "loss": 2.5})
+    draft = begin_run(tmp_path, CONFIG)
+    draft.write_rows("metrics.csv", [{"epoch": 1, "loss": 2.5}])
+    draft.save({"weight": torch.ones(2)}, {"position": 3})
     assert list_runs(tmp_path) == []
     with pytest.raises(UsageError, match="run `zoo train resnet18`"):
         newest_run(tmp_path)
-    (draft.folder / "config.json").write_text("{}")  # even if it got this far
-    assert list_runs(tmp_path) == []
-    draft.append_metrics({"epoch": 2, "loss": 1.5})
+    draft.write_rows("metrics.csv", [{"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 1.5}])
     run = publish_run(draft, state, CONFIG)
-    assert list_runs(tmp_path) == [run.folder]
-    assert not draft.folder.exists()
+    assert list_runs(tmp_path) == [run.folder] == [draft.folder]
     assert (run.folder / "metrics.csv").read_text() == "epoch,loss\n1,2.5\n2,1.5\n"
+    names = {path.name for path in run.folder.iterdir()}
+    assert names == {"config.json", "metrics.csv", "weights.safetensors"}
 
 
 def test_a_discarded_draft_leaves_nothing(tmp_path: Path) -> None:
-    discard_run(begin_run(tmp_path, "resnet18"))
+    discard_run(begin_run(tmp_path, CONFIG))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -236,8 +226,17 @@ def test_a_write_replaces_nothing_but_plain_files(tmp_path: Path) -> None:
 
 
 def test_a_running_training_is_not_stale(tmp_path: Path) -> None:
-    draft = begin_run(tmp_path, "resnet18")
+    draft = begin_run(tmp_path, CONFIG)
     time.sleep(1.1)  # a younger folder counts as in use whether it is held or not
-    assert stale_drafts(tmp_path) == []
+    assert stale_drafts(tmp_path, resumable=True) == []
     draft.release()  # as the end of the process does
-    assert stale_drafts(tmp_path) == [draft.folder]
+    assert stale_drafts(tmp_path, resumable=False) == [draft.folder]
+
+
+def test_what_can_go_on_is_stale_only_when_asked(tmp_path: Path) -> None:
+    draft = begin_run(tmp_path, CONFIG)
+    draft.save({"weight": torch.ones(2)}, {"position": 3})
+    draft.release()
+    time.sleep(1.1)
+    assert stale_drafts(tmp_path, resumable=False) == []
+    assert stale_drafts(tmp_path, resumable=True) == [draft.folder]

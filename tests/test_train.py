@@ -12,30 +12,38 @@ import torch
 from PIL import Image
 from torch import nn
 
-from zoo import train as training
 from zoo.checkpoint import Run, list_runs, load_run
-from zoo.data import Data, load_digits_split
-from zoo.errors import BadArtifact, CheckFailed, UsageError
+from zoo.data import Data, MemorySplit, Preprocessing, Split, load_digits_split
+from zoo.errors import BadArtifact, UsageError
+from zoo.evaluate import evaluate, predict
 from zoo.models import build
-from zoo.recipe import Recipe, learning_rate, make_optimizer
-from zoo.train import Epoch, evaluate, fit, predict, train
+from zoo.optimizer import learning_rate, make_optimizer
+from zoo.recipe import Recipe
+from zoo.train import Work, find_same, recipe_of, run_config, train
+from zoo.trainer import Epoch, Trainer
 
 QUICK = Recipe(epochs=4, batch=16, lr=0.02, zero_init_residual=False)
+QUIET = Work(quiet=True)
 
 
 @pytest.fixture(scope="module")
 def data() -> Data:
     """The first 64 images of each half of the digits."""
     digits = load_digits_split()
-    parts = {
-        name: getattr(digits, name)[:64] for name in ("train_x", "train_y", "test_x", "test_y")
-    }
-    return dataclasses.replace(digits, **parts)
+    return dataclasses.replace(digits, train=few(digits.train, 64), test=few(digits.test, 64))
+
+
+def few(split: Split, count: int) -> MemorySplit:
+    """The first images of a split in memory."""
+    assert isinstance(split, MemorySplit)
+    return MemorySplit(
+        split.pixels[:count], split.labels[:count], split.preprocessing, scale=split.scale
+    )
 
 
 @pytest.fixture(scope="module")
 def run(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return train("resnet18", data, recipe=QUICK, out=tmp_path_factory.mktemp("runs"), quiet=True)
+    return train("resnet18", data, recipe=QUICK, out=tmp_path_factory.mktemp("runs"), work=QUIET)
 
 
 def rows(run: Run) -> list[dict[str, str]]:
@@ -56,7 +64,7 @@ def test_metrics_never_show_the_test_half(run: Run) -> None:
 
 def test_the_run_holds_what_was_evaluated(run: Run, data: Data) -> None:
     loaded = load_run(run.folder)
-    result = evaluate(loaded.build(), data.test_x, data.test_y)
+    result = evaluate(loaded.build(), data.test)
     saved = loaded.config.results
     assert saved is not None
     assert (
@@ -68,52 +76,31 @@ def test_the_run_holds_what_was_evaluated(run: Run, data: Data) -> None:
         )
     )
     assert saved.test_accuracy == result.accuracy
-    assert Recipe(**(loaded.config.recipe or {})) == QUICK
-    assert loaded.config.data == {"name": "digits"}
+    assert recipe_of(loaded.config) == QUICK
+    assert loaded.config.data == {"name": "digits", "train": 64, "test": 64}
 
 
 def test_the_same_seed_gives_the_same_bits(run: Run, data: Data, tmp_path: Path) -> None:
     torch.manual_seed(1234)  # the global random state must not matter
-    again = train("resnet18", data, recipe=QUICK, out=tmp_path, quiet=True)
+    again = train("resnet18", data, recipe=QUICK, out=tmp_path, work=QUIET)
     assert again.config.weights_sha256 == run.config.weights_sha256
 
 
 def test_another_seed_gives_other_weights(run: Run, data: Data, tmp_path: Path) -> None:
     short = dataclasses.replace(QUICK, epochs=1)
-    runs = [train("resnet18", data, recipe=short, seed=s, out=tmp_path, quiet=True) for s in (0, 1)]
+    runs = [train("resnet18", data, recipe=short, seed=s, out=tmp_path, work=QUIET) for s in (0, 1)]
     assert runs[0].config.weights_sha256 != runs[1].config.weights_sha256
     assert len(list_runs(tmp_path, "resnet18")) == 2
-
-
-def test_a_non_finite_loss_stops_with_epoch_and_step(data: Data, tmp_path: Path) -> None:
-    images = data.train_x.clone()
-    images[5] = math.inf
-    broken = dataclasses.replace(data, train_x=images)
-    with pytest.raises(CheckFailed, match=r"epoch 1, step \d of 4"):
-        train("resnet18", broken, recipe=QUICK, out=tmp_path, quiet=True)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_interrupt_leaves_no_run(
-    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(*_args: object, **_options: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(training, "evaluate", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        train("resnet18", data, recipe=dataclasses.replace(QUICK, epochs=1), out=tmp_path)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_progress_goes_to_stderr_unless_quiet(
     data: Data, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    few = dataclasses.replace(data, train_x=data.train_x[:32], train_y=data.train_y[:32])
+    small = dataclasses.replace(data, train=few(data.train, 32))
     recipe = Recipe(epochs=2, batch=32)
-    train("resnet18", few, recipe=recipe, out=tmp_path, quiet=True)
+    train("resnet18", small, recipe=recipe, out=tmp_path, work=QUIET)
     assert capfd.readouterr() == ("", "")
-    train("resnet18", few, recipe=recipe, out=tmp_path)
+    train("resnet18", small, recipe=recipe, out=tmp_path)
     out, err = capfd.readouterr()
     assert out == ""
     assert [line.split("  ")[0] for line in err.splitlines()] == ["epoch 1/2", "epoch 2/2"]
@@ -124,8 +111,8 @@ def test_steps_are_equal_so_that_no_batch_norm_sees_two_images(data: Data) -> No
     sizes: list[int] = []
     network = build("resnet18", num_classes=10, in_channels=1, stem="small")
     network.register_forward_pre_hook(lambda _module, inputs: sizes.append(len(inputs[0])))
-    few = dataclasses.replace(data, train_x=data.train_x[:33], train_y=data.train_y[:33])
-    list(fit(network, few, Recipe(epochs=1, batch=16, average=0.0), seed=0))
+    small = dataclasses.replace(data, train=few(data.train, 33))
+    list(Trainer(network, small, Recipe(epochs=1, batch=16, average=0.0), seed=0).run())
     assert sizes == [17, 16]
 
 
@@ -164,10 +151,11 @@ def test_a_recipe_names_what_is_out_of_range(field: str, value: float) -> None:
 def test_evaluation_counts_and_keeps_the_mode() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(4, 4, bias=False), nn.Dropout(0.9))
     nn.init.eye_(network[1].weight)
-    images = torch.eye(4).view(4, 1, 2, 2)
-    labels = torch.tensor([0, 1, 2, 0])
+    plain = Preprocessing(channels=1, height=2, width=2, mean=[0.0], std=[1.0])
+    pixels = torch.eye(4, dtype=torch.uint8).view(4, 1, 2, 2)
+    split = MemorySplit(pixels, torch.tensor([0, 1, 2, 0]), plain, scale=1)
     for batch in (1, 3, 4):
-        result = evaluate(network, images, labels, batch=batch)
+        result = evaluate(network, split, batch=batch)
         assert (result.correct, result.total, result.accuracy) == (3, 4, 0.75)
         assert result.loss == pytest.approx(math.log(math.e + 3) - 0.75, rel=1e-5)
     assert network.training
@@ -175,11 +163,11 @@ def test_evaluation_counts_and_keeps_the_mode() -> None:
 
 def test_prediction_agrees_with_the_test_half(run: Run, data: Data, tmp_path: Path) -> None:
     zero = torch.tensor(data.preprocessing["mean"]), torch.tensor(data.preprocessing["std"])
-    pixels = (data.test_x[0, 0] * zero[1] + zero[0]).clamp(0, 1) * 255
+    pixels = (data.test.tensors()[0][0, 0] * zero[1] + zero[0]).clamp(0, 1) * 255
     Image.fromarray(pixels.round().byte().numpy()).save(tmp_path / "digit.png")
     found = predict(run, tmp_path / "digit.png")
     with torch.inference_mode():
-        expected = run.build()(data.test_x[:1])[0].softmax(0)
+        expected = run.build()(data.test.tensors()[0][:1])[0].softmax(0)
     assert len(found) == 3
     assert found[0][0] == data.classes[int(expected.argmax())]
     assert found[0][1] == pytest.approx(expected.max().item(), abs=0.05)
@@ -187,3 +175,12 @@ def test_prediction_agrees_with_the_test_half(run: Run, data: Data, tmp_path: Pa
     assert sum(p for _, p in predict(run, tmp_path / "digit.png", top=99)) == pytest.approx(1)
     with pytest.raises(BadArtifact, match=r"absent\.png"):
         predict(run, tmp_path / "absent.png")
+
+
+def test_the_same_run_is_found_again(run: Run, data: Data) -> None:
+    root = run.folder.parent.parent
+    assert find_same(root, run_config("resnet18", data, QUICK)) is not None
+    assert find_same(root, run_config("resnet18", data, QUICK, seed=1)) is None
+    assert find_same(root, run_config("resnet18", data, Recipe())) is None
+    assert "stem" in run_config("resnet18", data, QUICK).options
+    assert "stem" not in run_config("resnet20", data, QUICK).options

@@ -3,23 +3,17 @@
 runs/resnet18/20260102-030405/      the time training began; -2, -3 ... where that is taken
   weights.safetensors               the state dict
   config.json                       RunConfig: how it was made, and the hash of the weights
-  metrics.csv                       one row for each epoch
+  metrics.csv, times.csv            one row for each epoch: what it reached, how fast it was
 
-While training, the folder is called `.20260102-030405.partial` and gets its name only when all
-three files are on disk. Names with a leading dot are never runs, so a killed training leaves
-nothing that could be taken for one. Files are written whole or not at all.
+config.json is written last: a folder without it is no run (zoo.draft: it may become one). Files
+are written whole or not at all.
 """
 
 from __future__ import annotations
 
-import csv
 import glob
-import io
 import json
-import os
-import shutil
-from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import datetime
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +21,15 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from compile.files import abandoned, disk_errors, fsync_folder, hold, write_atomic
 from compile.machine import commit, now, versions
 from compile.weights import check_finite, weights_sha256
-from zoo.data import Preprocessing
+from zoo.data import INTERPOLATIONS, Preprocessing
 from zoo.errors import BadArtifact, UsageError
 from zoo.models import build
 
 SCHEMA = "1.0"
 WEIGHTS = "weights.safetensors"
 CONFIG = "config.json"
-METRICS = "metrics.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,15 +60,22 @@ class RunConfig:
     data: dict[str, Any] | None = None
     """`name` and, for a folder, `path`."""
     recipe: dict[str, Any] | None = None
-    """Fields of zoo.train.Recipe; None where the weights were imported."""
+    """Fields of zoo.recipe.Recipe; None where the weights were imported."""
     seed: int = 0
     """Everything random in training derives from it."""
     results: Results | None = None
     """None where the weights were imported."""
+    source: dict[str, Any] | None = None
+    """The file of imported weights: `file` (its name), `sha256` of all of it, `dtype` that it held,
+    and `new_head` where its head was replaced by an untrained one. None where they were trained."""
     weights_sha256: str = ""
     """compile.weights.weights_sha256 of the state dict."""
     versions: dict[str, str] = field(default_factory=versions)
     threads: int = field(default_factory=torch.get_num_threads)
+    processes: int = 1
+    """Processes that trained it together."""
+    device: str = "cpu"
+    """`cpu` or `cuda`: where it was trained."""
     date: str = field(default_factory=now)
     """UTC."""
     commit: str | None = field(default_factory=commit)
@@ -101,95 +100,6 @@ class Run:
         return network.eval()
 
 
-class Draft:
-    """A run that is being trained: a hidden folder with the metrics so far."""
-
-    def __init__(self, folder: Path, final: Path) -> None:
-        self.folder = folder
-        self.final = final
-        self._lock = hold(folder)
-        self._columns: list[str] = []
-
-    def release(self) -> None:
-        """Say that the folder is no longer in use; the end of the process says so too."""
-        os.close(self._lock)
-
-    def append_metrics(self, row: dict[str, Any]) -> None:
-        """Add one row to metrics.csv, flushed; the first row's keys are the columns."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(self._columns or row), lineterminator="\n")
-        if not self._columns:
-            self._columns = list(row)
-            writer.writeheader()
-        writer.writerow(row)
-        with disk_errors(self.folder), open(self.folder / METRICS, "a", encoding="utf-8") as file:
-            file.write(text.getvalue())
-
-
-def begin_run(root: str | Path, model: str) -> Draft:
-    """Make the hidden folder of a new run of `model` below `root`."""
-    parent = Path(root) / model
-    started = datetime.now().strftime("%Y%m%d-%H%M%S")
-    with disk_errors(parent):
-        parent.mkdir(parents=True, exist_ok=True)
-        for number in range(1, 1000):
-            name = started if number == 1 else f"{started}-{number}"
-            hidden, final = parent / f".{name}.partial", parent / name
-            if final.exists():
-                continue
-            try:
-                hidden.mkdir()
-            except FileExistsError:
-                continue
-            return Draft(hidden, final)
-    raise UsageError(f"{parent} already holds 1,000 runs that began at {started}")
-
-
-def publish_run(draft: Draft, state: dict[str, Tensor], config: RunConfig) -> Run:
-    """Write weights and config into the draft and give it its name.
-
-    BadArtifact where the weights are not finite or do not fit the network of the config.
-    """
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    _check_fits(state, config, "the state dict")
-    check_finite(state, "the state dict")
-    config = replace(config, weights_sha256=weights_sha256(state))
-    text = json.dumps(asdict(config), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomic(draft.folder / WEIGHTS, safetensors.torch.save(state))
-    write_atomic(draft.folder / CONFIG, text.encode())
-    with disk_errors(draft.final):
-        os.rename(draft.folder, draft.final)
-        fsync_folder(draft.final.parent)
-    draft.release()
-    return Run(folder=draft.final, config=config, weights=state)
-
-
-def discard_run(draft: Draft) -> None:
-    """Remove a draft, and the model's folder if nothing else is in it."""
-    draft.release()
-    shutil.rmtree(draft.folder, ignore_errors=True)
-    try:
-        draft.folder.parent.rmdir()
-    except OSError:
-        return  # other runs are there
-
-
-def save_run(root: str | Path, state: dict[str, Tensor], config: RunConfig) -> Run:
-    """Publish weights that were not trained here, such as an imported checkpoint, as a run."""
-    draft = begin_run(root, config.model)
-    try:
-        return publish_run(draft, state, config)
-    except BaseException:
-        discard_run(draft)
-        raise
-
-
-def stale_drafts(root: str | Path) -> list[Path]:
-    """Hidden folders below `root` that a killed training left, not those of a running one."""
-    found = sorted(path for path in Path(root).glob("*/.*.partial") if path.is_dir())
-    return [path for path in found if abandoned(path)]
-
-
 def list_runs(root: str | Path = "runs", model: str | None = None) -> list[Path]:
     """Folders of complete runs below `root`, oldest first; only of `model` where it is given."""
     pattern = f"{glob.escape(model) if model else '*'}/*/{CONFIG}"
@@ -208,7 +118,7 @@ def find_weights(root: str | Path, sha256: str) -> Path | None:
     """The newest run below `root` with these weights, by its config alone; damaged ones not."""
     for folder in reversed(list_runs(root)):
         try:
-            if _read_config(folder / CONFIG).weights_sha256 == sha256:
+            if read_config(folder / CONFIG).weights_sha256 == sha256:
                 return folder
         except BadArtifact:
             continue
@@ -233,19 +143,20 @@ def load_run(path: str | Path) -> Run:
     folder = Path(path).parent if Path(path).name == WEIGHTS else Path(path)
     if not (folder / CONFIG).is_file():
         raise UsageError(f"no run at {path}; `zoo list` shows the runs, `zoo train` makes one")
-    config = _read_config(folder / CONFIG)
+    config = read_config(folder / CONFIG)
     weights = _read_weights(folder / WEIGHTS)
     if weights_sha256(weights) != config.weights_sha256:
         raise BadArtifact(
             f"{folder / WEIGHTS} is not what config.json was written for (its hash differs); "
             "restore it from a copy or train again"
         )
-    _check_fits(weights, config, str(folder / WEIGHTS))
+    check_fits(weights, config, str(folder / WEIGHTS))
     check_finite(weights, str(folder / WEIGHTS))
     return Run(folder=folder, config=config, weights=weights)
 
 
-def _read_config(path: Path) -> RunConfig:
+def read_config(path: Path) -> RunConfig:
+    """Read config.json, or training.json; BadArtifact where it is damaged or of another schema."""
     try:
         content = json.loads(path.read_bytes())
         if content["schema"].split(".")[0] != SCHEMA.split(".")[0]:
@@ -269,8 +180,16 @@ def _check_content(content: dict[str, Any]) -> None:
         whole = all(type(size) is int and size > 0 for size in sizes)
         if not whole or not all(isinstance(each, float | int) for each in scales):
             raise ValueError("its preprocessing has another form")
-    if not isinstance(content.get("data"), dict | None):
-        raise ValueError("its data has another form")
+        resize, interpolation = wanted.get("resize", 1), wanted.get("interpolation", "bilinear")
+        if type(resize) is not int or interpolation not in INTERPOLATIONS:
+            raise ValueError("its preprocessing has another form")
+    if not isinstance(content.get("model"), str) or type(content.get("seed", 0)) is not int:
+        raise ValueError("its model or its seed has another form")
+    if not isinstance(content.get("options"), dict):
+        raise ValueError("its options have another form")
+    for key in ("data", "source", "recipe"):
+        if not isinstance(content.get(key), dict | None):
+            raise ValueError(f"its {key} has another form")
     classes = content.get("classes")
     if classes is not None and not (
         isinstance(classes, list) and all(isinstance(name, str) for name in classes)
@@ -278,6 +197,11 @@ def _check_content(content: dict[str, Any]) -> None:
         raise ValueError("its classes are not a list of names")
     if classes is not None and len(classes) != content["options"].get("num_classes"):
         raise ValueError("it has another number of classes than its network")
+
+
+def config_text(config: RunConfig) -> str:
+    """config.json, as text."""
+    return json.dumps(asdict(config), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
@@ -299,7 +223,7 @@ def _structure(config: RunConfig) -> nn.Module:
         raise BadArtifact(f"no network fits this config: {error}") from None
 
 
-def _check_fits(weights: dict[str, Tensor], config: RunConfig, source: str) -> None:
+def check_fits(weights: dict[str, Tensor], config: RunConfig, source: str) -> None:
     """Every tensor of the network, no more and no fewer, each with its shape and type."""
     expected = _structure(config).state_dict()
     for name in sorted(expected.keys() ^ weights.keys()):

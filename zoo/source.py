@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
-from zoo.checkpoint import Run, list_runs, load_run, newest_run
-from zoo.data import Data, Preprocessing, load_digits_split, load_folder
+from zoo.checkpoint import Run, RunConfig, list_runs, load_run, newest_run
+from zoo.data import Data, Preprocessing, load, spec_of
 from zoo.errors import BadArtifact, UsageError
-from zoo.models import build, calibrate_batch_norms, macs, names
-
-IMAGENET_SHAPE = (3, 224, 224)
+from zoo.models import build, calibrate_batch_norms, info, macs, names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +39,7 @@ class Source:
 
     def data(self) -> Data | None:
         """The data set that the run was trained on; None for fresh weights."""
-        return load_data(self.run) if self.run is not None else None
+        return load_data(self.run.config) if self.run is not None else None
 
     def samples(self) -> Tensor | None:
         """Test images to prove artifacts with; None where they are gone or have another size."""
@@ -48,7 +47,9 @@ class Source:
             data = self.data()
         except (UsageError, BadArtifact):
             return None
-        return data.test_x if data is not None and data.shape == self.shape else None
+        if data is None or data.shape != self.shape:
+            return None
+        return data.test.load(torch.linspace(0, len(data.test) - 1, 64).long())
 
 
 def resolve(
@@ -71,10 +72,10 @@ def resolve(
     if Path(model).exists() and (model not in names() or "/" in model):
         return _trained(load_run(model), shape)
     if model not in names():
-        build(model)  # raises the error that lists the names
+        info(model)  # raises the error that offers close ones
     if not fresh and list_runs(runs, model):
         return _trained(newest_run(runs, model), shape)
-    return _fresh(model, seed, shape or IMAGENET_SHAPE)
+    return _fresh(model, seed, shape or info(model).shape)
 
 
 def _trained(run: Run, shape: tuple[int, int, int] | None) -> Source:
@@ -101,36 +102,33 @@ def _trained(run: Run, shape: tuple[int, int, int] | None) -> Source:
 
 
 def _fresh(model: str, seed: int, shape: tuple[int, int, int]) -> Source:
-    """Seeded weights at the published class count, with batch norms that look trained."""
+    """Seeded weights at the published class count, with norms that look trained."""
     network = build(model, seed=seed, in_channels=shape[0])
     calibrate_batch_norms(network, shape, seed)
     return Source(
         name=model,
         network=network.eval(),
         shape=shape,
-        native=(shape[0], *IMAGENET_SHAPE[1:]),
+        native=(shape[0], *info(model).shape[1:]),
         origin=f"fresh:seed={seed}",
     )
 
 
-def load_data(run: Run) -> Data | None:
+def load_data(config: RunConfig, *, only_test: bool = True) -> Data | None:
     """Load the data set that a run was trained on, or None when the run names none."""
-    data = run.config.data or {}
-    if data.get("name") == "digits":
-        return load_digits_split()
-    if data.get("path") and run.config.preprocessing is not None:
-        wanted = run.config.preprocessing
-        loaded = load_folder(
-            data["path"],
-            size=wanted["height"],
-            channels=wanted["channels"],
-            seed=run.config.seed,
-            preprocessing=wanted,
+    data = config.data or {}
+    if not data.get("name") or config.preprocessing is None:
+        return None
+    loaded = load(
+        spec_of(data),
+        seed=config.seed,
+        skip_bad=bool(data.get("skipped")),
+        preprocessing=config.preprocessing,
+        only_test=only_test,
+    )
+    if list(loaded.classes) != config.classes:
+        raise BadArtifact(
+            f"{data.get('path', data['name'])} has the classes {', '.join(loaded.classes)}; "
+            f"this {config.model} was trained on {', '.join(config.classes or [])}"
         )
-        if list(loaded.classes) != run.config.classes:
-            raise BadArtifact(
-                f"{data['path']} has the classes {', '.join(loaded.classes)}; "
-                f"{run.folder} was trained on {', '.join(run.config.classes or [])}"
-            )
-        return loaded
-    return None
+    return loaded

@@ -1,75 +1,78 @@
-"""Training, evaluation and prediction: seeded, deterministic for a given number of threads."""
+"""Training as a whole: data and a recipe in, a run on disk out; interrupted, it can go on."""
 
 from __future__ import annotations
 
-import math
+import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
-
-from zoo.checkpoint import (
-    Results,
-    Run,
-    RunConfig,
+from zoo.checkpoint import Results, Run, RunConfig, list_runs, load_run, read_config
+from zoo.data import Data
+from zoo.draft import (
+    METRICS,
+    STATE,
+    TIMES,
+    TRAINING,
+    Draft,
     begin_run,
     discard_run,
-    list_runs,
-    load_run,
+    open_draft,
     publish_run,
+    read_rows,
+    read_state,
 )
-from zoo.data import Data, normalise, random_flip, random_shift, read_image
-from zoo.errors import BadArtifact, CheckFailed, UsageError
-from zoo.models import build
+from zoo.errors import BadArtifact, UsageError
+from zoo.evaluate import evaluate
+from zoo.models import build, info
+from zoo.parallel import Group
 from zoo.progress import Progress
-from zoo.recipe import Recipe, WeightAverage, learning_rate, make_optimizer
+from zoo.recipe import Recipe
+from zoo.signals import deferred
+from zoo.trainer import NonFiniteLoss, Trainer
 
-__all__ = [
-    "Epoch",
-    "Evaluation",
-    "Recipe",
-    "default_recipe",
-    "evaluate",
-    "find_same",
-    "fit",
-    "predict",
-    "train",
-]
+__all__ = ["Work", "find_same", "recipe_of", "resume", "run_config", "train"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Epoch:
-    """One row of metrics.csv. The test half is not in it, so that nobody selects by it."""
+class Work:
+    """How a training is carried out; nothing in it changes what comes out, but for rounding."""
 
-    epoch: int
-    """From 1."""
-    loss: float
-    """Mean cross entropy over the epoch's augmented images, with label smoothing."""
-    accuracy: float
-    """Of the same forward passes, 0..1: while learning, on augmented images."""
-    lr: float
-    """Learning rate of the last step."""
-    seconds: float
-    images_per_s: float
+    group: Group = field(default_factory=Group)
+    workers: int = 0
+    """Processes that decode images, for data that is not in memory."""
+    save_every: float = 30.0
+    """Seconds between two saved states; 0 saves after each step."""
+    quiet: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """How often a network is right."""
-
-    correct: int
-    total: int
-    loss: float
-    """Mean cross entropy, without label smoothing."""
-
-    @property
-    def accuracy(self) -> float:
-        """0..1"""
-        return self.correct / self.total
+def run_config(
+    model: str,
+    data: Data,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    options: dict[str, Any] | None = None,
+    processes: int = 1,
+    device: str = "cpu",
+) -> RunConfig:
+    """What a run of `model` on `data` is: its config.json, but for the results."""
+    wanted: dict[str, Any] = {"num_classes": len(data.classes), "in_channels": data.shape[0]}
+    if "stem" in info(model).options and data.shape[1] <= 64:
+        wanted["stem"] = "small"
+    return RunConfig(
+        model=model,
+        options=wanted | (options or {}),
+        classes=list(data.classes),
+        preprocessing=data.preprocessing,
+        data=data.record | {"train": len(data.train), "test": len(data.test)},
+        recipe=asdict(recipe),
+        seed=seed,
+        processes=processes,
+        device=device,
+    )
 
 
 def train(
@@ -79,177 +82,209 @@ def train(
     recipe: Recipe | None = None,
     seed: int = 0,
     out: str | Path = "runs",
-    device: str = "cpu",
-    stem: str = "small",
-    quiet: bool = False,
+    options: dict[str, Any] | None = None,
+    work: Work | None = None,
 ) -> Run:
-    """Train `model` on `data`, evaluate it once on the test half, and publish the run below `out`.
+    """Train `model` on `data`, evaluate it once on the test set, and publish the run below `out`.
 
-    Everything random derives from `seed`: the same seed, threads, versions and machine give the
-    same bits on the CPU. A non-finite loss is a CheckFailed that names epoch and step. Whatever
-    ends training early, an interrupt too, leaves nothing that looks like a run. Progress goes to
-    stderr.
+    Everything random derives from `seed`: the same seed, threads, processes, versions and machine
+    give the same bits on the CPU, however often training was interrupted and resumed. SIGINT and
+    SIGTERM save the state first. A non-finite loss is a CheckFailed that names epoch and step and
+    keeps the last state. Progress goes to stderr. With several processes each calls this.
     """
-    recipe = recipe or default_recipe(data)
-    options = {
-        "num_classes": len(data.classes),
-        "in_channels": data.preprocessing["channels"],
-        "stem": stem,
-    }
-    network = build(model, seed=seed, zero_init_residual=recipe.zero_init_residual, **options).to(
-        device
+    work = work or Work()
+    recipe = recipe or Recipe()
+    config = run_config(
+        model,
+        data,
+        recipe,
+        seed=seed,
+        options=options,
+        processes=work.group.size,
+        device=work.group.device.type,
     )
-    started = time.perf_counter()
-    draft = begin_run(out, model)
+    draft = begin_run(out, config) if work.group.leader else None
     try:
-        with Progress(recipe.epochs, quiet=quiet) as progress:
-            for row in fit(network, data, recipe, seed, on_step=progress.step):
-                draft.append_metrics(asdict(row))
-                progress.epoch(row.epoch, row.loss, row.accuracy, row.images_per_s)
-        result = evaluate(network, data.test_x, data.test_y)
-        config = RunConfig(
-            model=model,
-            options=options,
-            classes=list(data.classes),
-            preprocessing=data.preprocessing,
-            data={"name": data.name} | ({"path": data.path} if data.path else {}),
-            recipe=asdict(recipe),
-            seed=seed,
-            results=Results(
-                test_accuracy=result.accuracy,
-                test_correct=result.correct,
-                test_total=result.total,
-                epochs=recipe.epochs,
-                seconds=round(time.perf_counter() - started, 2),
-            ),
-        )
-        return publish_run(draft, network.state_dict(), config)
+        trainer = make_trainer(config, data, recipe, work)
+        if draft is not None:
+            draft.save(*trainer.state())
     except BaseException:
-        discard_run(draft)
+        if draft is not None:
+            discard_run(draft)
         raise
+    return _run(draft, trainer, config, work, [])
 
 
-def find_same(out: str | Path, model: str, data: Data, recipe: Recipe, seed: int) -> Run | None:
-    """The newest run of `model` below `out` if training with these settings would repeat it."""
-    found = list_runs(out, model)
+def resume(folder: Path, data: Data, *, work: Work | None = None) -> Run:
+    """Go on with an unfinished run from its last state, on the same data, and publish it.
+
+    UsageError where there is no such run, another process trains it, or other than as many
+    processes as began it; BadArtifact where it is damaged, or the data is not what it began with.
+    """
+    work = work or Work()
+    draft = open_draft(folder) if work.group.leader else None
+    try:
+        config = read_config(folder / TRAINING)
+        before = config.data or {}
+        if config.processes != work.group.size:
+            raise UsageError(
+                f"{folder} is trained by {config.processes} processes, not {work.group.size}; "
+                f"{_go_on(folder, config)}"
+            )
+        if config.classes != list(data.classes) or before.get("train") != len(data.train):
+            raise BadArtifact(f"{folder} began with other data; restore its images or train again")
+        trainer = make_trainer(config, data, recipe_of(config), work)
+        if (folder / STATE).exists():  # else it was killed before its first state was on disk
+            _restore(trainer, folder)
+        times = _times(folder, trainer.position.epoch)
+    except BaseException:
+        if draft is not None:
+            draft.release()
+        raise
+    return _run(draft, trainer, config, work, times)
+
+
+def make_trainer(config: RunConfig, data: Data, recipe: Recipe, work: Work) -> Trainer:
+    """A fresh network of this config, with its recipe."""
+    accepted = info(config.model).options
+    zero = {"zero_init_residual": recipe.zero_init_residual}
+    zero = zero if "zero_init_residual" in accepted else {}
+    network = build(config.model, seed=config.seed, **{**zero, **config.options})
+    return Trainer(network, data, recipe, seed=config.seed, group=work.group, workers=work.workers)
+
+
+def _restore(trainer: Trainer, folder: Path) -> None:
+    tensors, plain = read_state(folder)
+    try:
+        trainer.restore(tensors, plain)
+    except (RuntimeError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BadArtifact(f"{folder / STATE} is not one of this training: {reason}") from None
+
+
+def _times(folder: Path, epochs: int) -> list[dict[str, Any]]:
+    """The rows of times.csv up to the state; none where somebody changed the file."""
+    try:
+        rows: list[dict[str, Any]] = read_rows(folder / TIMES)[:epochs]
+        return [row | {"seconds": float(row["seconds"])} for row in rows]
+    except (KeyError, ValueError):
+        return []
+
+
+def _run(
+    draft: Draft | None,
+    trainer: Trainer,
+    config: RunConfig,
+    work: Work,
+    times: list[dict[str, Any]],
+) -> Run:
+    """Train to the end and publish; what stops it early leaves the draft with its last state."""
+    started = time.perf_counter() - (float(times[-1]["seconds"]) if times else 0.0)
+    try:
+        with deferred() as signals, Progress(trainer.recipe.epochs, quiet=work.quiet) as progress:
+            for row, speed in trainer.run(_between_steps(draft, trainer, work, progress, signals)):
+                seconds = round(time.perf_counter() - started, 2)
+                times.append({"epoch": row.epoch, "seconds": seconds, "images_per_s": speed})
+                if draft is not None:
+                    _write_metrics(draft, trainer)
+                    draft.write_rows(TIMES, times)
+                progress.epoch(row.epoch, row.loss, row.accuracy, speed)
+            if trainer.unfinished:
+                _save(draft, trainer)
+        if trainer.unfinished:  # the signal went to another process of the group
+            raise KeyboardInterrupt
+        return _publish(draft, trainer, config, work, started)
+    except KeyboardInterrupt as stop:
+        stop.args = (_go_on(draft.folder, config) if draft is not None else "",)
+        raise
+    except NonFiniteLoss as error:
+        where = draft.folder if draft is not None else "the leader's folder"
+        raise NonFiniteLoss(f"{error}; the last good state is in {where}") from None
+    finally:
+        if draft is not None:
+            draft.release()
+
+
+def _between_steps(
+    draft: Draft | None, trainer: Trainer, work: Work, progress: Progress, signals: list[int]
+) -> Callable[[], bool]:
+    """What happens after each step: show how far it is, save in time, say whether to stop."""
+    saved = time.monotonic()
+
+    def after_step() -> bool:
+        nonlocal saved
+        progress.step(trainer.progress)
+        if time.monotonic() - saved >= work.save_every or not trainer.unfinished:
+            _save(draft, trainer)
+            saved = time.monotonic()
+        return bool(signals)
+
+    return after_step
+
+
+def _save(draft: Draft | None, trainer: Trainer) -> None:
+    trainer.check_finite()
+    if draft is not None:
+        draft.save(*trainer.state())
+
+
+def _write_metrics(draft: Draft, trainer: Trainer) -> None:
+    draft.write_rows(METRICS, [asdict(entry) for entry in trainer.history])
+
+
+def _publish(
+    draft: Draft | None, trainer: Trainer, config: RunConfig, work: Work, started: float
+) -> Run:
+    test = trainer.data.test
+    result = evaluate(trainer.network, test, workers=work.workers, group=work.group)
+    results = Results(
+        test_accuracy=result.accuracy,
+        test_correct=result.correct,
+        test_total=result.total,
+        epochs=trainer.recipe.epochs,
+        seconds=round(time.perf_counter() - started, 2),
+    )
+    if draft is None:
+        return load_run(work.group.same(""))
+    _write_metrics(draft, trainer)
+    run = publish_run(draft, trainer.network.state_dict(), replace(config, results=results))
+    work.group.same(str(run.folder))
+    return run
+
+
+def _go_on(folder: Path, config: RunConfig) -> str:
+    """The command that goes on with a run as it was begun."""
+    many = f"torchrun --nproc-per-node {config.processes} -m " if config.processes > 1 else ""
+    where = "" if config.device == "cpu" else f" --device {config.device}"
+    return f"go on with `{many}zoo train --resume {folder}{where}`"
+
+
+def find_same(out: str | Path, wanted: RunConfig) -> Run | None:
+    """The newest run of this model below `out` if training what is `wanted` would repeat it."""
+    found = list_runs(out, wanted.model)
     if not found:
         return None
     try:
-        run = load_run(found[-1])
+        made = load_run(found[-1])
     except BadArtifact:
         return None
-    made = run.config
-    wanted = {"name": data.name} | ({"path": data.path} if data.path else {})
-    same = (made.data, made.recipe, made.seed) == (wanted, asdict(recipe), seed)
-    same = same and made.preprocessing == data.preprocessing and made.classes == list(data.classes)
-    return run if same else None
+    return made if same_training(made.config, wanted) else None
 
 
-def default_recipe(data: Data) -> Recipe:
-    """The recipe that was chosen for this kind of data."""
-    if data.name == "digits":
-        return Recipe()
-    # Photographs: the usual decay, shifts of a sixteenth as with CIFAR's 32 pixels, mirroring.
-    return Recipe(weight_decay=5e-4, shift=max(1, data.shape[1] // 16), flip=True)
+def same_training(made: RunConfig, wanted: RunConfig) -> bool:
+    """Whether two configs describe the same training."""
+    names = ("model", "options", "classes", "preprocessing", "data", "recipe", "seed", "processes")
+    plain = json.loads(json.dumps(asdict(wanted)))
+    return all(asdict(made)[name] == plain[name] for name in names)
 
 
-def fit(
-    network: nn.Module,
-    data: Data,
-    recipe: Recipe,
-    seed: int,
-    on_step: Callable[[float], None] = lambda share: None,
-) -> Iterator[Epoch]:
-    """Train `network` in place on the training half, one epoch for each item taken.
-
-    `on_step` is told after each step how much of all training is done, 0..1.
-    """
-    device = next(network.parameters()).device
-    images, labels = data.train_x.to(device), data.train_y.to(device)
-    generator = torch.Generator().manual_seed(seed)
-    optimizer = make_optimizer(network, recipe)
-    average = WeightAverage(network, recipe.average)
-    # Equal steps of at least `batch` images: a last one of a single image has no statistics.
-    num_steps = max(1, len(images) // recipe.batch)
-    network.train()
-    for epoch in range(recipe.epochs):
-        started = time.perf_counter()
-        loss_sum, correct, lr = 0.0, 0, 0.0
-        order = torch.randperm(len(images), generator=generator).to(device)
-        for step, chosen in enumerate(order.tensor_split(num_steps)):
-            lr = learning_rate(recipe, epoch * num_steps + step, recipe.epochs * num_steps)
-            batch, target = augment(images[chosen], data, recipe, generator), labels[chosen]
-            logits = network(batch)
-            loss = functional.cross_entropy(logits, target, label_smoothing=recipe.label_smoothing)
-            if not math.isfinite(loss.item()):
-                raise CheckFailed(
-                    f"the loss is {loss.item()} in epoch {epoch + 1}, step {step + 1} of "
-                    f"{num_steps}; lower the learning rate (it peaks at {recipe.lr:g})"
-                )
-            update(optimizer, loss, lr)
-            average.update()
-            loss_sum += loss.item() * len(chosen)
-            correct += int((logits.argmax(1) == target).sum())
-            on_step((epoch + (step + 1) / num_steps) / recipe.epochs)
-        seconds = time.perf_counter() - started
-        if epoch + 1 == recipe.epochs:
-            average.adopt(images)
-        yield Epoch(
-            epoch=epoch + 1,
-            loss=loss_sum / len(images),
-            accuracy=correct / len(images),
-            lr=lr,
-            seconds=seconds,
-            images_per_s=len(images) / seconds,
-        )
-    network.eval()
-
-
-def augment(images: Tensor, data: Data, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """Shift each image (B, C, H, W) by its own random offset, and mirror some where asked."""
-    background = normalise(torch.zeros(1, images.shape[1], 1, 1), data.preprocessing)
-    images = random_shift(images, recipe.shift, background.to(images.device), generator)
-    return random_flip(images, generator) if recipe.flip else images
-
-
-def update(optimizer: torch.optim.Optimizer, loss: Tensor, lr: float) -> None:
-    """One step down the gradient of `loss`."""
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-
-
-@torch.inference_mode()
-def evaluate(network: nn.Module, images: Tensor, labels: Tensor, *, batch: int = 256) -> Evaluation:
-    """Accuracy and loss of `network` in evaluation mode; its mode is as before afterwards."""
-    device = next(network.parameters()).device
-    was_training = network.training
-    network.eval()
-    correct, loss = 0, 0.0
-    for chunk, target in zip(torch.split(images, batch), torch.split(labels, batch), strict=True):
-        logits = network(chunk.to(device))
-        target = target.to(device)
-        loss += functional.cross_entropy(logits, target, reduction="sum").item()
-        correct += int((logits.argmax(1) == target).sum())
-    network.train(was_training)
-    return Evaluation(correct=correct, total=len(labels), loss=loss / max(1, len(labels)))
-
-
-@torch.inference_mode()
-def predict(run: Run, image_path: str | Path, *, top: int = 3) -> list[tuple[str, float]]:
-    """The `top` most likely classes of one image file, with their probabilities, best first.
-
-    The image is made grey or RGB, resized and cropped as the run's preprocessing says. Digits
-    are light on dark; a dark digit on white paper is another picture: invert it first. A missing
-    or damaged image is a BadArtifact.
-    """
-    wanted, classes = run.config.preprocessing, run.config.classes
-    if wanted is None or classes is None:
-        raise UsageError(f"{run.folder} names no preprocessing or no classes, so it cannot predict")
-    pixels = read_image(image_path, wanted["channels"], wanted["height"], wanted["width"])
-    logits = run.build()(normalise(pixels, wanted).unsqueeze(0))[0]
-    probabilities, indices = logits.softmax(0).topk(min(top, len(logits)))
-    pairs = zip(indices.tolist(), probabilities.tolist(), strict=True)
-    return [(classes[index], probability) for index, probability in pairs]
+def recipe_of(config: RunConfig) -> Recipe:
+    """The recipe of a run, from JSON; BadArtifact where this zoo knows no such recipe."""
+    plain = dict(config.recipe or {})
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()
+    }
+    try:
+        return Recipe(**values)
+    except (TypeError, ValueError, UsageError) as error:
+        raise BadArtifact(f"the run's recipe is not one of this zoo: {error}") from None
