@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, TypeVar
 
 BEYOND = 10
 """A percentile is given only when this many samples lie beyond it."""
@@ -18,8 +18,10 @@ INTERVAL_LIMIT = 0.05
 DRIFT_LIMIT = 0.05
 _Z95 = 1.959964
 
+Value = TypeVar("Value", int, float)
 
-def percentile(samples: Sequence[int], p: float) -> int:
+
+def percentile(samples: Sequence[Value], p: float) -> Value:
     """Nearest-rank percentile; `samples` sorted, not empty, 0 < p <= 100."""
     rank = -(-len(samples) * round(1000 * p) // 100_000)
     return samples[max(1, rank) - 1]
@@ -31,7 +33,7 @@ def supported(n: int, p: float) -> bool:
     return n * (100_000 - thousandths) >= 100_000 * BEYOND
 
 
-def median_interval(samples: Sequence[int]) -> tuple[int, int] | None:
+def median_interval(samples: Sequence[Value]) -> tuple[Value, Value] | None:
     """95 % interval of the median by order statistics; `samples` sorted. None below six samples.
 
     Exact (binomial) up to 1,000 samples, by the normal approximation above.
