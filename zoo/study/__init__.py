@@ -1,0 +1,28 @@
+"""The claims of the ResNet paper as experiments: `zoo study degradation`.
+
+Each file is one experiment: the claim, the networks that decide it, a table, a picture. All train
+through zoo.train, so a study that is stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import cast
+
+from zoo.errors import UsageError
+from zoo.study.lab import Experiment
+
+STUDIES = {
+    "degradation": "zoo.study.degradation",
+    "gradients": "zoo.study.gradients",
+    "shortcuts": "zoo.study.shortcuts",
+    "responses": "zoo.study.responses",
+    "identity": "zoo.study.identity",
+}
+
+
+def study(name: str) -> Experiment:
+    """Return the experiment called `name`; an unknown name is a UsageError listing the known."""
+    if name not in STUDIES:
+        raise UsageError(f"unknown study '{name}'; choose one of: {', '.join(STUDIES)}")
+    return cast(Experiment, import_module(STUDIES[name]))

@@ -1,0 +1,39 @@
+"""One look for all pictures: lines that are labelled where they end, little else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PLAIN, RESIDUAL = "#b5482f", "#1f5f99"
+"""Networks without shortcuts are warm, those with shortcuts are cool."""
+
+
+def panels(count: int, *, width: float = 4.6, height: float = 3.4) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels side by side."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width * count, height), layout="constrained")
+    axes = [figure.add_subplot(1, count, number + 1) for number in range(count)]
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(axis="y", color="#dddddd", linewidth=0.6)
+        axis.set_axisbelow(True)
+    return figure, axes
+
+
+def line(axis: Axes, x: Any, y: Any, label: str, *, color: str, strong: bool = True) -> None:
+    """A line, named in the legend; pale where it is the weaker of two."""
+    axis.plot(x, y, color=color, alpha=1.0 if strong else 0.45, linewidth=1.6, label=label)
+
+
+def name(axis: Axes, title: str, x: str, y: str) -> None:
+    """Title, axis labels and legend."""
+    axis.set_title(title, loc="left", fontsize=10)
+    axis.locator_params(axis="x", integer=True)
+    axis.set_xlabel(x)
+    axis.set_ylabel(y)
+    axis.legend(frameon=False, fontsize=8)

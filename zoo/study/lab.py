@@ -1,0 +1,223 @@
+"""What the experiments share: trained networks, paired differences, verdicts, a report on disk."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from compile.files import write_atomic
+from compile.machine import conditions
+from zoo.checkpoint import Run, RunConfig, read_config
+from zoo.data import Data, load
+from zoo.draft import TRAINING, unfinished_runs
+from zoo.errors import BadArtifact, Unavailable
+from zoo.recipe import RECIPES, Recipe
+from zoo.train import Work, find_same, resume, run_config, same_training, train
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HELD, FAILED, OPEN = "held", "did not hold", "not decided"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One sentence of the paper, and what became of it here."""
+
+    paper: str
+    """What the paper says, and where."""
+    measured: str
+    """What was measured, with its interval and number of seeds."""
+    verdict: str
+    """`held`, `did not hold` or `not decided`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What an experiment found."""
+
+    title: str
+    setting: str
+    """Networks, data, recipe and seeds, in a sentence."""
+    claims: list[Claim]
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+    figure: Callable[[], Figure]
+    """Draws the picture."""
+
+
+class Experiment(Protocol):
+    """The names that each file of this package has."""
+
+    SUMMARY: str
+    """A line for lists."""
+
+    def run(self, lab: Lab) -> Report:
+        """Do the experiment."""
+
+
+@dataclass(kw_only=True)
+class Lab:
+    """Where an experiment runs, how large it is, and the networks it has trained so far."""
+
+    folder: Path
+    """Its runs and its report go here."""
+    full: bool = False
+    """The paper's setting, for a GPU and days, instead of one for two cores and minutes."""
+    seeds: int = 3
+    epochs: int = 20
+    """Of each training where it is not full; other lengths are in proportion."""
+    work: Work = field(default_factory=lambda: Work(quiet=True))
+    source: str = ""
+    """A data set for `zoo.data.load` in place of the default one."""
+    say: Callable[[str], None] = lambda line: None
+    _data: Data | None = None
+
+    @property
+    def data(self) -> Data:
+        """CIFAR-10 in full; else the bundled digits."""
+        if self._data is None:
+            self._data = load(self.source or ("cifar10" if self.full else "digits"))
+        return self._data
+
+    @property
+    def recipe(self) -> Recipe:
+        """The paper's, whole or shortened; neither averages weights nor smooths labels."""
+        paper = RECIPES["paper"]
+        if self.full:
+            return paper
+        # The paper's 0.1 is too high for 56 layers and 14 steps an epoch: docs/log.md.
+        return replace(paper, epochs=self.epochs, batch=64, lr=0.03, shift=1, flip=False)
+
+    def describe(self) -> str:
+        """Data, recipe and seeds, for a report."""
+        recipe = self.recipe
+        return (
+            f"{self.data.name}, {len(self.data.train):,} training images of "
+            f"{'x'.join(map(str, self.data.shape))}; {recipe.epochs} epochs of batch "
+            f"{recipe.batch}, SGD from {recipe.lr:g} in steps, shifts of {recipe.shift}; "
+            f"{self.seeds} seeds"
+        )
+
+    def train(self, model: str, seed: int, **options: Any) -> Run:
+        """Train a network, or take the run that is there; one that was stopped goes on."""
+        recipe = self.recipe
+        if self.full and model.endswith("110"):
+            recipe = RECIPES["paper-deep"]
+        config = run_config(model, self.data, recipe, seed=seed, options=options)
+        root = self.folder / "runs" / "-".join([f"seed{seed}", *map(str, options.values())])
+        same = find_same(root, config)
+        if same is not None:
+            return same
+        self.say(f"training {model} {' '.join(map(str, options.values()))} seed {seed}")
+        for folder in unfinished_runs(root):
+            if _begun_for(folder, config):
+                return resume(folder, self.data, work=self.work)
+        return train(
+            model, self.data, recipe=recipe, seed=seed, out=root, options=options, work=self.work
+        )
+
+
+def _begun_for(folder: Path, config: RunConfig) -> bool:
+    """Whether an unfinished run is the training that `config` wants; a damaged one is not."""
+    try:
+        return same_training(read_config(folder / TRAINING), config)
+    except BadArtifact:
+        return False
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of the mean by Student's t; infinite for a single value."""
+    from scipy.stats import t
+
+    if len(values) < 2:
+        return -math.inf, math.inf
+    half = float(t.ppf(0.975, len(values) - 1)) * stdev(values) / math.sqrt(len(values))
+    return fmean(values) - half, fmean(values) + half
+
+
+def above(values: Sequence[float]) -> str:
+    """Whether the mean of paired differences is above 0, beyond what the seeds scatter."""
+    low, high = interval(values)
+    return HELD if low > 0 else FAILED if high < 0 else OPEN
+
+
+def not_above(values: Sequence[float], margin: float) -> str:
+    """Whether the mean of paired differences is at most 0, give or take `margin`."""
+    low, high = interval(values)
+    return FAILED if low > 0 else HELD if high <= margin else OPEN
+
+
+def spread(values: Sequence[float], unit: str = "") -> str:
+    """`12.3 % (11.0 to 13.6, n = 3)`"""
+    low, high = interval(values)
+    ends = f"{low:.3g} to {high:.3g}, " if math.isfinite(low) else ""
+    return f"{fmean(values):.3g}{unit} ({ends}n = {len(values)})"
+
+
+def check_drawing() -> None:
+    """Raise Unavailable where nothing can be drawn: before hours of training, not after."""
+    if find_spec("matplotlib") is None:
+        raise Unavailable("a study draws with matplotlib; run `pip install 'resnet-zoo[study]'`")
+
+
+def publish(report: Report, name: str, folder: Path) -> list[Path]:
+    """Write figure.svg, figure.png, table.csv, report.md and report.json; returns their paths."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = name  # the same picture, the same bytes
+    figure = report.figure()
+    files: dict[str, bytes] = {}
+    for kind in ("svg", "png"):
+        image = io.BytesIO()
+        figure.savefig(
+            image, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else {}
+        )
+        files[f"figure.{kind}"] = image.getvalue()
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(report.columns)
+    writer.writerows(report.rows)
+    files["table.csv"] = table.getvalue().encode()
+    here = conditions() | {"threads": torch.get_num_threads()}
+    plain = {
+        "study": name,
+        "title": report.title,
+        "setting": report.setting,
+        "claims": [asdict(claim) for claim in report.claims],
+        "columns": report.columns,
+        "rows": report.rows,
+        "conditions": here,
+    }
+    files["report.json"] = (json.dumps(plain, indent=2, ensure_ascii=False) + "\n").encode()
+    files["report.md"] = _markdown(report, here).encode()
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, content in files.items():
+        write_atomic(folder / file, content)
+    return [folder / file for file in files]
+
+
+def _markdown(report: Report, here: dict[str, Any]) -> str:
+    lines = [f"# {report.title}", "", report.setting, ""]
+    for claim in report.claims:
+        lines += [f"- **{claim.verdict}**: {claim.paper}", f"  Measured: {claim.measured}"]
+    lines += ["", "![](figure.svg)", "", "| " + " | ".join(report.columns) + " |"]
+    lines += ["|" + "---|" * len(report.columns)]
+    lines += ["| " + " | ".join(map(str, row)) + " |" for row in report.rows]
+    lines += [
+        "",
+        f"{here['cpu']}, {here['threads']} threads, torch {here['versions'].get('torch')}, "
+        f"commit {here['commit']}, {here['date']}",
+    ]
+    return "\n".join(lines) + "\n"

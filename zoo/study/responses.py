@@ -1,0 +1,102 @@
+"""Responses: how much each layer of a trained network changes what flows through it.
+
+He et al. 2015 (arXiv:1512.03385), figure 7: the standard deviation of each 3x3 layer's output after
+batch norm, before the nonlinearity and the addition. Residual layers answer weakly: what they add
+is small, the more so the deeper the network.
+"""
+
+from __future__ import annotations
+
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from zoo.data import Data
+from zoo.models import ResidualUnit
+from zoo.study.drawing import PLAIN, RESIDUAL, line, name, panels
+from zoo.study.lab import Claim, Lab, Report, above, spread
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SUMMARY = "standard deviation of the layers' responses (figure 7)"
+
+
+def run(lab: Lab) -> Report:
+    """Train plain and residual networks of two depths and measure their layers' responses."""
+    models = ("plain20", "plain56", "resnet20", "resnet56", *(("resnet110",) if lab.full else ()))
+    found = {
+        model: [responses(lab.train(model, seed).build(), lab.data) for seed in range(lab.seeds)]
+        for model in models
+    }
+    means = {model: [fmean(values) for values in seeds] for model, seeds in found.items()}
+
+    def less(one: str, other: str) -> list[float]:
+        return [a - b for a, b in zip(means[one], means[other], strict=True)]
+
+    claims = [
+        Claim(
+            paper=f"residual nets respond more weakly than plain ones, {depth} layers (figure 7)",
+            measured=f"mean deviation, plain{depth} less resnet{depth}: "
+            f"{spread(less(f'plain{depth}', f'resnet{depth}'))}",
+            verdict=above(less(f"plain{depth}", f"resnet{depth}")),
+        )
+        for depth in (20, 56)
+    ]
+    claims.append(
+        Claim(
+            paper="the deeper residual net's layers respond more weakly (figure 7)",
+            measured=f"resnet20 less resnet56: {spread(less('resnet20', 'resnet56'))}",
+            verdict=above(less("resnet20", "resnet56")),
+        )
+    )
+    rows = [
+        (model, seed, layer + 1, round(value, 4))
+        for model, seeds in found.items()
+        for seed, values in enumerate(seeds)
+        for layer, value in enumerate(values)
+    ]
+    return Report(
+        title="Responses: what the layers of trained networks answer",
+        setting=f"{lab.describe()}; deviation over the test images, means over the layers",
+        claims=claims,
+        columns=("network", "seed", "layer", "standard deviation"),
+        rows=rows,
+        figure=lambda: _figure(found),
+    )
+
+
+@torch.inference_mode()
+def responses(network: nn.Module, data: Data) -> list[float]:
+    """Standard deviation after each unit's batch norms, in order of depth."""
+    norms = [
+        norm
+        for unit in network.modules()
+        if isinstance(unit, ResidualUnit)
+        for key, norm in unit.named_children()
+        if isinstance(norm, nn.BatchNorm2d) and key.startswith("bn")
+    ]
+    found: list[float] = []
+    for norm in norms:
+        norm.register_forward_hook(lambda _m, _i, out: found.append(float(out.std())))
+    images = data.test.load(torch.arange(min(512, len(data.test))))
+    network.eval()(images.to(next(network.parameters()).device))
+    return found
+
+
+def _figure(found: dict[str, list[list[float]]]) -> Figure:
+    figure, axes = panels(2)
+    for model, seeds in found.items():
+        mean = [fmean(values) for values in zip(*seeds, strict=True)]
+        color = PLAIN if model.startswith("plain") else RESIDUAL
+        place = [layer / (len(mean) - 1) for layer in range(len(mean))]
+        line(axes[0], place, mean, model, color=color, strong="20" not in model)
+        ordered = sorted(mean, reverse=True)
+        line(axes[1], place, ordered, model, color=color, strong="20" not in model)
+    name(axes[0], "in the order of the layers", "depth, from first to last layer", "deviation")
+    name(axes[1], "sorted", "share of the layers", "deviation")
+    for axis in axes:
+        axis.set_ylim(bottom=0)
+    return figure

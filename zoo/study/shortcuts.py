@@ -1,0 +1,85 @@
+"""Shortcuts: zero padding (A), projections where the shape changes (B), or everywhere (C).
+
+He et al. 2015 (arXiv:1512.03385), table 3: all three are far better than the plain network and
+close to each other, so projections are not essential for addressing degradation.
+"""
+
+from __future__ import annotations
+
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from zoo.study.drawing import PLAIN, RESIDUAL, panels
+from zoo.study.lab import Claim, Lab, Report, above, interval, spread
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SUMMARY = "test error with option A, B and C shortcuts, and with none"
+
+
+def run(lab: Lab) -> Report:
+    """Train one depth with each option and without shortcuts; compare test errors."""
+    depth = 110 if lab.full else 56
+    errors = {
+        option: [_test_error(lab, f"resnet{depth}", seed, option) for seed in range(lab.seeds)]
+        for option in ("A", "B", "C")
+    }
+    errors["plain"] = [_test_error(lab, f"plain{depth}", seed, None) for seed in range(lab.seeds)]
+
+    def less(one: str, other: str) -> list[float]:
+        return [a - b for a, b in zip(errors[one], errors[other], strict=True)]
+
+    worst = max("ABC", key=lambda option: fmean(errors[option]))
+    gain = less("plain", worst)
+    claims = [
+        Claim(
+            paper="all three options are considerably better than the plain network (table 3)",
+            measured=f"plain less the worst option, {worst}: {spread(gain, ' points')}",
+            verdict=above(gain),
+        ),
+        Claim(
+            paper="B is slightly better than A (table 3)",
+            measured=f"A less B: {spread(less('A', 'B'), ' points')}",
+            verdict=above(less("A", "B")),
+        ),
+        Claim(
+            paper="C is marginally better than B (table 3)",
+            measured=f"B less C: {spread(less('B', 'C'), ' points')}",
+            verdict=above(less("B", "C")),
+        ),
+    ]
+    rows = [
+        (option, seed, round(error, 3))
+        for option, found in errors.items()
+        for seed, error in enumerate(found)
+    ]
+    return Report(
+        title="Shortcuts: zero padding, projections, or none",
+        setting=f"{lab.describe()}; {depth} layers",
+        claims=claims,
+        columns=("shortcut", "seed", "test error %"),
+        rows=rows,
+        figure=lambda: _figure(errors),
+    )
+
+
+def _test_error(lab: Lab, model: str, seed: int, option: str | None) -> float:
+    trained = lab.train(model, seed, **({"shortcut": option} if option else {}))
+    assert trained.config.results is not None
+    return 100 * (1 - trained.config.results.test_accuracy)
+
+
+def _figure(errors: dict[str, list[float]]) -> Figure:
+    figure, (axis,) = panels(1)
+    for place, (option, found) in enumerate(errors.items()):
+        color = PLAIN if option == "plain" else RESIDUAL
+        low, high = interval(found)
+        axis.plot([place] * 2, [max(0, low), min(100, high)], color=color, linewidth=1.4)
+        axis.plot([place] * len(found), found, "o", color=color, alpha=0.4, markersize=4)
+        axis.plot(place, fmean(found), "_", color=color, markersize=16, markeredgewidth=2)
+    axis.set_xticks(range(len(errors)), list(errors))
+    axis.set_title("test error by shortcut: seeds, mean, 95 % interval", loc="left", fontsize=10)
+    axis.set_ylabel("test error %")
+    axis.set_ylim(bottom=0)
+    return figure
