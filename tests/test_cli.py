@@ -14,15 +14,17 @@ import pytest
 import torch
 
 from zoo.cli import _run
-from zoo.data import load_digits_split
-from zoo.train import Recipe, train
+from zoo.data import load
+from zoo.recipe import Recipe
+from zoo.train import Work, train
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one short run of resnet18 and its TorchScript artifact."""
     folder = tmp_path_factory.mktemp("home")
-    train("resnet18", load_digits_split(), recipe=Recipe(epochs=1), out=folder / "runs", quiet=True)
+    recipe, quiet = Recipe(epochs=1), Work(quiet=True)
+    train("resnet18", load("digits"), recipe=recipe, out=folder / "runs", work=quiet)
     assert _run(["compile", "--backend", "torchscript", *places(folder), "--quiet"]) == 0
     return folder
 
@@ -176,17 +178,8 @@ def test_predict_names_a_digit(
     assert _run(["predict", run, str(tmp_path / "bad.png")]) == 3
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-@pytest.mark.parametrize("command", ["train", "compile"])
-def test_signals_leave_nothing_behind(command: str, name: str, code: int, tmp_path: Path) -> None:
-    """Interrupted in the middle: the conventional exit code, and no half run or artifact."""
-    arguments = {
-        "train": ["train", "resnet18", "--epochs", "500", "--out", str(tmp_path)],
-        "compile": [
-            *("compile", "resnet152", "--fresh", "--input", "1x3x64x64", "--backend", "onnx"),
-            *("--out", str(tmp_path), "--runs", str(tmp_path)),
-        ],
-    }[command]
+def interrupted(name: str, arguments: list[str], ready: str, root: Path) -> tuple[int, str]:
+    """Exit code and stderr of a command that gets a signal once `ready` is below `root`."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     process = subprocess.Popen(
         [sys.executable, "-m", "zoo", *arguments],
@@ -196,14 +189,80 @@ def test_signals_leave_nothing_behind(command: str, name: str, code: int, tmp_pa
         env=environment,
     )
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("*/.*")) and time.monotonic() < deadline:
+    while not list(root.glob(ready)) and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.5)
     process.send_signal(getattr(signal, name))
     _, err = process.communicate(timeout=60)
-    assert process.returncode == code, err
-    assert err.strip().splitlines()[-1].startswith("zoo: ")
+    return process.returncode, err
+
+
+SIGNALS = [("SIGINT", 130), ("SIGTERM", 143)]
+
+
+@pytest.mark.parametrize(("name", "code"), SIGNALS)
+def test_an_interrupted_build_leaves_nothing_behind(name: str, code: int, tmp_path: Path) -> None:
+    arguments = [
+        *("compile", "resnet152", "--fresh", "--input", "1x3x64x64", "--backend", "onnx"),
+        *("--out", str(tmp_path), "--runs", str(tmp_path)),
+    ]
+    returned, err = interrupted(name, arguments, "*/.*", tmp_path)
+    assert returned == code, err
+    assert err.strip().splitlines()[-1].startswith(f"zoo: stopped by {name}; what was half-made")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(("name", "code"), SIGNALS)
+def test_an_interrupted_training_can_go_on(name: str, code: int, tmp_path: Path) -> None:
+    train = ["train", "resnet20", "--data", "synthetic", "--size", "8", "--out", str(tmp_path)]
+    returned, err = interrupted(name, [*train, "--epochs", "9999"], "*/*/metrics.csv", tmp_path)
+    assert returned == code, err
+    (folder,) = tmp_path.glob("resnet20/*")
+    assert err.splitlines()[-1].endswith(f"; go on with `zoo train --resume {folder}`")
+    listed = zoo("list", "--json", "--runs", str(tmp_path), "--out", str(tmp_path))
+    assert json.loads(listed.stdout)["unfinished"] == [str(folder)]
+    assert zoo("clean", "--runs", str(tmp_path)).returncode == 0
+    assert folder.exists(), "what can go on is kept"
+    changed = json.loads((folder / "training.json").read_text())
+    changed["recipe"]["epochs"] = 1 + len((folder / "metrics.csv").read_text().splitlines())
+    (folder / "training.json").write_text(json.dumps(changed))
+    resumed = zoo("train", "--resume", str(folder))
+    assert resumed.returncode == 0, resumed.stderr
+    assert resumed.stdout.startswith(f"trained {folder}: test accuracy")
+
+
+def test_a_signal_to_the_whole_group_saves_too(tmp_path: Path) -> None:
+    """As torchrun, `timeout` and service managers send it: the loading processes get it as well."""
+    from PIL import Image
+
+    for number in range(16):
+        folder = tmp_path / "images" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number * 9, 50, 99)).save(folder / f"{number}.png")
+    root = Path(__file__).parent.parent
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "zoo", "train", "resnet20", "--size", "8", "--epochs", "9999"),
+            *("--data", str(tmp_path / "images"), "--set", "area=0.5,1", "--set", "batch=4"),
+            *("--workers", "1", "--out", str(tmp_path / "runs")),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("runs/*/*/metrics.csv")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert workers
+    for worker in workers:  # they first: whoever is first in the group decides nothing
+        os.kill(int(worker), signal.SIGTERM)
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert "; go on with `zoo train --resume" in err.splitlines()[-1]
 
 
 def test_a_signal_that_meets_generated_code_ends_with_its_own_code(tmp_path: Path) -> None:

@@ -28,19 +28,42 @@ LAYERS = (
     {"compile.report"},
     {"compile.check"},
     {"compile.api"},
-    {"zoo", "zoo.errors", "zoo.progress"},
-    {"zoo.models"},
-    {"zoo.data", "zoo.recipe"},
-    {"zoo.checkpoint"},
-    {"zoo.train", "zoo.source"},
+    {"zoo", "zoo.errors", "zoo.progress", "zoo.memory", "zoo.signals"},
+    {"zoo.models", "zoo.parallel"},
+    {"zoo.data", "zoo.stochastic_depth"},
+    {"zoo.recipe", "zoo.checkpoint"},
+    {"zoo.optimizer", "zoo.draft", "zoo.evaluate", "zoo.source"},
+    {"zoo.trainer", "zoo.exchange"},
+    {"zoo.train", "zoo.speed"},
+    {"zoo.study"},
     {"zoo.cli", "zoo.__main__"},
 )
 """A module may import from the rows above its own. A package stands for the modules in it."""
 
-SHARED = {"zoo.cli": {"options", "selecting", "compiling", "tables"}}
+SHARED = {
+    "zoo.cli": {"options", "selecting", "compiling", "trainings", "tables"},
+    "zoo.study": {"lab", "drawing"},
+    "zoo.models": {"sizes", "family", "unit", "resnet", "cifar", "tricks", "attention"},
+    "zoo.data": {
+        "augment",
+        "base",
+        "checking",
+        "cifar",
+        "digits",
+        "fetch",
+        "folder",
+        "images",
+        "memory",
+        "policies",
+    },
+    "zoo.exchange": {"files", "preprocessing", "formats", "card"},
+}
 """Modules of a package that its other modules may import, beside its own __init__."""
 
-OPEN_TO_ZOO = {"compile.errors", "compile.files", "compile.weights", "compile.machine"}
+OPEN_TO_ZOO = {
+    *("compile.errors", "compile.files", "compile.weights", "compile.machine", "compile.stats"),
+    "compile.archive",  # checkpoints of others are zip archives too
+}
 """What the whole of zoo may use; the rest of compile is for zoo.cli alone."""
 
 MAX_LINES = 350

@@ -15,7 +15,8 @@ from typing import Annotated
 import typer
 
 from zoo import __version__
-from zoo.cli import artifacts, machine, training
+from zoo.cli import artifacts, exchange, listing, machine, studying, training
+from zoo.cli.options import GO_ON
 from zoo.errors import ZooError
 
 app = typer.Typer(
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (training, artifacts, machine):
+for commands in (listing, training, artifacts, exchange, studying, machine):
     for name, command in commands.COMMANDS.items():
         app.command(name)(command)
 
@@ -81,7 +82,8 @@ def main() -> None:
     code = _run(sys.argv[1:])
     if _received:
         name = signal.Signals(_received[0]).name
-        code = _fail(f"stopped by {name}; what was half-made is removed", 128 + _received[0])
+        end = GO_ON[-1] if GO_ON else "what was half-made is removed"
+        code = _fail(f"stopped by {name}; {end}", 128 + _received[0])
     sys.exit(code)
 
 
@@ -101,8 +103,10 @@ def _run(arguments: list[str]) -> int:
     except OSError as error:
         return _fail(f"{error}; check disk and permissions", 4)
     except Exception as error:
-        if isinstance(error, MemoryError) or "allocate memory" in str(error):
-            return _fail("out of memory; use a smaller --batch or --input", 4)
+        full = ("allocate memory", "out of memory")  # of the machine, of a GPU
+        if isinstance(error, MemoryError) or any(words in str(error) for words in full):
+            smaller = "use a smaller --batch or --input, in training --set accumulate=N"
+            return _fail(f"out of memory; {smaller}", 4)
         usage = getattr(error, "format_message", None)
         if usage is None:
             if os.environ.get("ZOO_TRACEBACK"):

@@ -62,6 +62,9 @@ def clean(
         bool, typer.Option("--all-artifacts", help="Remove all artifacts.")
     ] = False,
     all_runs: Annotated[bool, typer.Option("--all-runs", help="Remove all runs.")] = False,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Remove trainings that could be resumed.")
+    ] = False,
     runs: Runs = RUNS,
     out: Artifacts = ARTIFACTS,
     json: Json = False,
@@ -69,9 +72,10 @@ def clean(
     """Remove what killed commands left behind; artifacts and runs only when asked."""
     from compile.artifact import find_artifacts, stale_stagings
     from compile.report import show, to_json
-    from zoo.checkpoint import list_runs, stale_drafts
+    from zoo.checkpoint import list_runs
+    from zoo.draft import stale_drafts
 
-    doomed = [*stale_stagings(out), *stale_drafts(runs)]
+    doomed = [*stale_stagings(out), *stale_drafts(runs, resumable=unfinished)]
     if all_artifacts:
         doomed += [path for path in find_artifacts(out) if list(path.glob("manifest.*"))]
     if all_runs:

@@ -19,6 +19,7 @@ Out = Annotated[Path, Option("--out", help="Root folder to write to.")]
 Artifacts = Annotated[Path, Option("--out", help="Root folder of the artifacts.")]
 Seed = Annotated[int, Option(min=0, max=2**63 - 1, help="Everything random derives from it.")]
 Device = Annotated[str | None, Option(help="cpu or cuda.", show_default="what the backend needs")]
+TrainingDevice = Annotated[str | None, Option("--device", help="cpu or cuda.", show_default="cpu")]
 Threads = Annotated[
     int | None, Option(min=1, max=1024, help="CPU threads.", show_default="all usable cores")
 ]
@@ -28,6 +29,10 @@ Runner = Annotated[
 ]
 Json = Annotated[bool, Option("--json", help="Print one JSON document on stdout, nothing else.")]
 Quiet = Annotated[bool, Option("--quiet", help="Print no progress.")]
+
+
+GO_ON: list[str] = []
+"""How to go on with what a signal interrupted, if it can go on: `zoo.cli.main` ends with it."""
 
 
 def set_threads(threads: int | None) -> None:

@@ -12,6 +12,9 @@ from zoo.errors import BadArtifact, CheckFailed, Unavailable, UsageError, ZooErr
 if TYPE_CHECKING:
     from compile.check import TestSet
 
+MAX_TESTED = 4000
+"""Test images that measure an artifact's accuracy: more would not fit into memory at 224x224."""
+
 
 def select(what: str | None, root: Path, *, everything: bool) -> list[Path]:
     """Artifact folders: one path, those of a model's folder, name or run, all, or the newest's."""
@@ -73,6 +76,8 @@ def test_set(artifact: Path, runs: Path) -> TestSet | None:
 
     None where the weights were never trained, the run is gone, or the input has another size.
     """
+    import torch
+
     from compile.check import TestSet
     from compile.manifest import read_manifest
     from zoo.checkpoint import find_weights, load_run
@@ -87,11 +92,13 @@ def test_set(artifact: Path, runs: Path) -> TestSet | None:
         return None
     try:
         run = load_run(folder)
-        data = load_data(run)
+        data = load_data(run.config)
     except ZooError:
         return None
     if run.config.weights_sha256 != manifest["model"]["weights_sha256"] or data is None:
         return None
     if list(data.shape) != manifest["inputs"][0]["shape"]:
         return None
-    return TestSet(images=data.test_x, labels=data.test_y)
+    # An even sample of a large set: its images must fit into memory.
+    chosen = torch.arange(0, len(data.test), -(-len(data.test) // MAX_TESTED))
+    return TestSet(images=data.test.load(chosen), labels=data.test.labels[chosen])

@@ -14,6 +14,7 @@ from compile.report import percent, short, size, table
 if TYPE_CHECKING:
     from compile.check import Row
     from zoo.cli.compiling import Cell
+    from zoo.speed import Speed
 
 
 class Progress:
@@ -157,6 +158,32 @@ def _median(latency: dict[str, Any]) -> str:
     width = max(latency["median"] - interval[0], interval[1] - latency["median"])
     share = 100 * width / latency["median"]
     return f"{short(latency['median'])}\n" + (f"+-{share:.1f}%" if share < 100 else "+->99%")
+
+
+def speed_table(speeds: list[Speed], here: dict[str, Any]) -> list[Any]:
+    """One row for each loop of `zoo train --profile`, and what the columns mean."""
+    rows = [
+        (
+            speed.name,
+            short(speed.images_per_s),
+            _range(speed.interval),
+            short(speed.over_plain),
+            _range(speed.over_plain_interval),
+            str(speed.n),
+        )
+        for speed in speeds
+    ]
+    columns = ("loop", "images/s", "95 %", "times plain", "95 %", "n")
+    notes = [
+        "plain loop: eager, fp32, NCHW, one batch in memory over and over, in a process of its own",
+        f"{here['cpu']}, {here['threads']} threads, torch {here['versions'].get('torch')}, "
+        f"commit {here['commit']}, {here['date']}",
+    ]
+    return [table(columns, rows, left=("loop",)), *wrapped(notes)]
+
+
+def _range(interval: tuple[float, float] | None) -> str:
+    return f"{short(interval[0])}..{short(interval[1])}" if interval else "-"
 
 
 def inspect_lines(path: Path, manifest: dict[str, Any]) -> list[Any]:

@@ -1,18 +1,15 @@
-"""zoo list, train, eval, predict."""
+"""zoo train, eval, predict."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from zoo.cli.options import (
-    ARTIFACTS,
     RUNS,
-    Artifacts,
-    Device,
     Json,
     Model,
     Out,
@@ -20,95 +17,105 @@ from zoo.cli.options import (
     Runs,
     Seed,
     Threads,
+    TrainingDevice,
     check_device,
     set_threads,
 )
 
 
-def list_(runs: Runs = RUNS, out: Artifacts = ARTIFACTS, json: Json = False) -> None:
-    """List the networks, the runs and the artifacts."""
-    import torch
-
-    from compile.artifact import find_artifacts
-    from compile.report import show, table, to_json
-    from zoo.checkpoint import list_runs
-    from zoo.models import build, macs, names, parameters
-
-    with torch.device("meta"):  # counted without memory or arithmetic
-        networks = {name: build(name) for name in names()}
-        models: list[dict[str, Any]] = [
-            {"name": name, "parameters": parameters(net), "macs": macs(net, (3, 224, 224))}
-            for name, net in networks.items()
-        ]
-    found = [str(run) for run in list_runs(runs)]
-    built = [str(path) for path in find_artifacts(out)]
-    if json:
-        print(to_json({"models": models, "runs": found, "artifacts": built}), end="")
-        return
-    rows = [(m["name"], f"{m['parameters']:,}", f"{m['macs'] / 1e9:.2f}") for m in models]
-    show(table(("network", "parameters", "GMACs at 224"), rows, left=("network",)))
-    for title, entries in (("runs", found), ("artifacts", built)):
-        show(f"\n{title}:" + ("" if entries else " none"), *(f"  {entry}" for entry in entries))
-    show("\nnext: " + ("zoo inspect " + built[-1] if built else "zoo train resnet18"))
-
-
 def train(
-    model: Annotated[str, typer.Argument(help="A name that `zoo list` shows.")],
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of images.", show_default="bundled digits")
+    model: Annotated[
+        str | None, typer.Argument(help="A name that `zoo list` shows.", show_default=False)
     ] = None,
-    size: Annotated[int, typer.Option(min=8, max=1024, help="Image size with --data.")] = 64,
+    data: Annotated[
+        str,
+        typer.Option(help="digits, cifar10[:FOLDER], cifar100[:FOLDER], synthetic or a folder."),
+    ] = "digits",
+    size: Annotated[
+        int | None, typer.Option(min=8, max=4096, help="Image size.", show_default="the data's")
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="A recipe's name: fast, paper, rsb-a3, ...")] = "fast",
     epochs: Annotated[
-        int | None, typer.Option(min=1, max=10_000, show_default="the recipe's")
+        int | None, typer.Option(min=1, max=100_000, show_default="the recipe's")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32 or bf16.", show_default="the recipe's")
+    ] = None,
+    compile_: Annotated[
+        bool, typer.Option("--compile", help="Compile the network for training first.")
+    ] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A field of the recipe, such as lr=0.05; repeatable."),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="An option of the network, such as shortcut=B; repeatable."),
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with an unfinished run.", show_default=False)
     ] = None,
     if_needed: Annotated[
         bool, typer.Option("--if-needed", help="Keep the newest run if the same made it.")
     ] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out images that cannot be read.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=0, max=256, help="Decoding processes.", show_default="cores")
+    ] = None,
+    save_every: Annotated[
+        float, typer.Option(min=0, max=86_400, help="Seconds between saved states.")
+    ] = 30.0,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Measure the training's speed; train nothing.")
+    ] = False,
     out: Out = RUNS,
     seed: Seed = 0,
-    device: Device = None,
+    device: TrainingDevice = None,
     threads: Threads = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a network on digits, or on a folder of images."""
-    from compile.report import percent, show, to_json
-    from zoo import train as training
-    from zoo.data import load_digits_split, load_folder
-    from zoo.models import build
+    """Train a network, or go on with a training that was stopped."""
+    from zoo.cli.trainings import Order, profile_training, run_training
+    from zoo.errors import UsageError
 
-    build(model, seed=0)  # an unknown name is said before anything is read
+    if (model is None) == (resume is None):
+        raise UsageError("give a model's name or --resume RUN; `zoo list` shows both")
+    changed = (set_, option, epochs, precision, compile_, if_needed, skip_bad, size, profile, seed)
+    if resume is not None and (any(changed) or (data, recipe) != ("digits", "fast")):
+        raise UsageError(
+            "--resume goes on with the data, recipe, network and seed that the run began with; "
+            "leave their options out"
+        )
     check_device(device or "cpu")
     set_threads(threads)
-    images = load_folder(data, size=size, seed=seed) if data else load_digits_split()
-    recipe = training.default_recipe(images)
-    recipe = replace(recipe, epochs=epochs) if epochs else recipe
-    run = training.find_same(out, model, images, recipe, seed) if if_needed else None
-    verb = "kept" if run else "trained"
-    run = run or training.train(
-        model,
-        images,
+    order = Order(
+        model=model,
+        data=data,
+        size=size,
         recipe=recipe,
+        settings=[
+            *(set_ or []),
+            *([f"epochs={epochs}"] if epochs else []),
+            *([f"precision={precision}"] if precision else []),
+            *(["compile=true"] if compile_ else []),
+        ],
+        options=option or [],
         seed=seed,
         out=out,
-        device=device or "cpu",
-        stem="small" if images.shape[1] <= 64 else "imagenet",
+        device=device,
+        workers=workers,
+        skip_bad=skip_bad,
+        save_every=save_every,
         quiet=quiet or json,
+        json=json,
     )
-    if json:
-        print(
-            to_json({"run": str(run.folder), "trained": verb == "trained", **asdict(run.config)}),
-            end="",
-        )
-        return
-    results = run.config.results
-    assert results is not None
-    show(
-        f"{verb} {run.folder}: test accuracy {percent(results.test_correct, results.test_total)} "
-        f"({results.test_correct} of {results.test_total}), "
-        f"{results.epochs} epochs in {results.seconds:.0f} s",
-        "next: zoo compile --backend all",
-    )
+    if profile:
+        profile_training(order)
+    else:
+        run_training(order, resume=resume, if_needed=if_needed)
 
 
 def eval_(
@@ -120,15 +127,15 @@ def eval_(
     """Measure a run's test accuracy again."""
     from compile.report import percent, show, to_json
     from zoo.errors import CheckFailed, UsageError
+    from zoo.evaluate import evaluate
     from zoo.source import resolve
-    from zoo.train import evaluate
 
     set_threads(threads)
     source = resolve(model, runs=runs)
     data = source.data()
     if source.run is None or data is None:
         raise UsageError(f"{source.origin} has no data set; give a run, or train one")
-    result = evaluate(source.network, data.test_x, data.test_y)
+    result = evaluate(source.network, data.test)
     recorded = source.run.config.results
     same = recorded is None or recorded.test_correct == result.correct
     if json:
@@ -157,8 +164,8 @@ def predict(
     """Name the class of an image."""
     from compile.report import show, to_json
     from zoo.errors import UsageError
+    from zoo.evaluate import predict as predict_image
     from zoo.source import resolve
-    from zoo.train import predict as predict_image
 
     source = resolve(model, runs=runs)
     if source.run is None:
@@ -175,4 +182,4 @@ def predict(
     )
 
 
-COMMANDS = {"list": list_, "train": train, "eval": eval_, "predict": predict}
+COMMANDS = {"train": train, "eval": eval_, "predict": predict}
