@@ -18,6 +18,7 @@ from zoo.errors import BadArtifact, UsageError
 from zoo.evaluate import evaluate, predict
 from zoo.models import build
 from zoo.optimizer import learning_rate, make_optimizer
+from zoo.parallel import Group
 from zoo.recipe import Recipe
 from zoo.train import Work, find_same, recipe_of, run_config, train
 from zoo.trainer import Epoch, Trainer
@@ -184,3 +185,19 @@ def test_the_same_run_is_found_again(run: Run, data: Data) -> None:
     assert find_same(root, run_config("resnet18", data, Recipe())) is None
     assert "stem" in run_config("resnet18", data, QUICK).options
     assert "stem" not in run_config("resnet20", data, QUICK).options
+
+
+@pytest.mark.gpu
+def test_training_on_a_gpu_in_bf16(data: Data, tmp_path: Path) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no NVIDIA GPU here")
+    work = Work(group=Group(device=torch.device("cuda")), quiet=True)
+    recipe = dataclasses.replace(QUICK, precision="bf16", channels_last=True)
+    run = train("resnet18", data, recipe=recipe, out=tmp_path, work=work)
+    losses = [float(row["loss"]) for row in rows(run)]
+    assert losses[-1] < losses[0] - 0.3
+    assert run.config.device == "cuda"
+    saved = run.config.results
+    assert saved is not None
+    on_cpu = evaluate(load_run(run.folder).build(), data.test)
+    assert abs(on_cpu.correct - saved.test_correct) <= 1, "one image may be decided by rounding"
