@@ -16,7 +16,7 @@ from torch import Tensor
 from compile.files import write_atomic
 from compile.weights import check_finite, weights_sha256
 from zoo.checkpoint import Run, RunConfig, list_runs, load_run, newest_run
-from zoo.draft import begin_run, discard_run, publish_run, save_run, stale_drafts
+from zoo.draft import begin_run, discard_run, leftovers, publish_run, save_run, stale_drafts
 from zoo.errors import BadArtifact, Unavailable, UsageError
 from zoo.models import build
 
@@ -240,3 +240,15 @@ def test_what_can_go_on_is_stale_only_when_asked(tmp_path: Path) -> None:
     time.sleep(1.1)
     assert stale_drafts(tmp_path, resumable=False) == []
     assert stale_drafts(tmp_path, resumable=True) == [draft.folder]
+
+
+def test_what_a_kill_left_in_a_finished_run_is_found(run: Run, tmp_path: Path) -> None:
+    left = run.folder / "state.safetensors"
+    left.write_bytes(b"")
+    time.sleep(1.1)
+    assert leftovers(tmp_path / "runs") == [left]
+    left.unlink()
+    (run.folder / "config.json").unlink()
+    (run.folder / "training.json").write_text("{}")
+    time.sleep(1.1)
+    assert leftovers(tmp_path / "runs") == [], "an unfinished run needs them"

@@ -184,6 +184,13 @@ def stale_drafts(root: str | Path, *, resumable: bool) -> list[Path]:
     ]
 
 
+def leftovers(root: str | Path) -> list[Path]:
+    """Files of the training in runs that are finished: a kill came between config.json and them."""
+    found = (path for name in (TRAINING, STATE) for path in Path(root).glob(f"*/*/{name}"))
+    finished = (path for path in found if (path.parent / CONFIG).exists())
+    return sorted(path for path in finished if abandoned(path.parent))
+
+
 def progress_of(folder: Path) -> str:
     """How far an unfinished run is, for lists."""
     try:

@@ -73,7 +73,7 @@ def clean(
     from compile.artifact import find_artifacts, stale_stagings
     from compile.report import show, to_json
     from zoo.checkpoint import list_runs
-    from zoo.draft import stale_drafts
+    from zoo.draft import leftovers, stale_drafts
 
     doomed = [*stale_stagings(out), *stale_drafts(runs, resumable=unfinished)]
     if all_artifacts:
@@ -85,12 +85,16 @@ def clean(
         folder.with_name(f"parity-{folder.name}.json").unlink(missing_ok=True)
         with suppress(OSError):  # other artifacts or runs are there
             folder.parent.rmdir()
+    files = leftovers(runs)
+    for file in files:
+        file.unlink()
+    removed = [str(path) for path in (*doomed, *files)]
     if json:
-        print(to_json({"removed": [str(folder) for folder in doomed]}), end="")
+        print(to_json({"removed": removed}), end="")
         return
     show(
-        *(f"removed {folder}" for folder in doomed),
-        f"{len(doomed)} folders removed",
+        *(f"removed {path}" for path in removed),
+        f"{len(doomed)} folders and {len(files)} files removed",
         "next: zoo list",
     )
 
