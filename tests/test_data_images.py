@@ -14,7 +14,7 @@ from PIL import Image, JpegImagePlugin
 from sklearn.datasets import load_sample_image
 from test_data import folder_of_classes, form
 
-from zoo.checkpoint import Run, RunConfig
+from zoo.checkpoint import RunConfig
 from zoo.data import checking as checking_module
 from zoo.data import load, load_folder, read_image
 from zoo.data.images import crop_at_random
@@ -213,14 +213,13 @@ def test_a_run_finds_its_images_again_unless_their_classes_changed(tmp_path: Pat
         data=data.record,
         seed=5,
     )
-    run = Run(folder=tmp_path / "run", config=config, weights={})
-    again = load_data(run)
+    again = load_data(config)
     assert again is not None
     assert torch.equal(again.test.tensors()[0], data.test.tensors()[0])
     (root / "B").rename(root / "C")
     with pytest.raises(BadArtifact, match=r"classes C, a, b; .*was trained on B, a, b"):
-        load_data(run)
-    assert load_data(Run(folder=tmp_path, config=replace(config, data=None), weights={})) is None
+        load_data(config)
+    assert load_data(replace(config, data=None)) is None
 
 
 def test_a_long_check_says_how_far_it_is(
