@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HELD, FAILED, OPEN = "held", "did not hold", "not decided"
+_MOST_ROWS = 60
+"""Longer tables are not repeated in report.md."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,9 +214,12 @@ def _markdown(report: Report, here: dict[str, Any]) -> str:
     lines = [f"# {report.title}", "", report.setting, ""]
     for claim in report.claims:
         lines += [f"- **{claim.verdict}**: {claim.paper}", f"  Measured: {claim.measured}"]
-    lines += ["", "![](figure.svg)", "", "| " + " | ".join(report.columns) + " |"]
-    lines += ["|" + "---|" * len(report.columns)]
-    lines += ["| " + " | ".join(map(str, row)) + " |" for row in report.rows]
+    lines += ["", "![](figure.svg)", ""]
+    if len(report.rows) <= _MOST_ROWS:
+        lines += ["| " + " | ".join(report.columns) + " |", "|" + "---|" * len(report.columns)]
+        lines += ["| " + " | ".join(map(str, row)) + " |" for row in report.rows]
+    else:
+        lines += [f"The {len(report.rows):,} figures are in table.csv."]
     lines += [
         "",
         f"{here['cpu']}, {here['threads']} threads, torch {here['versions'].get('torch')}, "
