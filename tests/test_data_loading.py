@@ -197,3 +197,22 @@ def test_an_image_that_vanishes_is_named_in_one_line(
 def test_a_number_of_workers_out_of_range_is_refused(workers: int) -> None:
     with pytest.raises(UsageError, match=f"workers {workers} is out of range; use 0 to 256"):
         batches(Probe(), [], augment=None, workers=workers)
+
+
+def test_a_loader_that_nobody_finished_does_not_keep_the_process_alive(tmp_path: Path) -> None:
+    """At its exit a process ends its workers by SIGTERM and waits for them."""
+    make_folder = "for c in 'ab':\n (root / c).mkdir()\n for n in range(9):\n"
+    script = (
+        "import sys, torch\nfrom pathlib import Path\nfrom PIL import Image\n"
+        "from zoo.data import Augment, Request, batches, load\n"
+        f"root = Path(sys.argv[1])\n{make_folder}"
+        "  Image.new('RGB', (8, 8), (n, n, n)).save(root / c / f'{n}.png')\n"
+        "split = load(str(root), size=8).train\n"
+        "requests = [Request(indices=torch.arange(4), seed=n) for n in range(99)]\n"
+        "left = batches(split, requests, augment=Augment(area=(0.5, 1.0)), workers=1)\n"
+        "next(left)\n"
+        "import builtins\nbuiltins.left = left\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    subprocess.run(command, check=True, env=environment, timeout=60)

@@ -103,14 +103,17 @@ def _unchanged(found: Any) -> Any:
 
 
 class _Start:
-    """What a worker does first: it must neither outlive its parent nor answer signals itself."""
+    """What a worker does first: it must not outlive its parent, nor get its signals."""
 
     def __init__(self, parent: int) -> None:
         self._parent = parent
 
     def __call__(self, _worker: int) -> None:
-        for signum in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group, often
-            signal.signal(signum, signal.SIG_IGN)
+        # Ctrl-C, torchrun and `timeout` signal the whole process group of the parent, and a worker
+        # that dies takes the parent with it. In a group of its own it answers to the parent alone,
+        # which ends it by SIGTERM: so that one must not be ignored.
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         torch.set_num_threads(1)
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != self._parent:  # it died before the line above
