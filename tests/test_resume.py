@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -20,14 +21,22 @@ import torch
 from zoo import trainer
 from zoo.checkpoint import Run, load_run
 from zoo.data import Data, load
-from zoo.draft import METRICS, STATE, TRAINING, open_draft, stale_drafts, unfinished_runs
+from zoo.draft import (
+    METRICS,
+    STATE,
+    TRAINING,
+    open_draft,
+    read_state,
+    stale_drafts,
+    unfinished_runs,
+)
 from zoo.errors import BadArtifact, CheckFailed, UsageError
 from zoo.recipe import Recipe
 from zoo.train import Work, resume, train
 
 # Everything that has a state: momentum, an average, dropped paths, mixing, two parts.
 RECIPE = Recipe(
-    epochs=3, batch=16, accumulate=2, lr=0.02, mixup=0.2, cutmix=1.0, erase=0.2, drop_path=0.2
+    epochs=16, batch=16, accumulate=2, lr=0.02, mixup=0.2, cutmix=1.0, erase=0.2, drop_path=0.2
 )
 EVERY_STEP = Work(save_every=0.0, quiet=True)
 
@@ -70,6 +79,15 @@ def undisturbed(root: Path, recipe: Recipe) -> Run:
     return run
 
 
+def wait_for_a_step(process: BaseProcess, root: Path) -> None:
+    """Until the process has saved a state, so that a kill meets training, not its start."""
+    started = time.time()
+    while process.is_alive() and not any(
+        path.stat().st_mtime > started for path in root.glob(f"*/*/{STATE}")
+    ):
+        time.sleep(0.002)
+
+
 def server() -> multiprocessing.context.ForkServerContext:
     """Processes that start with everything imported, so that a kill meets training."""
     context = multiprocessing.get_context("forkserver")
@@ -81,20 +99,20 @@ def server() -> multiprocessing.context.ForkServerContext:
 def test_killed_at_random_points_it_ends_with_the_same_bits(
     optimizer: str, most: int, tmp_path: Path
 ) -> None:
-    recipe = RECIPE if optimizer == "sgd" else Recipe(epochs=2, batch=16, optimizer="lamb", lr=0.01)
+    recipe = RECIPE if optimizer == "sgd" else Recipe(epochs=8, batch=16, optimizer="lamb", lr=0.01)
     whole = undisturbed(tmp_path / "whole", recipe)
     draw = random.Random(0)
     kills = 0
-    for _ in range(200):
-        if finished(tmp_path / "killed") is not None:
-            break
+    while finished(tmp_path / "killed") is None:
         process = server().Process(target=go_on, args=(tmp_path / "killed", recipe))
         process.start()
-        process.join(timeout=draw.uniform(0.3, 1.2) if kills < most else None)
-        if process.is_alive():
+        if kills < most:
+            wait_for_a_step(process, tmp_path / "killed")
+            process.join(timeout=draw.uniform(0, 0.15))
             process.kill()
-            process.join()
             kills += 1
+        process.join()
+        assert kills < most or process.exitcode in (0, -signal.SIGKILL), "it must go on"
     run = finished(tmp_path / "killed")
     assert run is not None
     assert kills == most, "the kills must meet the training"
@@ -127,7 +145,8 @@ def test_a_signal_saves_the_state_first(name: str, tmp_path: Path) -> None:
     finally:
         signal.signal(signum, before)
     (folder,) = unfinished_runs(tmp_path)
-    assert (folder / STATE).exists()
+    _, plain = read_state(folder)
+    assert plain["position"]["epoch"] >= 1, "more than the state that it began with"
     assert stale_drafts(tmp_path, resumable=False) == []
     time.sleep(1.1)  # a folder of this very moment counts as in use
     assert stale_drafts(tmp_path, resumable=True) == [folder]
@@ -147,8 +166,6 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_non_finite_loss_leaves_the_last_good_state(stopped: Path) -> None:
-    from zoo.draft import read_state
-
     tensors, plain = read_state(stopped)
     assert all(bool(torch.isfinite(value).all()) for value in tensors.values())
     assert plain["position"]["step"] == 2
