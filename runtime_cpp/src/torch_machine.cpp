@@ -7,6 +7,7 @@
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/version.h>
 
+#include "cpu_flags.h"
 #include "engine.h"
 #include "paths.h"
 #include "torch_errors.h"
@@ -53,7 +54,7 @@ Offer observe_offer(const Manifest& manifest, const Options& options) {
   Offer offer;
   offer.torch_built = TORCH_VERSION;
   offer.torch_loaded = loaded_torch_version();
-  offer.cpu_flags = parse_cpu_flags(read_text_file("/proc/cpuinfo"));
+  offer.cpu_flags = cpu_flags();
   offer.device = options.device;
   if (manifest.device == "cuda") {
     offer.torch_has_cuda = at::globalContext().hasCUDA();

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "conditions.h"
+#include "cpu_flags.h"
 #include "fixtures.h"
 #include "libraries.h"
 #include "paths.h"
@@ -34,6 +35,16 @@ TEST(Machine, KnowsThisMachine) {
   EXPECT_GT(peak_rss_bytes(), 0u);
   EXPECT_FALSE(allocator().library.empty());
   EXPECT_EQ(utc_now().size(), 20u);
+}
+
+// Here the processor is a real one, so both sources must say the same.
+TEST(Machine, TheProcessorAndTheSystemNameTheSameFlags) {
+  const ProcessorFlags asked = ask_processor();
+  const std::set<std::string> listed = parse_cpu_flags(read_text_file("/proc/cpuinfo"));
+  for (const std::string& flag : asked.known) {
+    EXPECT_EQ(asked.present.contains(flag), listed.contains(flag)) << flag;
+  }
+  EXPECT_EQ(cpu_flags(), listed);
 }
 
 TEST(Machine, AGpuIsThereOrThereIsAReason) {
