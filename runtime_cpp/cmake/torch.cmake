@@ -35,5 +35,5 @@ target_link_libraries(zoo_torch_wheel INTERFACE ${kept} -Wl,--pop-state)
 # entry, and the loader takes that for the current folder.
 function(zoo_set_rpath)
   set_target_properties(${ARGV} PROPERTIES BUILD_WITH_INSTALL_RPATH ON
-    INSTALL_RPATH "${ZOO_TORCH_DIR}/lib;${zoo_tcmalloc_folder}")
+    INSTALL_RPATH "${ZOO_TORCH_DIR}/lib;${zoo_tcmalloc_folder};$ORIGIN")
 endfunction()

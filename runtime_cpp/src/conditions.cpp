@@ -12,9 +12,9 @@ namespace zoo {
 
 namespace {
 
-constexpr std::array<std::string_view, 11> kPrefixes = {
-    "OMP_",  "KMP_",      "GOMP_",   "MKL_",      "ONEDNN_",   "DNNL_",
-    "AOTI_", "ATEN_CPU_", "MALLOC_", "TCMALLOC_", "LD_PRELOAD"};
+constexpr std::array<std::string_view, 14> kPrefixes = {
+    "OMP_",  "KMP_",      "GOMP_",   "MKL_",      "ONEDNN_",    "DNNL_", "OV_",
+    "AOTI_", "ATEN_CPU_", "MALLOC_", "TCMALLOC_", "LD_PRELOAD", "TBB_",  "OPENVINO_"};
 
 std::map<std::string, std::string> relevant_environment() {
   std::map<std::string, std::string> found;
@@ -62,6 +62,7 @@ OrderedJson to_json(const Conditions& conditions) {
   json["tcmalloc"] = conditions.allocator.tcmalloc;
   json["openmp"] = conditions.openmp;
   json["torch"] = conditions.torch;
+  json["runtime"] = conditions.runtime.empty() ? OrderedJson() : OrderedJson(conditions.runtime);
   json["cpu"] = conditions.cpu_model;
   json["cpu_capability"] = conditions.cpu_capability;
   json["gpu_arch"] = conditions.gpu_arch.empty() ? OrderedJson() : OrderedJson(conditions.gpu_arch);

@@ -16,6 +16,7 @@ struct Conditions {
   Allocator allocator;
   std::string openmp;
   std::string torch;
+  std::string runtime;  // what runs the program where that is not torch; else empty
   std::string cpu_model;
   std::string cpu_capability;  // the instruction set torch chose
   std::string gpu_arch;        // empty on cpu

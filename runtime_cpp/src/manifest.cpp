@@ -71,20 +71,25 @@ Field only_item(const Field& field) {
   return items.front();
 }
 
-void read_signature(const Field& root, Manifest& manifest) {
-  const Field input = only_item(root["inputs"]);
+void read_input(const Field& input, Manifest& manifest) {
   (void)input["name"].string();
-  require_one_of(input["dtype"], {"float32"});
-  require_one_of(input["layout"], {"NCHW"});
+  require_one_of(input["dtype"], {"float32", "uint8"});
+  manifest.byte_input = input["dtype"].string() == "uint8";
+  require_one_of(input["layout"], {manifest.byte_input ? "NHWC" : "NCHW"});
   const std::vector<Field> shape = input["shape"].list();
-  if (shape.size() != 3) input["shape"].fail("must be [C, H, W]");
-  manifest.channels = shape[0].integer(1, kMaxExtent);
-  manifest.height = shape[1].integer(1, kMaxExtent);
-  manifest.width = shape[2].integer(1, kMaxExtent);
+  if (shape.size() != 3) {
+    input["shape"].fail(manifest.byte_input ? "must be [H, W, C]" : "must be [C, H, W]");
+  }
+  for (const Field& extent : shape) manifest.sample_shape.push_back(extent.integer(1, kMaxExtent));
   // Sample sizes are multiplied later on; a gigabyte each is beyond any network here.
-  if (manifest.channels * manifest.height > kMaxExtent * 256 / manifest.width) {
+  const std::vector<int64_t>& sizes = manifest.sample_shape;
+  if (sizes[0] * sizes[1] > kMaxExtent * 256 / sizes[2]) {
     input["shape"].fail("is larger than 2^28 values");
   }
+}
+
+void read_signature(const Field& root, Manifest& manifest) {
+  read_input(only_item(root["inputs"]), manifest);
   const Field output = only_item(root["outputs"]);
   (void)output["name"].string();
   require_one_of(output["dtype"], {"float32"});
@@ -216,6 +221,7 @@ Manifest parse_manifest(std::string_view text) {
   Manifest manifest;
   read_model(root["model"], manifest);
   manifest.backend = root["backend"].string();
+  require_one_of(root["precision"], {"fp32", "tf32", "bf16", "fp16", "int8", "fp8"});
   manifest.precision = root["precision"].string();
   require_one_of(root["device"], {"cpu", "cuda"});
   manifest.device = root["device"].string();

@@ -58,9 +58,8 @@ struct Manifest {
   std::string precision;
   std::string device;
   std::string target;
-  int64_t channels = 0;
-  int64_t height = 0;
-  int64_t width = 0;
+  bool byte_input = false;            // uint8 NHWC, as a camera gives it; else float32 NCHW
+  std::vector<int64_t> sample_shape;  // of one input: [C, H, W], or [H, W, C] for bytes
   int64_t num_classes = 0;
   std::vector<Program> programs;
   Requirements requirements;

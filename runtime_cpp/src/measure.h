@@ -35,6 +35,7 @@ struct Measurement {
   int64_t steady_ns = 0;  // the timed loop as a whole, by each clock
   int64_t system_ns = 0;
   std::vector<int64_t> samples_ns;
+  std::vector<int64_t> gpu_samples_ns;  // by the GPU's own events; empty on cpu
 };
 
 // Calls `call` again and again. First, second and warm-up calls are kept apart from the samples.

@@ -128,6 +128,7 @@ void add_rows(CLI::App& app, Options& options) {
                 }
                 options.device = value;
               });
+  rows.toggle("--cuda-graph", options.cuda_graph, "capture the calls on a GPU and replay them");
   rows.toggle("--strict", options.strict, "exit 1 when the measurement is INVALID");
   rows.text("--json", options.json, "FILE", "write the report there too; - is stdout");
   rows.toggle("--allow-nonfinite", options.allow_nonfinite, "take NaN and Inf in --input");

@@ -24,6 +24,7 @@ struct Options {
   std::vector<Percentile> percentiles = {{50'000}, {90'000}, {95'000}, {99'000}};
   std::vector<std::string> library_path;
   bool check = false;
+  bool cuda_graph = false;
   bool strict = false;
   bool allow_nonfinite = false;
   bool quiet = false;

@@ -12,8 +12,20 @@ bool answers(const Program& program, int64_t batch) {
   return program.min_batch <= batch && batch <= program.max_batch;
 }
 
-int64_t natural_batch(const Program& program, int64_t rows) {
-  return std::clamp(rows, program.min_batch, program.max_batch);
+std::optional<size_t> find_program(const std::vector<Program>& programs, int64_t batch) {
+  for (size_t i = 0; i < programs.size(); ++i) {
+    if (answers(programs[i], batch)) return i;
+  }
+  return std::nullopt;
+}
+
+// The size of one call where none takes all `rows`: the largest that any program takes.
+int64_t largest_batch(const std::vector<Program>& programs, int64_t rows) {
+  int64_t largest = 0;
+  for (const Program& program : programs) {
+    if (program.min_batch <= rows) largest = std::max(largest, program.max_batch);
+  }
+  return largest > 0 ? largest : programs.front().min_batch;
 }
 
 }  // namespace
@@ -25,45 +37,49 @@ std::string describe_batches(const Program& program) {
              : "batches " + min + " to " + std::to_string(program.max_batch);
 }
 
+std::string describe_batches(const std::vector<Program>& programs) {
+  std::string text;
+  for (const Program& program : programs) {
+    text += (text.empty() ? "" : ", ") + describe_batches(program);
+  }
+  return text;
+}
+
+std::string describe_program(const Program& program) {
+  return program.entry ? program.file + ":" + *program.entry : program.file;
+}
+
 size_t select_program(const std::vector<Program>& programs, std::optional<int64_t> batch) {
   if (!batch) return 0;
-  std::string allowed;
-  for (size_t i = 0; i < programs.size(); ++i) {
-    if (answers(programs[i], *batch)) return i;
-    allowed += (i == 0 ? "" : ", ") + describe_batches(programs[i]);
-  }
-  fail_artifact("--batch " + std::to_string(*batch) + ": this artifact was built for " + allowed +
-                "; compile it again for another");
+  if (const auto found = find_program(programs, *batch)) return *found;
+  fail_artifact("--batch " + std::to_string(*batch) + ": this artifact was built for " +
+                describe_batches(programs) + "; compile it again for another");
 }
 
-size_t select_program_for_rows(const std::vector<Program>& programs, int64_t rows) {
-  size_t best = 0;
-  for (size_t i = 0; i < programs.size(); ++i) {
-    if (answers(programs[i], rows)) return i;
-    if (programs[i].max_batch > programs[best].max_batch) best = i;
-  }
-  return best;
-}
-
-std::vector<Chunk> plan_chunks(const Program& program, int64_t rows, std::optional<int64_t> batch) {
-  const int64_t size = batch.value_or(natural_batch(program, rows));
-  const int64_t rest = rows % size;
-  if (rest != 0 && !answers(program, rest)) {
-    const std::string given = "the input has " + std::to_string(rows) + " rows: in calls of " +
-                              std::to_string(size) + " that leaves " + std::to_string(rest);
-    fail_artifact(given + ", and " + program.file + " answers " + describe_batches(program) +
-                  "; pad the input or give another --batch");
-  }
+std::vector<Chunk> plan_chunks(const std::vector<Program>& programs, int64_t rows,
+                               std::optional<int64_t> batch) {
+  if (batch) (void)select_program(programs, batch);
+  int64_t size = batch.value_or(rows);
+  if (!find_program(programs, size)) size = largest_batch(programs, rows);
   std::vector<Chunk> chunks;
   for (int64_t row = 0; row < rows; row += size) {
-    chunks.push_back({row, std::min(size, rows - row)});
+    const int64_t count = std::min(size, rows - row);
+    const auto program = find_program(programs, count);
+    if (!program) {
+      fail_artifact("the input has " + std::to_string(rows) + " rows: in calls of " +
+                    std::to_string(size) + " that leaves " + std::to_string(count) +
+                    ", and this artifact was built for " + describe_batches(programs) +
+                    "; pad the input or give another --batch");
+    }
+    chunks.push_back({row, count, *program});
   }
   return chunks;
 }
 
 std::vector<std::vector<int64_t>> plan_golden(const Program& program,
                                               std::optional<int64_t> batch) {
-  const int64_t size = batch.value_or(natural_batch(program, kGoldenRows));
+  const int64_t size =
+      batch.value_or(std::clamp(kGoldenRows, program.min_batch, program.max_batch));
   std::vector<std::vector<int64_t>> calls;
   for (int64_t row = 0; row < kGoldenRows; row += size) {
     std::vector<int64_t> rows;

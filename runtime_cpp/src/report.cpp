@@ -55,6 +55,15 @@ std::string latency_text(const Summary& summary) {
   return text + "\n";
 }
 
+std::string gpu_text(const Summary& summary) {
+  std::string text = format("by the GPU's own events: median %.4f", to_ms(summary.median));
+  if (summary.median_interval) {
+    text += format(", 95 %% interval %.4f to %.4f", to_ms(summary.median_interval->low),
+                   to_ms(summary.median_interval->high));
+  }
+  return text + "\n";
+}
+
 std::vector<Percentile> with_usual(std::span<const Percentile> asked) {
   std::vector<Percentile> list(asked.begin(), asked.end());
   list.push_back({90'000});
@@ -78,6 +87,10 @@ Report report_measurement(const Subject& subject, const Measurement& measurement
                           const Stability& stability, std::span<const Percentile> percentiles,
                           bool strict) {
   const Summary summary = summarize(measurement.samples_ns, with_usual(percentiles));
+  std::optional<Summary> gpu;
+  if (!measurement.gpu_samples_ns.empty()) {
+    gpu = summarize(measurement.gpu_samples_ns, with_usual(percentiles));
+  }
   const auto skew = clock_skew(measurement.steady_ns, measurement.system_ns);
   const std::vector<std::string> reasons = invalid_reasons(summary, skew);
   const double samples_per_s = static_cast<double>(subject.batch) *
@@ -89,6 +102,8 @@ Report report_measurement(const Subject& subject, const Measurement& measurement
   json["second_call_ms"] = to_ms(measurement.second_call_ns);
   json["warmup"] = {{"calls", measurement.warmup_calls}, {"ms", to_ms(measurement.warmup_ns)}};
   json["latency_ms"] = latency_json(summary);
+  json["gpu_latency_ms"] = nullptr;
+  if (gpu) json["gpu_latency_ms"] = latency_json(*gpu);
   json["throughput_per_s"] = samples_per_s;
   json["elapsed_ms"] = to_ms(measurement.steady_ns);
   json["drift"] = or_null(summary.drift);
@@ -99,6 +114,7 @@ Report report_measurement(const Subject& subject, const Measurement& measurement
   json["reasons"] = reasons;
   add_footing(json, subject);
   json["samples_ns"] = measurement.samples_ns;
+  if (gpu) json["gpu_samples_ns"] = measurement.gpu_samples_ns;
 
   report.text = heading(subject);
   report.text +=
@@ -108,6 +124,7 @@ Report report_measurement(const Subject& subject, const Measurement& measurement
       format("warm-up: %lld calls in %.0f ms, not in the figures below\n\n",
              static_cast<long long>(measurement.warmup_calls), to_ms(measurement.warmup_ns));
   report.text += latency_text(summary);
+  if (gpu) report.text += gpu_text(*gpu);
   report.text += format("throughput   %10.2f samples/s, one call after another\n", samples_per_s);
   if (summary.drift) {
     report.text += format("drift        %+10.1f %% from the first half's median to the second's\n",

@@ -31,6 +31,7 @@ struct Subject {
   std::string backend;
   std::string precision;
   std::string device;
+  bool cuda_graph = false;
   int64_t batch = 0;
   double open_ms = 0;  // verifying and copying the files
   double load_ms = 0;  // from the verified copy to a program that can be called
@@ -45,7 +46,7 @@ struct Stability {
 };
 
 struct ProgramCheck {
-  std::string file;
+  std::string program;  // file, or file:entry
   int64_t batch = 0;
   CheckResult result;
 };

@@ -89,7 +89,7 @@ Report report_check(const Subject& subject, const Parity& parity,
   OrderedJson& json = report.document = frame(subject);
   OrderedJson check;
   check["verdict"] = verdict(passed);
-  check["file"] = shown.file;
+  check["file"] = shown.program;
   check["k"] = parity.k;
   check["samples"] = rows_json(shown.result);
   check["top1"] = {{"decided", shown.result.num_decided}, {"agreed", shown.result.num_agreed}};
@@ -98,7 +98,7 @@ Report report_check(const Subject& subject, const Parity& parity,
   check["programs"] = OrderedJson::array();
   for (const ProgramCheck& one : checks) {
     check["programs"].push_back(
-        {{"file", one.file}, {"batch", one.batch}, {"verdict", verdict(one.result.passed())}});
+        {{"file", one.program}, {"batch", one.batch}, {"verdict", verdict(one.result.passed())}});
   }
   json["check"] = check;
   add_footing(json, subject);
@@ -107,7 +107,7 @@ Report report_check(const Subject& subject, const Parity& parity,
   for (const ProgramCheck& one : checks) {
     if (checks.size() > 1) {
       report.text +=
-          printable(one.file) + format(", batch %lld: ", static_cast<long long>(one.batch));
+          printable(one.program) + format(", batch %lld: ", static_cast<long long>(one.batch));
     }
     report.text += verdict_line(one.result);
   }

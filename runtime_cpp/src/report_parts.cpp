@@ -21,6 +21,7 @@ OrderedJson frame(const Subject& subject) {
   json["backend"] = subject.backend;
   json["precision"] = subject.precision;
   json["device"] = subject.device;
+  json["cuda_graph"] = subject.cuda_graph;
   json["batch"] = subject.batch;
   json["open_ms"] = subject.open_ms;
   json["load_ms"] = subject.load_ms;
@@ -41,9 +42,11 @@ std::string heading(const Subject& subject) {
   const Conditions& c = subject.conditions;
   std::string text = line(subject.model + ", " + subject.backend + " " + subject.precision +
                           ", batch " + std::to_string(subject.batch) + ", " + subject.device +
+                          (subject.cuda_graph ? " graph" : "") +
                           format(", %d thread%s", c.threads, c.threads == 1 ? "" : "s"));
-  text += line("torch " + c.torch + ", " + c.cpu_capability + ", " +
-               (c.allocator.tcmalloc ? "tcmalloc" : "the system's malloc") + ", " + c.cpu_model);
+  text +=
+      line((c.runtime.empty() ? "torch " + c.torch : c.runtime) + ", " + c.cpu_capability + ", " +
+           (c.allocator.tcmalloc ? "tcmalloc" : "the system's malloc") + ", " + c.cpu_model);
   for (const std::string& warning : c.warnings) text += line("WARNING: " + warning);
   return text;
 }

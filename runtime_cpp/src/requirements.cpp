@@ -1,5 +1,7 @@
 #include "requirements.h"
 
+#include <string_view>
+
 #include "error.h"
 #include "paths.h"
 
@@ -42,17 +44,32 @@ void check_device(const Manifest& manifest, const Offer& offer) {
     fail_artifact("--device " + offer.device + ": the artifact was built for " + manifest.device +
                   "; compile it for " + offer.device);
   }
-  if (manifest.device != "cuda") return;
+  if (manifest.device != "cuda") {
+    if (!offer.wants_cuda_graph) return;
+    throw RunnerError(ExitCode::kUsage,
+                      "--cuda-graph: the artifact was built for cpu, which has none; leave it out");
+  }
   if (!offer.gpu.arch) fail_machine("the artifact needs a GPU: " + offer.gpu.why_not);
   if (!offer.torch_has_cuda) {
     fail_machine("the artifact needs a GPU, and this zoo-run was built against a CPU torch: " +
                  std::string("build it against a CUDA torch"));
+  }
+  if (offer.wants_cuda_graph && !offer.has_cuda_graphs) {
+    fail_machine("--cuda-graph: this zoo-run was built without CUDA's headers: " +
+                 std::string("pip install nvidia-cuda-runtime, then build it again"));
   }
   const auto& wanted = manifest.requirements.gpu_arch;
   if (wanted && *wanted != *offer.gpu.arch) {
     fail_artifact("the artifact was built for " + printable(*wanted) + ", this GPU is " +
                   *offer.gpu.arch + ": compile it again on this machine");
   }
+}
+
+// What to do about a backend that has no engine here.
+std::string_view remedy(const std::string& backend) {
+  if (backend == "openvino") return "; pip install openvino, then build zoo-run again";
+  if (backend == "eager" || backend == "torch-compile") return "; that one runs in Python only";
+  return "";
 }
 
 }  // namespace
@@ -64,7 +81,7 @@ void check_requirements(const Manifest& manifest, const Offer& offer) {
   if (!offer.has_engine) {
     fail_machine("no engine for " + printable(manifest.backend) + " (" +
                  printable(manifest.programs.front().file) + "): this zoo-run has " +
-                 offer.engines);
+                 offer.engines + std::string(remedy(manifest.backend)));
   }
 }
 

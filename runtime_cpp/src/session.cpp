@@ -3,11 +3,14 @@
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "atomic_file.h"
+#include "cuda_graph.h"
 #include "error.h"
+#include "gpu_timer.h"
 #include "interrupt.h"
 #include "libraries.h"
 #include "programs.h"
@@ -36,6 +39,12 @@ Stability compare_outputs(const at::Tensor& first, const at::Tensor& last) {
   return {false, std::isfinite(largest) ? std::optional(largest) : std::nullopt};
 }
 
+// The last `count`; all where there are fewer.
+std::vector<int64_t> last(const std::vector<int64_t>& samples, size_t count) {
+  return {samples.end() - static_cast<std::ptrdiff_t>(std::min(count, samples.size())),
+          samples.end()};
+}
+
 template <typename T>
 std::span<const T> values(const at::Tensor& tensor) {
   return {tensor.const_data_ptr<T>(), static_cast<size_t>(tensor.numel())};
@@ -61,56 +70,57 @@ Report Session::run() {
 }
 
 void Session::load(size_t program) {
+  if (program_ == &manifest_.programs[program]) return;
   program_ = &manifest_.programs[program];
   engine_.reset();
   const int64_t start = real_clocks().steady_ns();
   engine_ = with_torch_errors(program_->file + ": cannot be loaded", [&] {
     const LoadEngine load_engine = find_engine(manifest_.backend, program_->file);
-    return load_engine(artifact_.file(program_->file), *program_, manifest_.device);
+    return load_engine({.file = artifact_.file(program_->file),
+                        .program = *program_,
+                        .manifest = manifest_,
+                        .threads = threads_,
+                        .cuda_graph = options_.cuda_graph});
   });
+  if (options_.cuda_graph) engine_ = capture_calls(std::move(engine_));
   load_ms_ += to_ms(real_clocks().steady_ns() - start);
   throw_if_interrupted();
-}
-
-// What a timed call is: the program, and on a GPU the wait for it. The input is there already.
-at::Tensor Session::call(const at::Tensor& input) {
-  at::Tensor output = engine_->run(input);
-  synchronize(manifest_.device);
-  return output;
 }
 
 at::Tensor Session::call_checked(const at::Tensor& rows) {
   throw_if_interrupted();
   return with_torch_errors(program_->file + ": cannot be run", [&] {
-    const at::Tensor output = call(rows.to(c10::Device(manifest_.device)));
+    const at::Tensor output = engine_->run(rows.to(c10::Device(manifest_.device)));
+    synchronize(manifest_.device);
     validate_output(output, rows.size(0), manifest_, program_->file);
     return to_host(output);
   });
 }
 
 Subject Session::subject(int64_t batch) {
+  Conditions conditions = observe_torch_conditions(manifest_, threads_);
+  conditions.runtime = engine_->runtime();
   return {.artifact = artifact_.folder,
           .model = manifest_.model,
           .backend = manifest_.backend,
           .precision = manifest_.precision,
           .device = manifest_.device,
+          .cuda_graph = options_.cuda_graph,
           .batch = batch,
           .open_ms = artifact_.open_ms,
           .load_ms = load_ms_,
           .file_bytes = artifact_.file(program_->file).size(),
-          .conditions = observe_torch_conditions(manifest_, threads_)};
+          .conditions = std::move(conditions)};
 }
 
 Report Session::infer() {
   const at::Tensor input = read_tensor_file(options_.input);
   validate_input(input, manifest_, options_.input, options_.allow_nonfinite);
   const int64_t rows = input.size(0);
-  const size_t program = options_.batch ? select_program(manifest_.programs, options_.batch)
-                                        : select_program_for_rows(manifest_.programs, rows);
-  const std::vector<Chunk> chunks = plan_chunks(manifest_.programs[program], rows, options_.batch);
-  load(program);
+  const std::vector<Chunk> chunks = plan_chunks(manifest_.programs, rows, options_.batch);
   std::vector<at::Tensor> outputs;
   for (const Chunk& chunk : chunks) {
+    load(chunk.program);
     outputs.push_back(call_checked(input.narrow(0, chunk.first_row, chunk.rows).clone()));
   }
   const at::Tensor output = at::cat(outputs);
@@ -143,7 +153,7 @@ Report Session::check() {
                           call_checked(rows_of(golden.input, calls[i])));
     }
     checks.push_back(
-        {program_->file, static_cast<int64_t>(calls.front().size()),
+        {describe_program(*program_), static_cast<int64_t>(calls.front().size()),
          check_parity(manifest_.parity, values<float>(outputs), values<double>(golden.oracle))});
   }
   return report_check(subject(checks.front().batch), manifest_.parity, checks);
@@ -160,8 +170,20 @@ Report Session::measure() {
 
   at::Tensor output;
   at::Tensor first;
-  const auto timed_call = [&] { output = call(input); };
+  GpuTimer timer(input.device().type());
+  std::vector<int64_t> gpu_ns;  // of every call so far
+  const auto take_gpu_time = [&] {
+    if (const auto ns = timer.take_ns()) gpu_ns.push_back(*ns);
+  };
+  // The program, and on a GPU the wait for it. The input is there already.
+  const auto timed_call = [&] {
+    timer.start();
+    output = engine_->run(input);
+    timer.stop();
+    synchronize(manifest_.device);
+  };
   const auto between = [&] {
+    take_gpu_time();
     if (!first.defined() && output.defined()) {
       validate_output(output, batch, manifest_, program_->file);
       first = to_host(output).clone();
@@ -169,9 +191,12 @@ Report Session::measure() {
     throw_if_interrupted();
   };
   const MeasurePlan plan = make_plan(options_.warmup, options_.iterations, options_.duration_s);
-  const Measurement measurement = with_torch_errors(program_->file + ": cannot be run", [&] {
-    return zoo::measure(plan, real_clocks(), timed_call, between);
+  Measurement measurement = with_torch_errors(program_->file + ": cannot be run", [&] {
+    Measurement measured = zoo::measure(plan, real_clocks(), timed_call, between);
+    take_gpu_time();
+    return measured;
   });
+  measurement.gpu_samples_ns = last(gpu_ns, measurement.samples_ns.size());
   validate_output(output, batch, manifest_, program_->file);
   return report_measurement(subject(batch), measurement, compare_outputs(first, to_host(output)),
                             options_.percentiles, options_.strict);

@@ -28,8 +28,7 @@ class Session {
   [[nodiscard]] Report check();
   [[nodiscard]] Report measure();
 
-  void load(size_t program);
-  [[nodiscard]] at::Tensor call(const at::Tensor& input);
+  void load(size_t program);  // unless it is the one that is loaded
   [[nodiscard]] at::Tensor call_checked(const at::Tensor& rows);
   [[nodiscard]] Subject subject(int64_t batch);
 

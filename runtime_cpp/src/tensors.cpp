@@ -24,6 +24,23 @@ c10::IValue load_value(const SealedFile& file, const std::string& name) {
                            [&] { return torch::jit::pickle_load(bytes); });
 }
 
+std::string dtype_name(at::ScalarType dtype) {
+  switch (dtype) {
+    case at::kFloat:
+      return "float32";
+    case at::kDouble:
+      return "float64";
+    case at::kHalf:
+      return "float16";
+    case at::kBFloat16:
+      return "bfloat16";
+    case at::kByte:
+      return "uint8";
+    default:
+      return c10::toString(dtype);
+  }
+}
+
 std::string describe_shape(const std::vector<std::string>& extents) {
   std::string text;
   for (const std::string& extent : extents) text += (text.empty() ? "[" : ", ") + extent;
@@ -33,16 +50,22 @@ std::string describe_shape(const std::vector<std::string>& extents) {
 std::string describe(const at::Tensor& tensor) {
   std::vector<std::string> extents;
   for (const int64_t size : tensor.sizes()) extents.push_back(std::to_string(size));
-  std::string dtype = c10::toString(tensor.scalar_type());
-  if (tensor.scalar_type() == at::kFloat) dtype = "float32";
-  if (tensor.scalar_type() == at::kDouble) dtype = "float64";
-  return dtype + " " + describe_shape(extents);
+  return dtype_name(tensor.scalar_type()) + " " + describe_shape(extents);
+}
+
+at::ScalarType input_dtype(const Manifest& manifest) {
+  return manifest.byte_input ? at::kByte : at::kFloat;
 }
 
 std::string describe_wanted(const Manifest& manifest) {
-  return "float32 " +
-         describe_shape({"N", std::to_string(manifest.channels), std::to_string(manifest.height),
-                         std::to_string(manifest.width)});
+  std::vector<std::string> extents = {"N"};
+  for (const int64_t size : manifest.sample_shape) extents.push_back(std::to_string(size));
+  return dtype_name(input_dtype(manifest)) + " " + describe_shape(extents);
+}
+
+std::string remedy(const Manifest& manifest) {
+  return manifest.byte_input ? "; give uint8 (N, H, W, C), 0 to 255, not normalised"
+                             : "; give float32 (N, C, H, W), normalised";
 }
 
 void require_plain(const at::Tensor& tensor, const std::string& name) {
@@ -102,21 +125,20 @@ at::Tensor read_tensor_file(const std::string& path) {
 
 void validate_input(const at::Tensor& input, const Manifest& manifest, const std::string& name,
                     bool allow_nonfinite) {
-  const bool shape_fits = input.dim() == 4 && input.size(1) == manifest.channels &&
-                          input.size(2) == manifest.height && input.size(3) == manifest.width;
-  if (input.scalar_type() != at::kFloat || !shape_fits) {
+  const bool shape_fits = input.dim() == 4 && input.sizes().slice(1) == manifest.sample_shape;
+  if (input.scalar_type() != input_dtype(manifest) || !shape_fits) {
     fail_artifact(name + ": is " + describe(input) + ", the program takes " +
-                  describe_wanted(manifest) + "; convert it first");
+                  describe_wanted(manifest) + remedy(manifest));
   }
   if (input.size(0) == 0) {
     fail_artifact(name + ": has no rows, the program takes " + describe_wanted(manifest) +
                   " with N of at least 1; give it a row");
   }
   if (!input.is_contiguous()) {
-    fail_artifact(name + ": is not contiguous NCHW, the only layout the program takes; save " +
-                  "x.contiguous()");
+    fail_artifact(name + ": is not contiguous " + (manifest.byte_input ? "NHWC" : "NCHW") +
+                  ", the only layout the program takes; save x.contiguous()");
   }
-  if (!allow_nonfinite && !all_finite(input)) {
+  if (!manifest.byte_input && !allow_nonfinite && !all_finite(input)) {
     fail_artifact(name + ": holds NaN or Inf, the program takes finite values; clean it, or pass " +
                   "--allow-nonfinite");
   }

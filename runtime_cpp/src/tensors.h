@@ -11,7 +11,7 @@
 namespace zoo {
 
 struct Golden {
-  at::Tensor input;   // (16, C, H, W) float32
+  at::Tensor input;   // (16, C, H, W) float32 or (16, H, W, C) uint8
   at::Tensor oracle;  // (16, classes) float64
 };
 
@@ -22,8 +22,9 @@ struct Golden {
 // and read by a parser that makes tensors and runs no code.
 [[nodiscard]] at::Tensor read_tensor_file(const std::string& path);
 
-// Every program's input: float32, (N, C, H, W) contiguous, finite. Compiled programs do not check
-// it themselves: they would read what lies behind a tensor that is too small.
+// Every program's input: contiguous, (N, C, H, W) float32 and finite or (N, H, W, C) uint8, as the
+// manifest says. Compiled programs do not check it themselves: they would read what lies behind a
+// tensor that is too small.
 void validate_input(const at::Tensor& input, const Manifest& manifest, const std::string& name,
                     bool allow_nonfinite);
 

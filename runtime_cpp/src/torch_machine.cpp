@@ -8,6 +8,7 @@
 #include <torch/version.h>
 
 #include "cpu_flags.h"
+#include "cuda_graph.h"
 #include "engine.h"
 #include "paths.h"
 #include "torch_errors.h"
@@ -60,6 +61,8 @@ Offer observe_offer(const Manifest& manifest, const Options& options) {
     offer.torch_has_cuda = at::globalContext().hasCUDA();
     offer.gpu = probe_gpu();
   }
+  offer.wants_cuda_graph = options.cuda_graph;
+  offer.has_cuda_graphs = has_cuda_graphs();
   offer.engines = engine_names();
   offer.has_engine = true;
   for (const Program& program : manifest.programs) {

@@ -79,7 +79,7 @@ std::string make_zip(const std::vector<ZipSpec>& members) {
 
 Json make_manifest() {
   Json manifest = Json::parse(R"({
-    "schema": "1.0",
+    "schema": "1.1",
     "model": {"name": "tiny", "parameters": 12, "macs": null, "source": "fresh:seed=0",
               "classes": ["a", "b", "c"],
               "preprocessing": {"channels": 1, "height": 2, "width": 2, "mean": [0], "std": [1]}},

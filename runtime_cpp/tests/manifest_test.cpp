@@ -33,9 +33,39 @@ TEST(Manifest, ReadsWhatKeepsTheContract) {
 
 TEST(Manifest, IgnoresUnknownKeysAndNewerMinors) {
   Json manifest = make_manifest();
-  manifest["schema"] = "1.7";
   manifest["new"] = {{"deep", {1, 2}}};
-  EXPECT_EQ(parse_manifest(manifest.dump()).model, "tiny");
+  manifest["quantization"] = {{"method", "minmax"}};
+  manifest["parity"]["reference"] = "quantised";
+  for (const char* schema : {"1.0", "1.1", "1.7"}) {
+    manifest["schema"] = schema;
+    EXPECT_EQ(parse_manifest(manifest.dump()).model, "tiny");
+  }
+}
+
+TEST(Manifest, ReadsBothKindsOfInput) {
+  Json manifest = make_manifest();
+  EXPECT_FALSE(parse_manifest(manifest.dump()).byte_input);
+  manifest["inputs"][0] = {
+      {"name", "x"}, {"dtype", "uint8"}, {"layout", "NHWC"}, {"shape", {4, 5, 3}}};
+  const Manifest bytes = parse_manifest(manifest.dump());
+  EXPECT_TRUE(bytes.byte_input);
+  EXPECT_EQ(bytes.sample_shape, (std::vector<int64_t>{4, 5, 3}));
+  manifest["inputs"][0]["layout"] = "NCHW";
+  expect_refused(manifest.dump(), "inputs[0].layout must be NHWC, it is 'NCHW'");
+  manifest["inputs"][0]["layout"] = "NHWC";
+  manifest["inputs"][0]["shape"] = {4, 5};
+  expect_refused(manifest.dump(), "must be [H, W, C]");
+  manifest["inputs"][0]["shape"] = {1 << 20, 1 << 20, 1 << 20};
+  expect_refused(manifest.dump(), "2^28");
+}
+
+TEST(Manifest, ReadsProgramsWhoseRangesOverlap) {
+  Json manifest = make_manifest();
+  manifest["programs"] = {{{"file", "model.ts"}, {"batch", {1, 1}}, {"entry", "one"}},
+                          {{"file", "model.ts"}, {"batch", {1, 64}}, {"entry", "many"}}};
+  const Manifest read = parse_manifest(manifest.dump());
+  ASSERT_EQ(read.programs.size(), 2u);
+  EXPECT_EQ(read.programs[1].entry, "many");
 }
 
 TEST(Manifest, RefusesOtherSchemas) {
@@ -102,7 +132,10 @@ TEST(Manifest, EveryFieldMustHaveItsType) {
 
 TEST(Manifest, NamesTheFieldAndWhatIsAllowed) {
   expect_refused_with("/device", "tpu", "device must be cpu or cuda, it is 'tpu'");
-  expect_refused_with("/inputs/0/dtype", "uint8", "inputs[0].dtype must be float32");
+  expect_refused_with("/precision", "fp64", "precision must be fp32 or tf32 or");
+  expect_refused_with("/inputs/0/dtype", "int8", "inputs[0].dtype must be float32 or uint8");
+  expect_refused_with("/inputs/0/dtype", "uint8", "inputs[0].layout must be NHWC");
+  expect_refused_with("/inputs/0/layout", "NHWC", "inputs[0].layout must be NCHW");
   expect_refused_with("/inputs/0/shape", {1, 2}, "must be [C, H, W]");
   expect_refused_with("/inputs/0/shape", {1 << 20, 1 << 20, 1 << 20}, "2^28");
   expect_refused_with("/inputs/0/shape/0", 0, "must be from 1 to");

@@ -28,27 +28,17 @@ TEST(Options, Defaults) {
 }
 
 TEST(Options, EveryFlag) {
-  const Options options = parse({"--batch",
-                                 "8",
-                                 "--threads=2",
-                                 "--warmup",
-                                 "0",
-                                 "--iterations",
-                                 "5",
-                                 "--duration",
-                                 "0.5",
-                                 "--percentiles",
-                                 "90,99.9",
-                                 "--device",
-                                 "cpu",
-                                 "--strict",
-                                 "--json",
-                                 "-",
-                                 "--library-path",
-                                 "a",
-                                 "--library-path",
-                                 "b",
-                                 "--quiet",
+  const Options options = parse({"--batch",     "8",
+                                 "--threads=2", "--warmup",
+                                 "0",           "--iterations",
+                                 "5",           "--duration",
+                                 "0.5",         "--percentiles",
+                                 "90,99.9",     "--device",
+                                 "cpu",         "--cuda-graph",
+                                 "--strict",    "--json",
+                                 "-",           "--library-path",
+                                 "a",           "--library-path",
+                                 "b",           "--quiet",
                                  "folder"});
   EXPECT_EQ(options.batch, 8);
   EXPECT_EQ(options.threads, 2);
@@ -56,7 +46,7 @@ TEST(Options, EveryFlag) {
   EXPECT_EQ(options.iterations, 5);
   EXPECT_EQ(options.duration_s, 0.5);
   EXPECT_EQ(options.percentiles[1].thousandths, 99'900);
-  EXPECT_TRUE(options.strict && options.quiet && options.json_to_stdout());
+  EXPECT_TRUE(options.cuda_graph && options.strict && options.quiet && options.json_to_stdout());
   EXPECT_EQ(options.library_path, (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(options.artifact, "folder");
   EXPECT_TRUE(parse({"a", "--input", "x", "--output", "y", "--allow-nonfinite"}).allow_nonfinite);
@@ -105,9 +95,10 @@ TEST(Options, WhatDoesNotGoTogether) {
 
 TEST(Options, HelpFitsATerminalAndNamesEveryFlag) {
   const std::string help = parse({"--help"}).print;
-  for (const char* flag : {"--input", "--output", "--check", "--batch", "--threads", "--warmup",
-                           "--iterations", "--duration", "--percentiles", "--device", "--strict",
-                           "--json", "--allow-nonfinite", "--library-path", "--quiet"}) {
+  for (const char* flag :
+       {"--input", "--output", "--check", "--batch", "--threads", "--warmup", "--iterations",
+        "--duration", "--percentiles", "--device", "--cuda-graph", "--strict", "--json",
+        "--allow-nonfinite", "--library-path", "--quiet"}) {
     EXPECT_NE(help.find(flag), std::string::npos) << flag;
   }
   std::istringstream lines(help);

@@ -21,23 +21,46 @@ TEST(Programs, SelectsByBatch) {
   const std::vector<Program> programs = {program(1, 1), program(2, 64)};
   EXPECT_EQ(select_program(programs, {}), 0u);
   EXPECT_EQ(select_program(programs, 2), 1u);
-  EXPECT_EQ(select_program_for_rows(programs, 1), 0u);
-  EXPECT_EQ(select_program_for_rows(programs, 500), 1u);
   EXPECT_REFUSED(ExitCode::kBadArtifact, "batches 2 to 64", select_program(programs, 65));
 }
 
+TEST(Programs, TheFirstThatAnswersIsTaken) {
+  const std::vector<Program> programs = {program(1, 1), program(1, 64), program(1, 8)};
+  EXPECT_EQ(select_program(programs, 1), 0u);
+  EXPECT_EQ(select_program(programs, 2), 1u);
+  EXPECT_EQ(select_program(programs, 8), 1u);
+}
+
 TEST(Programs, CutsRowsIntoCalls) {
-  EXPECT_EQ(sizes(plan_chunks(program(1, 4), 10, {})), (std::vector<int64_t>{4, 4, 2}));
-  EXPECT_EQ(sizes(plan_chunks(program(1, 4), 3, {})), (std::vector<int64_t>{3}));
-  EXPECT_EQ(sizes(plan_chunks(program(1, 4), 5, 2)), (std::vector<int64_t>{2, 2, 1}));
-  EXPECT_EQ(sizes(plan_chunks(program(2, 2), 6, {})), (std::vector<int64_t>{2, 2, 2}));
-  EXPECT_EQ(plan_chunks(program(1, 4), 10, {}).back().first_row, 8);
+  EXPECT_EQ(sizes(plan_chunks({program(1, 4)}, 10, {})), (std::vector<int64_t>{4, 4, 2}));
+  EXPECT_EQ(sizes(plan_chunks({program(1, 4)}, 3, {})), (std::vector<int64_t>{3}));
+  EXPECT_EQ(sizes(plan_chunks({program(1, 4)}, 5, 2)), (std::vector<int64_t>{2, 2, 1}));
+  EXPECT_EQ(sizes(plan_chunks({program(2, 2)}, 6, {})), (std::vector<int64_t>{2, 2, 2}));
+  EXPECT_EQ(plan_chunks({program(1, 4)}, 10, {}).back().first_row, 8);
+}
+
+TEST(Programs, ShareTheRowsOfAnInput) {
+  const auto plan = [](const std::vector<Program>& programs, int64_t rows) {
+    std::vector<std::pair<int64_t, size_t>> calls;
+    for (const Chunk& chunk : plan_chunks(programs, rows, {})) {
+      calls.emplace_back(chunk.rows, chunk.program);
+    }
+    return calls;
+  };
+  using Calls = std::vector<std::pair<int64_t, size_t>>;
+  const std::vector<Program> overlapping = {program(1, 1), program(1, 64)};
+  EXPECT_EQ(plan(overlapping, 1), (Calls{{1, 0}}));
+  EXPECT_EQ(plan(overlapping, 64), (Calls{{64, 1}}));
+  EXPECT_EQ(plan(overlapping, 65), (Calls{{64, 1}, {1, 0}}));
+  EXPECT_EQ(plan({program(1, 1), program(8, 8)}, 9), (Calls{{8, 1}, {1, 0}}));
+  EXPECT_EQ(plan({program(32, 32), program(1, 4)}, 8), (Calls{{4, 1}, {4, 1}}));
 }
 
 TEST(Programs, RefusesARemainderThatNothingAnswers) {
-  EXPECT_REFUSED(ExitCode::kBadArtifact, "leaves 1", plan_chunks(program(2, 2), 5, {}));
-  EXPECT_REFUSED(ExitCode::kBadArtifact, "leaves 1", plan_chunks(program(2, 4), 5, {}));
-  EXPECT_REFUSED(ExitCode::kBadArtifact, "leaves 3", plan_chunks(program(8, 8), 3, {}));
+  EXPECT_REFUSED(ExitCode::kBadArtifact, "leaves 1", plan_chunks({program(2, 2)}, 5, {}));
+  EXPECT_REFUSED(ExitCode::kBadArtifact, "leaves 1", plan_chunks({program(2, 4)}, 5, {}));
+  EXPECT_REFUSED(ExitCode::kBadArtifact, "leaves 3", plan_chunks({program(8, 8)}, 3, {}));
+  EXPECT_REFUSED(ExitCode::kBadArtifact, "--batch 9", plan_chunks({program(1, 8)}, 9, 9));
 }
 
 TEST(Programs, GoldenRowsWrapAround) {

@@ -65,6 +65,25 @@ TEST(Report, MeasurementHoldsTheContractsKeys) {
   expect_narrow_and_clean(report.text);
 }
 
+TEST(Report, WhatAGpuTimedStandsBesideTheWallClock) {
+  Measurement measurement = make_measurement(1000);
+  EXPECT_TRUE(measured(1000).document["gpu_latency_ms"].is_null());
+  measurement.gpu_samples_ns.assign(1000, 750'000);
+  Subject subject = make_subject();
+  subject.cuda_graph = true;
+  const Report report = report_measurement(subject, measurement, {true, 0.0}, {}, false);
+  const OrderedJson& json = report.document;
+  EXPECT_DOUBLE_EQ(json["gpu_latency_ms"]["median"].get<double>(), 0.75);
+  EXPECT_DOUBLE_EQ(json["latency_ms"]["median"].get<double>(), 1.0);
+  for (const auto& [key, value] : json["latency_ms"].items()) {
+    EXPECT_TRUE(json["gpu_latency_ms"].contains(key)) << key;
+  }
+  EXPECT_EQ(json["gpu_samples_ns"].size(), 1000u);
+  EXPECT_EQ(json["cuda_graph"], true);
+  EXPECT_NE(report.text.find("events: median 0.7500, 95 % interval"), std::string::npos);
+  expect_narrow_and_clean(report.text);
+}
+
 TEST(Report, WhatIsNotKnownIsNull) {
   const Report report = measured(1);
   EXPECT_EQ(report.document["verdict"], "INVALID");

@@ -77,5 +77,34 @@ TEST(Requirements, WhatTheMachineLacksIsFour) {
                  check_requirements(cpu_manifest(), offer));
 }
 
+TEST(Requirements, AnEngineThatIsNotThereSaysWhatBringsIt) {
+  Offer offer = good_offer();
+  offer.has_engine = false;
+  const auto refusal = [&](const std::string& backend) {
+    Manifest manifest = cpu_manifest();
+    manifest.backend = backend;
+    std::string message;
+    EXPECT_EQ(testing::exit_code_of([&] { check_requirements(manifest, offer); }, &message),
+              ExitCode::kMachineLacks);
+    return message;
+  };
+  EXPECT_TRUE(refusal("openvino").ends_with("pip install openvino, then build zoo-run again"));
+  EXPECT_TRUE(refusal("eager").ends_with("that one runs in Python only"));
+  EXPECT_TRUE(refusal("torch-compile").ends_with("that one runs in Python only"));
+  EXPECT_TRUE(refusal("onnx").ends_with("this zoo-run has torchscript .ts"));
+}
+
+TEST(Requirements, CudaGraphsAreForGpus) {
+  Offer offer = good_offer();
+  offer.wants_cuda_graph = true;
+  offer.has_cuda_graphs = true;
+  check_requirements(cuda_manifest(), offer);
+  EXPECT_REFUSED(ExitCode::kUsage, "--cuda-graph: the artifact was built for cpu",
+                 check_requirements(cpu_manifest(), offer));
+  offer.has_cuda_graphs = false;
+  EXPECT_REFUSED(ExitCode::kMachineLacks, "--cuda-graph: this zoo-run was built without",
+                 check_requirements(cuda_manifest(), offer));
+}
+
 }  // namespace
 }  // namespace zoo

@@ -17,6 +17,7 @@
 #include <thread>
 
 #include "manifest.h"
+#include "test_class.h"
 
 namespace zoo::testing {
 
@@ -48,18 +49,26 @@ Outcome finish(pid_t child, const TempFolder& folder) {
           read_file(folder / "err")};
 }
 
-// Lets a body call the test library's operator by its bare name.
+// Lets a body call the test libraries' operators by their bare names.
 struct OperatorResolver final : torch::jit::Resolver {
   std::shared_ptr<torch::jit::SugaredValue> resolveValue(
       const std::string& name, torch::jit::GraphFunction& function,
       const torch::jit::SourceRange& place) override {
-    if (name == "project") {
-      return std::make_shared<torch::jit::BuiltinFunction>(
-          c10::Symbol::fromQualString("zoo_test::project"), std::nullopt);
+    for (const char* operator_name : {"zoo_test::project", "zoo_test_class_operator::execute"}) {
+      const c10::Symbol symbol = c10::Symbol::fromQualString(operator_name);
+      if (name == symbol.toUnqualString()) {
+        return std::make_shared<torch::jit::BuiltinFunction>(symbol, std::nullopt);
+      }
     }
     return torch::jit::nativeResolver()->resolveValue(name, function, place);
   }
 };
+
+// golden.pt's rows, (16, 1, 2, 2) float32 or (16, 2, 2, 1) uint8.
+at::Tensor make_input(bool bytes) {
+  if (!bytes) return at::linspace(-2, 3, kGoldenRows * 4).sin().reshape({16, 1, 2, 2});
+  return (at::arange(kGoldenRows * 4) * 37).remainder(256).to(at::kByte).reshape({16, 2, 2, 1});
+}
 
 std::string bytes_of(const c10::IValue& value) {
   const std::vector<char> bytes = torch::jit::pickle_save(value);
@@ -97,13 +106,18 @@ void expect_refusal(const std::vector<std::string>& arguments, int exit_code,
 
 void write_network(const std::string& folder, const TinyNetwork& network) {
   at::Tensor weights = at::linspace(-1, 1, 12).reshape({4, 3});
-  const at::Tensor input = at::linspace(-2, 3, kGoldenRows * 4).sin().reshape({16, 1, 2, 2});
-  at::Tensor oracle = input.flatten(1).to(at::kDouble).matmul(weights.to(at::kDouble));
+  const at::Tensor input = make_input(network.byte_input);
+  const at::Tensor exact = input.flatten(1).to(at::kDouble) / (network.byte_input ? 255 : 1);
+  at::Tensor oracle = exact.matmul(weights.to(at::kDouble));
   oracle[5][1] += network.oracle_error;
   weights[1][2] += network.weight_error;
 
   torch::jit::Module module("m");
   module.register_parameter("w", weights, false);
+  if (network.bound.defined()) {
+    const c10::IValue object(c10::make_intrusive<Weights>(network.bound));
+    module.register_attribute("engine", object.type(), object);
+  }
   module.define("def forward(self, x):\n  " + network.body + "\n",
                 std::make_shared<OperatorResolver>());
   std::ostringstream program;
@@ -116,6 +130,10 @@ void write_network(const std::string& folder, const TinyNetwork& network) {
   Json manifest = make_manifest();
   manifest["requirements"]["torch"] = TORCH_VERSION;
   manifest["requirements"]["load_first"] = network.load_first;
+  if (network.byte_input) {
+    manifest["inputs"][0] = {
+        {"name", "x"}, {"dtype", "uint8"}, {"layout", "NHWC"}, {"shape", {2, 2, 1}}};
+  }
   manifest["programs"][0]["batch"] = {network.min_batch, network.max_batch};
   write_artifact(folder, manifest, {{"model.ts", program.str()}, {"golden.pt", bytes_of(golden)}});
 }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <string>
 #include <vector>
 
@@ -31,6 +33,8 @@ struct TinyNetwork {
   std::vector<std::string> load_first = {};
   float weight_error = 0;   // added to one weight of the program, not of the oracle
   double oracle_error = 0;  // added to one value of the oracle
+  bool byte_input = false;  // (N, 2, 2, 1) uint8; the body scales it
+  at::Tensor bound = {};    // weights in an object of the test library's class, self.engine
   int64_t min_batch = 1;
   int64_t max_batch = 64;
 };

@@ -131,6 +131,8 @@ TEST_F(Refusals, WhatThisMachineOrThisBuildIsNot) {
   expect_refusal({folder_.path()}, 3, "built for torch 1.0.0");
   with("/requirements/isa", {"avx999"});
   expect_refusal({folder_.path()}, 3, "avx999");
+  with("/backend", "eager");
+  expect_refusal({folder_.path()}, 4, "runs in Python only");
   with("/backend", "onnx");
   expect_refusal({folder_.path()}, 4, "inductor .pt2");
   with("/schema", "2.0");

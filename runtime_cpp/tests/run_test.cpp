@@ -84,11 +84,94 @@ TEST(Run, WritesOutputsThatEqualTheProgramsOwn) {
   EXPECT_TRUE(at::allclose(output, wanted));
 }
 
+// One program exact for batch 1 alone, one with a fault for every batch: which one ran shows.
+TEST(Run, OfOverlappingProgramsTheFirstThatAnswersRuns) {
+  const TempFolder one;
+  const TempFolder many;
+  const TempFolder folder;
+  write_network(one.path(), {.weight_error = 1e-4f});
+  write_network(many.path());
+  Json manifest = Json::parse(read_file(many / "manifest.json"));
+  manifest["programs"] = {{{"file", "one.ts"}, {"batch", {1, 1}}, {"entry", nullptr}},
+                          {{"file", "many.ts"}, {"batch", {1, 64}}, {"entry", nullptr}}};
+  testing::write_artifact(folder.path(), manifest,
+                          {{"one.ts", read_file(one / "model.ts")},
+                           {"many.ts", read_file(many / "model.ts")},
+                           {"golden.pt", read_file(many / "golden.pt")}});
+  EXPECT_EQ(run_zoo({folder.path(), "--check", "--batch", "1"}).exit_code, 1);
+  EXPECT_EQ(run_zoo({folder.path(), "--check", "--batch", "2"}).exit_code, 0);
+  const Outcome all = run_zoo({folder.path(), "--check"});
+  EXPECT_EQ(all.exit_code, 1);
+  EXPECT_NE(all.out.find("one.ts, batch 1: FAILED"), std::string::npos) << all.out;
+  EXPECT_NE(all.out.find("many.ts, batch 16: PASSED"), std::string::npos) << all.out;
+
+  const auto exact = [&](int64_t rows) {
+    testing::write_tensor(folder / "x.pt", {rows, 1, 2, 2});
+    const Outcome outcome =
+        run_zoo({folder.path(), "--input", folder / "x.pt", "--output", folder / "y.pt"});
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    const std::string bytes = read_file(folder / "y.pt");
+    const at::Tensor output = torch::jit::pickle_load({bytes.begin(), bytes.end()}).toTensor();
+    const at::Tensor input = at::arange(rows * 4, at::kFloat).reshape({rows, 4});
+    const at::Tensor wanted = input.matmul(at::linspace(-1, 1, 12).reshape({4, 3}));
+    return (output - wanted).abs().amax(1) < 1e-4;  // row by row
+  };
+  EXPECT_FALSE(exact(1)[0].item<bool>());
+  EXPECT_TRUE(exact(3).all().item<bool>());
+  const at::Tensor rows = exact(65);  // one call of 64, then the program for one row
+  EXPECT_TRUE(rows.narrow(0, 0, 4).all().item<bool>());
+  EXPECT_FALSE(rows[64].item<bool>());
+}
+
+TEST(Run, WhatIsNotMeasuredIsNotLoaded) {
+  const TempFolder folder;
+  write_network(folder.path());
+  Json manifest = Json::parse(read_file(folder / "manifest.json"));
+  manifest["programs"].push_back({{"file", "bad.ts"}, {"batch", {1, 99}}, {"entry", nullptr}});
+  testing::write_artifact(folder.path(), manifest,
+                          {{"model.ts", read_file(folder / "model.ts")},
+                           {"bad.ts", testing::make_zip({{"bad/data.pkl", "none"}})},
+                           {"golden.pt", read_file(folder / "golden.pt")}});
+  EXPECT_EQ(run_zoo({folder.path(), "--batch", "64", "--iterations", "1"}).exit_code, 0);
+  testing::expect_refusal({folder.path(), "--batch", "65", "--iterations", "1"}, 3, "bad.ts");
+  testing::expect_refusal({folder.path(), "--check"}, 3, "bad.ts");
+}
+
+TEST(Run, BytesGoInAsTheyAre) {
+  const TempFolder folder;
+  write_network(folder.path(), {.body = "return torch.flatten(x.float() / 255, 1).matmul(self.w)",
+                                .byte_input = true});
+  EXPECT_EQ(run_zoo({folder.path(), "--check"}).exit_code, 0);
+  EXPECT_EQ(run_zoo({folder.path(), "--iterations", "1"}).exit_code, 0);
+  const auto run = [&](const at::Tensor& input) {
+    const std::vector<char> bytes = torch::jit::pickle_save(input);
+    testing::write_file(folder / "x.pt", {bytes.begin(), bytes.end()});
+    return run_zoo({folder.path(), "--input", folder / "x.pt"});
+  };
+  EXPECT_EQ(run(at::full({3, 2, 2, 1}, 200, at::kByte)).exit_code, 0);
+  const Outcome floats = run(at::ones({3, 2, 2, 1}));
+  EXPECT_EQ(floats.exit_code, 3);
+  EXPECT_NE(floats.err.find("takes uint8 [N, 2, 2, 1]; give uint8 (N, H, W, C)"), std::string::npos)
+      << floats.err;
+  EXPECT_EQ(run(at::ones({3, 1, 2, 2}, at::kByte)).exit_code, 3);
+  const Outcome turned =
+      run(at::ones({3, 2, 2, 1}, at::kByte).expand({3, 2, 2, 1}).transpose(1, 0));
+  EXPECT_EQ(turned.exit_code, 3);
+}
+
+TEST(Run, CudaGraphsAreForGpus) {
+  const TempFolder folder;
+  write_network(folder.path());
+  testing::expect_refusal({folder.path(), "--cuda-graph"}, 2, "built for cpu");
+}
+
+std::string folder_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
+std::string name_of(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
 TEST(Run, LoadsTheLibrariesThatAProgramNeeds) {
   const std::string library = ZOO_TEST_OPERATOR;
-  const size_t slash = library.rfind('/');
-  const std::string name = library.substr(slash + 1);
-  const std::string place = library.substr(0, slash);
+  const std::string name = name_of(library);
+  const std::string place = folder_of(library);
   load_libraries({library}, {});  // to be able to write the program at all
   const TempFolder folder;
   TinyNetwork network;
@@ -99,6 +182,39 @@ TEST(Run, LoadsTheLibrariesThatAProgramNeeds) {
   write_network(folder.path(), network);
   testing::expect_refusal({folder.path(), "--check"}, 4, name);
   EXPECT_EQ(run_zoo({folder.path(), "--check", "--library-path", place}).exit_code, 0);
+}
+
+// As a TensorRT program does: it holds an object of a class that a library registers, and calls an
+// operator of another library, which needs the first.
+TEST(Run, LoadsLibrariesInOrderBeforeAFileThatHoldsTheirObjects) {
+  const std::string place = folder_of(ZOO_TEST_CLASS);
+  const std::string first = name_of(ZOO_TEST_CLASS);
+  const std::string second = name_of(ZOO_TEST_CLASS_OPERATOR);
+  load_libraries({first, second}, {place});
+  const TempFolder folder;
+  TinyNetwork network;
+  network.bound = at::linspace(-1, 1, 12).reshape({4, 3});
+  network.body = "return execute(x, self.engine)";
+  const auto expect_lacking = [&](const std::vector<std::string>& names,
+                                  const std::vector<std::string>& options,
+                                  const std::string& part) {
+    network.load_first = names;
+    write_network(folder.path(), network);
+    std::vector<std::string> arguments = {folder.path(), "--check"};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    testing::expect_refusal(arguments, 4, part);
+  };
+  expect_lacking({first, second}, {}, "the artifact needs the library " + first);
+  expect_lacking({first, "libzoo_none.so"}, {"--library-path", place}, "library libzoo_none.so");
+  expect_lacking({second, first}, {"--library-path", place}, "the library " + second);
+  expect_lacking({second}, {"--library-path", place}, "the library " + second);
+
+  network.load_first = {first, second};
+  write_network(folder.path(), network);
+  EXPECT_EQ(run_zoo({folder.path(), "--check", "--library-path", place}).exit_code, 0);
+  network.load_first = {};
+  write_network(folder.path(), network);
+  testing::expect_refusal({folder.path(), "--check"}, 3, "Weights");
 }
 
 TEST(Run, StopsOnSignalsAndLeavesNothing) {

@@ -21,11 +21,13 @@ void require_executable_folder() {
   }
 }
 
+// Its lock between threads asks the GPU how far it is, which must not be done in a capture.
 class InductorEngine final : public Engine {
  public:
-  InductorEngine(const SealedFile& file, const Program& program, bool cuda)
-      : loader_(file.path(), program.entry.value_or("model"), /*run_single_threaded=*/false,
-                /*num_runners=*/1, static_cast<c10::DeviceIndex>(cuda ? 0 : -1)) {}
+  explicit InductorEngine(const LoadRequest& request)
+      : loader_(request.file.path(), request.program.entry.value_or("model"),
+                /*run_single_threaded=*/request.cuda_graph, /*num_runners=*/1,
+                static_cast<c10::DeviceIndex>(request.manifest.device == "cuda" ? 0 : -1)) {}
 
   at::Tensor run(const at::Tensor& input) override {
     std::vector<at::Tensor> outputs = loader_.run({input});
@@ -42,10 +44,9 @@ class InductorEngine final : public Engine {
 
 }  // namespace
 
-std::unique_ptr<Engine> load_inductor(const SealedFile& file, const Program& program,
-                                      const std::string& device) {
+std::unique_ptr<Engine> load_inductor(const LoadRequest& request) {
   require_executable_folder();
-  return std::make_unique<InductorEngine>(file, program, device == "cuda");
+  return std::make_unique<InductorEngine>(request);
 }
 
 }  // namespace zoo

@@ -17,8 +17,10 @@ struct Row {
 // .pt2 files whose operators come from the libraries that the manifest loads first.
 constexpr std::array kEngines = {
     Row{"inductor", ".pt2", load_inductor},
-    Row{"tensorrt", ".pt2", load_inductor},
-    Row{"tensorrt", ".ts", load_torchscript},
+#ifdef ZOO_HAS_OPENVINO
+    Row{"openvino", ".onnx", load_openvino},
+#endif
+    Row{"tensorrt", ".pt2", load_inductor},      Row{"tensorrt", ".ts", load_torchscript},
     Row{"torchscript", ".ts", load_torchscript},
 };
 

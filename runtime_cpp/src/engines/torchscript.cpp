@@ -10,8 +10,8 @@ namespace {
 
 class TorchScriptEngine final : public Engine {
  public:
-  TorchScriptEngine(const SealedFile& file, const std::string& device)
-      : module_(torch::jit::load(file.path(), c10::Device(device))) {
+  explicit TorchScriptEngine(const LoadRequest& request)
+      : module_(torch::jit::load(request.file.path(), c10::Device(request.manifest.device))) {
     module_.eval();
   }
 
@@ -29,9 +29,8 @@ class TorchScriptEngine final : public Engine {
 
 }  // namespace
 
-std::unique_ptr<Engine> load_torchscript(const SealedFile& file, const Program&,
-                                         const std::string& device) {
-  return std::make_unique<TorchScriptEngine>(file, device);
+std::unique_ptr<Engine> load_torchscript(const LoadRequest& request) {
+  return std::make_unique<TorchScriptEngine>(request);
 }
 
 }  // namespace zoo

@@ -1,0 +1,41 @@
+#include <dlfcn.h>
+
+#include "engine.h"
+#include "error.h"
+#include "onnx_scan.h"
+#include "openvino_module.h"
+#include "paths.h"
+
+namespace zoo {
+
+namespace {
+
+LoadOpenVino open_module() {
+  // By its bare name: the run path leads to the folder of zoo-run. It stays loaded, as its threads
+  // outlive the engine.
+  void* module = ::dlopen(kOpenVinoModule, RTLD_NOW | RTLD_LOCAL);
+  void* load = module != nullptr ? ::dlsym(module, kLoadOpenVino) : nullptr;
+  if (load != nullptr) return reinterpret_cast<LoadOpenVino>(load);
+  const char* error = ::dlerror();
+  fail_machine("the artifact needs OpenVINO: " +
+               printable(error != nullptr ? error : "its engine cannot be loaded") +
+               "; pip install openvino, then build zoo-run again");
+}
+
+}  // namespace
+
+std::unique_ptr<Engine> load_openvino(const LoadRequest& request) {
+  const SealedView view(request.file);
+  scan_onnx(view.bytes(), request.program.file);
+  std::unique_ptr<Engine> engine;
+  open_module()({.model = view.bytes(),
+                 .file = request.program.file,
+                 .precision = request.manifest.precision,
+                 .byte_input = request.manifest.byte_input,
+                 .num_classes = request.manifest.num_classes,
+                 .threads = request.threads},
+                engine);
+  return engine;
+}
+
+}  // namespace zoo
