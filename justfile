@@ -21,7 +21,7 @@ install:
 
 _install:
     {{ pip }} {{ index }} setuptools torch
-    {{ pip }} --no-build-isolation -e '.[dev,onnxruntime,study]'
+    {{ pip }} --no-build-isolation -e '.[dev,int8,onnxruntime,openvino,study]'
     @echo {{ wanted }} > .venv/installed
 
 # Build the C++ runner, build/runtime/zoo-run

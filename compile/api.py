@@ -7,7 +7,6 @@ logits = load(result.path)(images)
 
 from __future__ import annotations
 
-import copy
 import json
 import platform
 import time
@@ -19,23 +18,24 @@ from typing import Any
 import torch
 from torch import nn
 
-from compile import machine, parity
+from compile import machine
 from compile.artifact import file_entries, find_artifacts, open_artifact, publish, staging
 from compile.backends import BACKENDS, choose
 from compile.backends.base import Backend, Built
 from compile.errors import CheckFailed, Unavailable, ZooError
 from compile.loading import load
 from compile.manifest import GOLDEN, SCHEMA, Manifest, write_manifest
-from compile.prepare import cast, check_module, fold_batch_norms
+from compile.precision import QUANTIZED
 from compile.proof import prove
-from compile.runner import ENGINES
+from compile.runner import has_engine
 from compile.spec import CompileSpec
-from compile.weights import weights_sha256
+from compile.subject import Calibration, Subject
 
 __all__ = [
     "BACKENDS",
     "Model",
     "Result",
+    "Subject",
     "compile_module",
     "find_artifacts",
     "load",
@@ -74,7 +74,7 @@ class Result:
 
 
 def compile_module(
-    module: nn.Module,
+    module: nn.Module | Subject,
     spec: CompileSpec,
     *,
     backend: str,
@@ -82,16 +82,19 @@ def compile_module(
     name: str | None = None,
     model: Model | None = None,
     samples: torch.Tensor | None = None,
+    calibration: torch.Tensor | None = None,
     force: bool = False,
     runner: Path | None = None,
-    command: str = "compile_module(...)",
+    command: str | None = None,
     progress: Progress = lambda stage: None,
 ) -> Result:
     """Compile `module` for `spec` into `<root>/<name>-<sha8>/<backend>-...` and prove it.
 
     Args:
-        module: maps float32 (N, C, H, W) to (N, classes); its weights are finite.
+        module: maps float32 (N, C, H, W) to (N, classes); its weights are finite. Or a Subject
+            made of one, which several calls share; it brings its own samples.
         samples: real inputs (N >= 8, C, H, W) float32 for the golden samples, or None.
+        calibration: images (N >= 32, C, H, W) float32 for int8 and fp8, or None.
         force: build even if the same request was built before.
         runner: a zoo-run that must agree as well, or None.
         command: the command that rebuilds the artifact, for the manifest.
@@ -108,36 +111,64 @@ def compile_module(
     requested = spec.target if maker.MACHINE_CODE else "native"
     target = machine.resolve_target(spec.target) if maker.MACHINE_CODE else "any"
     spec = replace(spec, target=target)
-    module = copy.deepcopy(module).eval()  # the caller's stays in the mode it is in
-    model = model or Model(name=name or type(module).__name__.lower())
-    sha = weights_sha256(module.state_dict())
-    final = artifact_folder(Path(root), model, sha, backend, spec, requested)
-    request = _request(model, sha, backend, spec)
+    subject = module
+    if not isinstance(subject, Subject):
+        subject = _subject(subject, spec, model, samples, calibration)
+    model = model or Model(name=name or type(subject.module).__name__.lower())
+    final = artifact_folder(Path(root), model, subject.sha256, backend, spec, requested)
+    request = _request(model, subject, backend, spec)
     standing = None if force else _standing(final, request, runner)
     if standing is not None:
         return Result(path=final, built=False, seconds=0.0, manifest=standing)
     with staging(final) as folder:
         progress("prepare")
-        output = check_module(module, spec.example())
-        folded = fold_batch_norms(module, spec.example())
-        progress("golden samples")
-        golden = parity.make_golden(module, spec.shape, samples)
-        torch.save({"input": golden.input, "oracle": golden.oracle}, folder / GOLDEN)
+        classes = subject.num_classes
+        task = subject.task(spec, maker)
+        golden = {"input": task.golden.input, "oracle": task.golden.oracle}
+        torch.save(golden, folder / GOLDEN)
         progress("build")
-        made = _build(maker, cast(folded, spec.precision), spec, folder)
-        if made.precision != spec.precision:
-            raise CheckFailed(f"asked for {spec.precision}, the file holds {made.precision}")
+        made = _build(maker, task.module, spec, folder)
+        _check_precision(made, spec)
         progress("parity")
-        manifest = _describe(model, module, sha, spec, backend, made, golden, output.shape[1])
+        manifest = _describe(model, subject, spec, backend, made, classes)
+        manifest["quantization"] = task.quantization
         manifest["files"] = file_entries(folder)
-        manifest["build"] = _build_entry(command, request, made, start)
-        prove(folder, manifest, maker, made, module, folded, golden, runner)
-        manifest["build"] = _build_entry(command, request, made, start)
+        words = command or f"compile_module({type(subject.module).__name__}(), {spec})"
+        manifest["build"] = _build_entry(words, request, made, start)
+        prove(folder, manifest, maker, made, task, runner)
+        manifest["build"] = _build_entry(words, request, made, start)
         write_manifest(folder, manifest)
         progress("publish")
         publish(folder, final)
     seconds = time.perf_counter() - start
     return Result(path=final, built=True, seconds=seconds, manifest=manifest)
+
+
+def _subject(
+    module: nn.Module,
+    spec: CompileSpec,
+    model: Model | None,
+    samples: torch.Tensor | None,
+    calibration: torch.Tensor | None,
+) -> Subject:
+    pixels = (model.preprocessing if model else None) or {}
+    return Subject(
+        module,
+        spec.shape,
+        samples=samples,
+        calibration=(
+            Calibration(images=calibration, source="given") if calibration is not None else None
+        ),
+        mean=pixels.get("mean"),
+        std=pixels.get("std"),
+    )
+
+
+def _check_precision(made: Built, spec: CompileSpec) -> None:
+    """The file holds what was asked for; TF32 multiplies the float32 that it holds."""
+    expected = "fp32" if spec.precision == "tf32" else spec.precision
+    if made.precision != expected:
+        raise CheckFailed(f"asked for {spec.precision}, the file holds {made.precision}")
 
 
 def artifact_folder(
@@ -147,17 +178,20 @@ def artifact_folder(
     target = "" if requested == "native" else f"-{requested}"
     other = model.shape is not None and model.shape != spec.shape
     size = f"-{'x'.join(map(str, spec.shape))}" if other else ""
-    leaf = f"{backend}-{spec.precision}-b{spec.batch_text}-{spec.device}{target}{size}"
+    bytes_ = "-u8" if spec.input_type == "uint8" else ""
+    leaf = f"{backend}-{spec.precision}-b{spec.batch_text}-{spec.device}{target}{bytes_}{size}"
     return root / f"{model.name}-{sha256[:8]}" / leaf
 
 
-def _request(model: Model, sha256: str, backend: str, spec: CompileSpec) -> dict[str, Any]:
+def _request(model: Model, subject: Subject, backend: str, spec: CompileSpec) -> dict[str, Any]:
     """Everything that decides what the artifact will be, as JSON has it."""
-    packages = ("resnet-zoo", "onnx", "onnxsim", "onnxscript", "torch-tensorrt")
+    packages = ("resnet-zoo", "onnx", "onnxsim", "onnxscript", "torchao", "torch-tensorrt")
     wanted = {
         **asdict(spec),
         "backend": backend,
-        "weights_sha256": sha256,
+        "weights_sha256": subject.sha256,
+        "structure_sha256": subject.structure_sha256,
+        "calibration": subject.calibration_sha256 if spec.precision in QUANTIZED else None,
         "classes": model.classes,
         "preprocessing": model.preprocessing,
         "versions": machine.versions(*packages),
@@ -175,7 +209,7 @@ def _standing(final: Path, request: dict[str, Any], runner: Path | None) -> Mani
         manifest = open_artifact(final).manifest
     except ZooError:
         return None
-    proved = runner is None or manifest["backend"] not in ENGINES
+    proved = not has_engine(runner, manifest["backend"])
     proved = proved or "zoo-run" in manifest["parity"]["ran_in"]
     return manifest if proved and manifest["build"]["request"] == request else None
 
@@ -210,14 +244,7 @@ def _build_entry(
 
 
 def _describe(
-    model: Model,
-    module: nn.Module,
-    sha256: str,
-    spec: CompileSpec,
-    backend: str,
-    made: Built,
-    golden: parity.Golden,
-    classes: int,
+    model: Model, subject: Subject, spec: CompileSpec, backend: str, made: Built, classes: int
 ) -> Manifest:
     """The manifest without files, proof and build."""
     static = not spec.dynamic
@@ -229,19 +256,24 @@ def _describe(
         "schema": SCHEMA,
         "model": {
             "name": model.name,
-            "parameters": sum(p.numel() for p in module.parameters()),
+            "parameters": subject.num_parameters,
             "macs": model.macs,
-            "weights_sha256": sha256,
+            "weights_sha256": subject.sha256,
             "source": model.source,
             "classes": list(model.classes) if model.classes else None,
             "preprocessing": model.preprocessing,
         },
         "backend": backend,
-        "precision": made.precision,
+        "precision": spec.precision,
         "device": spec.device,
         "target": {"name": spec.target, "cpuid": flags},
         "inputs": [
-            {"name": "input", "dtype": "float32", "layout": "NCHW", "shape": list(spec.shape)}
+            {
+                "name": "input",
+                "dtype": spec.input_type,
+                "layout": "NHWC" if spec.input_type == "uint8" else "NCHW",
+                "shape": list(spec.input_shape),
+            }
         ],
         "outputs": [{"name": "logits", "dtype": "float32", "shape": [classes]}],
         "programs": [

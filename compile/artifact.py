@@ -22,14 +22,14 @@ from typing import Any
 
 from compile import machine
 from compile.archive import check_archive
-from compile.backends.base import ProgramFile
+from compile.backends.base import InputSpec, ProgramFile
 from compile.errors import BadArtifact, Unavailable
 from compile.files import abandoned, held
 from compile.manifest import MANIFEST, MANIFEST_HASH, REBUILD, Manifest, read_manifest
 
 _ARCHIVES = (".pt2", ".ts", ".pt")
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-_PLACE = re.compile(r"[^/.][^/]*-[0-9a-f]{8}/[a-z]+-[a-z0-9]+-b[0-9][^/]*")
+_PLACE = re.compile(r"[^/.][^/]*-[0-9a-f]{8}/[a-z-]+-[a-z0-9]+-b[0-9][^/]*")
 _RENAME_NOREPLACE, _RENAME_EXCHANGE = 1, 2
 _AT_FDCWD = -100
 
@@ -71,15 +71,21 @@ class Artifact:
         ]
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of one input sample."""
-        channels, height, width = self.manifest["inputs"][0]["shape"]
-        return channels, height, width
+    def input(self) -> InputSpec:
+        """What every program takes."""
+        return input_of(self.manifest)
 
     @property
     def name(self) -> str:
         """`<model>-<sha8>/<backend>-<precision>-b<batch>-<device>`."""
         return f"{self.path.parent.name}/{self.path.name}"
+
+
+def input_of(manifest: Manifest) -> InputSpec:
+    """What every program of a manifest takes."""
+    entry = manifest["inputs"][0]
+    first, second, third = entry["shape"]
+    return InputSpec(dtype=entry["dtype"], shape=(first, second, third))
 
 
 def open_artifact(path: Path) -> Artifact:

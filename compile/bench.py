@@ -23,7 +23,7 @@ from compile.backends.onnx import executor
 from compile.errors import ZooError, by_code
 from compile.loading import load_artifact
 from compile.manifest import GOLDEN
-from compile.runner import ENGINES, allocator_of, measure
+from compile.runner import allocator_of, has_engine, measure
 from compile.stats import doubts, summary
 
 DURATION_S = 3.0
@@ -49,7 +49,7 @@ def bench(
         duration, iterations = DURATION_S, ITERATIONS
     manifest = open_artifact(path).manifest
     by_runner = None
-    if runner is not None and manifest["backend"] in ENGINES:
+    if runner is not None and has_engine(runner, manifest["backend"]):
         options = [] if duration is None else ["--duration", str(duration)]
         options += [] if iterations is None else ["--iterations", str(iterations)]
         by_runner = measure(runner, path, options, threads)

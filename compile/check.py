@@ -5,30 +5,19 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from compile import machine, parity
 from compile.artifact import Artifact, open_artifact
+from compile.backends.base import Program, ProgramFile
 from compile.backends.onnx import executor
 from compile.errors import BadArtifact, Unavailable, ZooError
 from compile.files import write_atomic
 from compile.loading import load_artifact
 from compile.manifest import GOLDEN
-from compile.runner import ENGINES, run_inputs
-
-
-@dataclass(frozen=True, kw_only=True)
-class TestSet:
-    """Samples with known classes, for the accuracy column."""
-
-    images: torch.Tensor
-    """(N, C, H, W) float32, preprocessed."""
-    labels: torch.Tensor
-    """(N,) class indices."""
-
-    __test__ = False  # not a test, whatever pytest thinks of the name
+from compile.runner import has_engine, run_inputs
+from compile.subject import Labelled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +29,7 @@ class Row:
     precision: str
     batch: str
     ran_in: str
-    """`zoo-run`, `torch`, `onnxruntime` or `onnx.reference`."""
+    """`zoo-run`, `torch`, `onnxruntime`, `onnx.reference` or `openvino`."""
     ratio: float
     """Largest rmse / bound over the golden samples; at most 1 passes."""
     eager_ratio: float
@@ -59,7 +48,7 @@ class Row:
 def check_artifact(
     path: Path,
     runner: Path | None,
-    data: TestSet | None = None,
+    data: Labelled | None = None,
     *,
     threads: int | None = None,
 ) -> list[Row]:
@@ -72,15 +61,32 @@ def check_artifact(
     golden, limit = _golden(artifact)
     backend = artifact.manifest["backend"]
     run = load_artifact(artifact)
-    where = executor() if backend == "onnx" else "torch"
-    batch = artifact.programs[0].batch
-    places: dict[str, Any] = {where: lambda x: parity.run_rows(run, x, batch)}
-    if runner is not None and backend in ENGINES:
-        places["zoo-run"] = lambda x: run_inputs(runner, path, parity.padded(x, batch), threads)
-    rows = [_row(artifact, name, call, golden, limit, data) for name, call in places.items()]
+    here = {"onnx": executor(), "openvino": "openvino"}.get(backend, "torch")
+    rows = []
+    for program in artifact.programs:
+        places = {here: _in_python(run, program)}
+        if runner is not None and has_engine(runner, backend):
+            places["zoo-run"] = _in_runner(runner, path, program, threads)
+        rows += [
+            _row(artifact, program, where, call, golden, limit, data)
+            for where, call in places.items()
+        ]
     with suppress(Unavailable):  # a read-only place is no reason not to check
         _write_report(artifact.path.resolve(), rows)
     return rows
+
+
+def _in_python(run: Program, program: ProgramFile) -> Program:
+    return lambda x: parity.run_rows(run, x, program.batch)
+
+
+def _in_runner(runner: Path, path: Path, program: ProgramFile, threads: int | None) -> Program:
+    def run(x: torch.Tensor) -> torch.Tensor:
+        rows = parity.padded(x, program.batch)
+        size = parity.chunk(len(x), program.batch)
+        return run_inputs(runner, path, rows, threads, batch=size)
+
+    return run
 
 
 def _golden(artifact: Artifact) -> tuple[parity.Golden, parity.Bounds]:
@@ -89,6 +95,7 @@ def _golden(artifact: Artifact) -> tuple[parity.Golden, parity.Bounds]:
     entry = artifact.manifest["parity"]
     golden = parity.Golden(
         input=tensors["input"],
+        pixels=tensors["input"],
         oracle=tensors["oracle"],
         kinds=tuple(sample["kind"] for sample in entry["samples"]),
     )
@@ -104,11 +111,12 @@ def _golden(artifact: Artifact) -> tuple[parity.Golden, parity.Bounds]:
 
 def _row(
     artifact: Artifact,
+    program: ProgramFile,
     ran_in: str,
-    call: Any,
+    call: Program,
     golden: parity.Golden,
     limit: parity.Bounds,
-    data: TestSet | None,
+    data: Labelled | None,
 ) -> Row:
     manifest = artifact.manifest
     correct = total = None
@@ -117,18 +125,17 @@ def _row(
     try:
         output = call(golden.input)[: len(golden.input)]
         if data is not None:
-            logits = call(data.images)[: len(data.images)]
+            logits = call(_as_input(artifact, data.images))[: len(data.images)]
             correct, total = int((logits.argmax(dim=1) == data.labels).sum()), len(data.labels)
     except ZooError as error:
         failure.append(str(error))
     verdict = parity.judge(output, golden, limit)
     reasons = tuple(failure) or verdict.reasons
-    low, high = artifact.programs[0].batch
     return Row(
         artifact=artifact.name,
         backend=manifest["backend"],
         precision=manifest["precision"],
-        batch=str(low) if low == high else f"{low}:{high}",
+        batch=program.batch_text,
         ran_in=ran_in,
         ratio=verdict.ratio,
         eager_ratio=verdict.eager_ratio,
@@ -141,6 +148,18 @@ def _row(
         verdict="FAILED" if reasons else "PASSED",
         reasons=reasons,
     )
+
+
+def _as_input(artifact: Artifact, images: torch.Tensor) -> torch.Tensor:
+    """Preprocessed images (N, C, H, W) as the artifact takes them, bytes perhaps."""
+    if artifact.input.dtype == "float32":
+        return images
+    pixels = artifact.manifest["model"]["preprocessing"]
+    if pixels is None:
+        raise BadArtifact(f"{artifact.path} takes bytes and does not say how they are normalised")
+    mean, std = (torch.tensor(pixels[key])[:, None, None] for key in ("mean", "std"))
+    byte = ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+    return byte.permute(0, 2, 3, 1).contiguous()
 
 
 def _write_report(path: Path, rows: list[Row]) -> None:

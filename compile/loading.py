@@ -10,6 +10,7 @@ from compile.artifact import Artifact, open_artifact
 from compile.backends import BACKENDS, backend
 from compile.backends.base import Program
 from compile.errors import BadArtifact, Unavailable
+from compile.precision import tensor_float
 from compile.validate import check_input
 
 
@@ -27,6 +28,7 @@ def load_artifact(artifact: Artifact, *, allow_nonfinite: bool = False) -> Progr
         raise Unavailable(f"{artifact.path} needs the backend {name!r}; here are: {known}")
     maker = backend(name)
     device = artifact.manifest["device"]
+    tf32 = artifact.manifest["parity"]["tf32"]
     for program in artifact.programs:
         try:
             loaded[program] = maker.load(artifact.files[program.file].path, program, device)
@@ -35,9 +37,9 @@ def load_artifact(artifact: Artifact, *, allow_nonfinite: bool = False) -> Progr
             raise BadArtifact(f"{artifact.path / program.file} does not load: {reason}") from error
 
     def run(x: torch.Tensor) -> torch.Tensor:
-        program = check_input(x, artifact.shape, artifact.programs, allow_nonfinite=allow_nonfinite)
+        program = check_input(x, artifact.input, artifact.programs, allow_nonfinite=allow_nonfinite)
         try:
-            with torch.no_grad():
+            with torch.no_grad(), tensor_float(tf32):
                 return loaded[program](x.to(device))
         except RuntimeError as error:
             reason = (str(error).strip().splitlines() or ["RuntimeError"])[0]

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from compile.archive import check_relative
 from compile.errors import BadArtifact, Unavailable
 
-SCHEMA = "1.0"
+SCHEMA = "1.1"
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
 GOLDEN = "golden.pt"
@@ -189,14 +189,17 @@ def _check_fields(manifest: Manifest, where: Path) -> None:
         fail("'requirements.load_first' must hold bare file names")
     for path, rank in (("inputs", 3), ("outputs", 1)):
         entries = manifest[path]
-        if len(entries) != 1 or entries[0]["dtype"] != "float32":
-            fail(f"'{path}' must hold one float32 tensor")
+        if len(entries) != 1:
+            fail(f"'{path}' must hold one tensor")
         if len(entries[0]["shape"]) != rank or not all(
             1 <= size < 2**28 for size in entries[0]["shape"]
         ):
             fail(f"'{path}' has an impossible shape")
-    if manifest["inputs"][0]["layout"] != "NCHW":
-        fail("the input's layout is not NCHW")
+    pair = (manifest["inputs"][0]["dtype"], manifest["inputs"][0]["layout"])
+    if pair not in (("float32", "NCHW"), ("uint8", "NHWC")):
+        fail("the input is neither float32 NCHW nor uint8 NHWC")
+    if manifest["outputs"][0]["dtype"] != "float32":
+        fail("the output is not float32")
     classes = manifest["model"]["classes"]
     if classes is not None and len(classes) != manifest["outputs"][0]["shape"][0]:
         fail("'model.classes' has another length than the output")

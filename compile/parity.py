@@ -13,7 +13,6 @@ the fp32 bound, and the constants in the file to the folded module within one ro
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +21,10 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from compile.backends.base import Program
-from compile.errors import BadArtifact, CheckFailed
+from compile.errors import BadArtifact
 from compile.manifest import ROWS
-from compile.precision import precision
+from compile.precision import precision, tensor_float
+from compile.prepare import eager_dtype
 
 _MARGIN_BOUNDS = 4.0
 
@@ -34,11 +34,17 @@ class Golden:
     """The samples on which an artifact proves itself."""
 
     input: torch.Tensor
-    """(16, C, H, W) float32."""
+    """(16, C, H, W) float32, or (16, H, W, C) uint8: what programs are given."""
+    pixels: torch.Tensor
+    """(16, C, H, W) float64: what the module sees; `input` itself unless that is bytes."""
     oracle: torch.Tensor
     """(16, classes) float64: the module in float64."""
     kinds: tuple[str, ...]
     """`real`, `synthetic` or `normal`, per row."""
+
+    def rows(self, count: int) -> torch.Tensor:
+        """Indices of the first `count` rows, from the start again where 16 are not enough."""
+        return torch.arange(count) % len(self.input)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +85,13 @@ class Verdict:
         return not self.reasons
 
 
-def make_golden(
-    module: nn.Module, shape: tuple[int, int, int], real: torch.Tensor | None, seed: int = 0
-) -> Golden:
-    """Choose 16 samples and compute their oracle. `real` is (N >= 8, C, H, W) float32 or None."""
+def choose_samples(
+    shape: tuple[int, int, int], real: torch.Tensor | None, seed: int = 0
+) -> tuple[torch.Tensor, tuple[str, ...]]:
+    """Return 16 samples (16, C, H, W) float32 and their kinds.
+
+    Half are taken from `real` (N >= 8, C, H, W), or are smooth noise where there is nothing real.
+    """
     generator = torch.Generator().manual_seed(seed)
     half = ROWS // 2
     if real is None:
@@ -92,15 +101,22 @@ def make_golden(
         first = real[torch.linspace(0, len(real) - 1, half).long()]
     normal = torch.randn((half, *shape), generator=generator)
     x = torch.cat([first.float(), normal]).contiguous()
-    kinds = ("synthetic" if real is None else "real",) * half + ("normal",) * half
-    return Golden(input=x, oracle=oracle(module, x), kinds=kinds)
+    return x, ("synthetic" if real is None else "real",) * half + ("normal",) * half
 
 
-def oracle(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """Return the module's outputs in float64, (N, classes)."""
+def make_golden(
+    module: nn.Module, shape: tuple[int, int, int], real: torch.Tensor | None, seed: int = 0
+) -> Golden:
+    """Choose 16 float samples and compute their oracle."""
+    x, kinds = choose_samples(shape, real, seed)
+    return Golden(input=x, pixels=x.double(), oracle=oracle(module, x.double()), kinds=kinds)
+
+
+def oracle(module: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    """Return the module's outputs in float64, (N, classes), one chunk after the other."""
+    double = copy.deepcopy(module).cpu().double().eval()
     with torch.no_grad():
-        out: torch.Tensor = copy.deepcopy(module).cpu().double().eval()(x.double())
-    return out
+        return torch.cat([double(chunk) for chunk in torch.split(pixels.double(), ROWS)])
 
 
 def rmse(output: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
@@ -111,21 +127,25 @@ def rmse(output: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
 def bounds(module: nn.Module, name: str, golden: Golden) -> Bounds:
     """Measure how wrong eager PyTorch is at precision `name` on the golden samples.
 
-    The error of one sample is a draw of luck, so e_eager is the set's largest error relative to
-    the size of its sample's output, scaled to each sample: the worst of four ways to run eager
+    At a quantised precision `module` is the fake-quantised graph that computes in float32. The
+    error of one sample is a draw of luck, so e_eager is the set's largest error relative to the
+    size of its sample's output, scaled to each sample: the worst of four ways to run eager
     PyTorch, NCHW or channels_last, one by one or all at once (other kernels round otherwise).
     """
     row = precision(name)
-    dtype = getattr(torch, row.dtype)
+    dtype = eager_dtype(name)
+    device = "cuda" if name == "tf32" else "cpu"  # a CPU has no TF32 to be wrong by
+    # Few CPUs have kernels for float16; without them a sample takes seconds.
+    sizes = (ROWS,) if dtype == torch.float16 else (1, ROWS)
     typical = golden.oracle.square().mean(dim=1).sqrt()
     relative = 0.0
     for layout in (torch.contiguous_format, torch.channels_last):
-        eager = copy.deepcopy(module).cpu().eval().to(dtype)
+        eager = copy.deepcopy(module).to(device).eval().to(dtype)
         eager.to(memory_format=layout)  # type: ignore[call-overload]
-        for size in (1, ROWS):
-            with torch.no_grad():
-                chunks = torch.split(golden.input.to(dtype), size)
-                out = torch.cat([eager(x.contiguous(memory_format=layout)) for x in chunks])
+        for size in sizes:
+            with torch.no_grad(), tensor_float(name == "tf32"):
+                chunks = torch.split(golden.pixels.to(device, dtype), size)
+                out = torch.cat([eager(x.contiguous(memory_format=layout)) for x in chunks]).cpu()
             error = rmse(out, golden.oracle) / typical.clamp_min(1e-300)
             relative = max(relative, float(error.max()))
     return Bounds(k=row.k, e_eager=relative * typical, floor=row.eps / 2 * typical)
@@ -171,87 +191,27 @@ def padded(x: torch.Tensor, batch: tuple[int, int]) -> torch.Tensor:
 
     The chunks are those of docs/artifact.md (golden.pt), so Python and the runner see the same.
     """
-    size = _chunk(len(x), batch)
+    size = chunk(len(x), batch)
     return x[torch.arange(len(x) + -len(x) % size) % len(x)].contiguous()
 
 
 def run_rows(program: Program, x: torch.Tensor, batch: tuple[int, int]) -> torch.Tensor:
     """Run N rows through a program of batches min..max: (N, C, H, W) -> (N, classes)."""
     with torch.no_grad():
-        chunks = torch.split(padded(x, batch), _chunk(len(x), batch))
+        chunks = torch.split(padded(x, batch), chunk(len(x), batch))
         return torch.cat([program(rows).cpu().clone() for rows in chunks])[: len(x)]
 
 
-def _chunk(rows: int, batch: tuple[int, int]) -> int:
+def chunk(rows: int, batch: tuple[int, int]) -> int:
+    """How many of `rows` rows a program of batches min..max takes in one call."""
     return max(batch[0], min(rows, batch[1]))
-
-
-def gate_before_cast(folded: nn.Module, module: nn.Module, golden: Golden) -> dict[str, Any]:
-    """Hold the folded module, run eagerly in float32, to the fp32 bound."""
-    with torch.no_grad():
-        out = copy.deepcopy(folded).cpu().float().eval()(golden.input)
-    ratio = float((rmse(out, golden.oracle) / bounds(module, "fp32", golden).bound).max())
-    return {"name": "fp32 before the cast", "value": ratio, "bound": 1.0, "passed": ratio <= 1.0}
-
-
-def gate_constants(
-    folded: nn.Module, name: str, constants: Iterable[torch.Tensor]
-) -> dict[str, Any]:
-    """Hold the constants in a file to the folded module's weights, within one rounding.
-
-    Layouts are the backend's affair (packed, transposed, zero-padded), so the sorted non-zero
-    values are compared. `value` is the worst difference in rounding steps.
-    """
-    row = precision(name)
-    found: dict[int, list[torch.Tensor]] = {}
-    for constant in constants:
-        values = _sorted_values(constant)
-        found.setdefault(len(values), []).append(values)
-    worst, culprit = 0.0, None
-    for weight_name, weight in _weights(folded):
-        expected = _sorted_values(weight.to(getattr(torch, row.dtype)))
-        step = row.eps * expected.abs().clamp_min(1e-300)
-        distances = [
-            float(((values - expected).abs() / step).max()) if len(expected) else 0.0
-            for values in found.get(len(expected), [])
-        ]
-        distance = min(distances, default=float("inf"))
-        if distance > worst:
-            worst, culprit = distance, weight_name
-    passed = worst <= 1.0
-    value = worst if worst != float("inf") else None
-    return {"name": "constants", "value": value, "bound": 1.0, "passed": passed, "worst": culprit}
-
-
-def _weights(module: nn.Module) -> Iterable[tuple[str, torch.Tensor]]:
-    """Weights and biases of convolutions and linear layers."""
-    for name, layer in module.named_modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            for part, tensor in layer.named_parameters(recurse=False):
-                yield f"{name}.{part}", tensor.detach()
-
-
-def _sorted_values(tensor: torch.Tensor) -> torch.Tensor:
-    values = tensor.detach().flatten().double()
-    return values[values != 0].sort().values
-
-
-def require(gates: Iterable[dict[str, Any]], verdicts: dict[str, Verdict]) -> None:
-    """Raise CheckFailed naming every gate and every place that failed."""
-    failed = [f"{where}: {', '.join(v.reasons)}" for where, v in verdicts.items() if v.reasons]
-    for gate in gates:
-        if not gate["passed"]:
-            at = f" at {gate['worst']}" if gate.get("worst") else ""
-            failed.append(f"gate '{gate['name']}'{at} ({gate['value']} > {gate['bound']})")
-    if failed:
-        raise CheckFailed("parity failed: " + "; ".join(failed))
 
 
 def determinism(
     programs: list[Program], x: torch.Tensor, batch: tuple[int, int], calls: int = 10
 ) -> dict[str, Any]:
     """Run the same chunk `calls` times on each of several loads and compare the bits."""
-    rows = padded(x, batch)[: _chunk(len(x), batch)]
+    rows = padded(x, batch)[: chunk(len(x), batch)]
     with torch.no_grad():
         outputs = [program(rows).clone() for program in programs for _ in range(calls)]
     return {
@@ -262,13 +222,15 @@ def determinism(
     }
 
 
-def nonfinite(program: Program, x: torch.Tensor, batch: tuple[int, int]) -> dict[str, str]:
-    """What one NaN, or one infinite, pixel in a sample does to that sample's output."""
+def nonfinite(program: Program, x: torch.Tensor, batch: tuple[int, int]) -> dict[str, str] | None:
+    """What one NaN, or one infinite, pixel in a sample does to its output; None for bytes."""
+    if not x.is_floating_point():
+        return None
     found = {}
     for name, value in (("nan", float("nan")), ("inf", float("inf"))):
         poisoned = x.clone()
         poisoned[0, 0, x.shape[2] // 2, x.shape[3] // 2] = value
         with torch.no_grad():
-            output = program(padded(poisoned, batch)[: _chunk(len(x), batch)])[0]
+            output = program(padded(poisoned, batch)[: chunk(len(x), batch)])[0]
         found[name] = "absorbs" if bool(torch.isfinite(output).all()) else "propagates"
     return found

@@ -7,6 +7,7 @@ file with it, and low precision rounds the folded weights once instead of foldin
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,7 +15,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from compile.errors import BadArtifact, CheckFailed
-from compile.precision import precision
+from compile.precision import QUANTIZED, precision
 from compile.weights import check_finite
 
 if TYPE_CHECKING:
@@ -36,11 +37,42 @@ class Cast(nn.Module):
         return out
 
 
+class FromBytes(nn.Module):
+    """A module that takes the bytes of images as a camera gives them, and normalises them itself.
+
+    `mean` and `std` are per channel, of pixels scaled to 0..1.
+    """
+
+    scale: torch.Tensor
+    shift: torch.Tensor
+
+    def __init__(self, module: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.module = module
+        means, stds = (torch.tensor(each, dtype=torch.float64) for each in (mean, std))
+        self.register_buffer("scale", (1 / (255 * stds)).float()[:, None, None], persistent=False)
+        self.register_buffer("shift", (-means / stds).float()[:, None, None], persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, H, W, C) uint8 -> (N, classes) float32."""
+        pixels = x.permute(0, 3, 1, 2).float() * self.scale + self.shift
+        out: torch.Tensor = self.module(pixels)
+        return out
+
+
 def cast(module: nn.Module, name: str) -> nn.Module:
     """Return a copy of `module` that computes at precision `name` behind a float32 interface."""
     module = copy.deepcopy(module).eval()
-    dtype: torch.dtype = getattr(torch, precision(name).dtype)
+    dtype = eager_dtype(name)
     return module.float() if dtype == torch.float32 else Cast(module, dtype)
+
+
+def eager_dtype(name: str) -> torch.dtype:
+    """The dtype that eager PyTorch computes in at precision `name`; quantised graphs in float32."""
+    if name in QUANTIZED:
+        return torch.float32
+    found: torch.dtype = getattr(torch, precision(name).dtype)
+    return found
 
 
 def check_module(module: nn.Module, example: torch.Tensor) -> torch.Tensor:

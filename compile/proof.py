@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from compile import parity
+from compile import gates, parity
 from compile.artifact import open_artifact
-from compile.backends.base import Backend, Built
+from compile.backends.base import Backend, Built, Program, ProgramFile
 from compile.errors import Unavailable
+from compile.gates import Gate
 from compile.loading import load_artifact
 from compile.manifest import ROWS, Manifest, write_manifest
-from compile.runner import ENGINES, run_inputs
+from compile.precision import QUANTIZED
+from compile.runner import has_engine, run_inputs
+from compile.subject import Task
 
 
 def prove(
@@ -21,58 +22,90 @@ def prove(
     manifest: Manifest,
     maker: Backend,
     made: Built,
-    module: nn.Module,
-    folded: nn.Module,
-    golden: parity.Golden,
+    task: Task,
     runner: Path | None,
 ) -> None:
     """Parity of the staged folder, in Python and through zoo-run; fills the manifest."""
-    name = manifest["precision"]
-    limit = parity.bounds(module, name, golden)
-    manifest["parity"] = _parity_entry(golden, limit)
+    manifest["parity"] = _parity_entry(manifest["precision"], task)
     write_manifest(folder, manifest)
-    gates = []
-    if name != "fp32":
-        gates.append(parity.gate_before_cast(folded, module, golden))
-    skipped = []
+    found, skipped = list(task.gates), list(task.skipped)
     for program in made.programs:
         try:
             values = list(maker.constants(str(folder / program.file), program))
         except Unavailable as error:  # a TensorRT engine does not reveal its weights
             skipped.append({"name": "constants", "reason": str(error)})
             continue
-        gates.append(parity.gate_constants(folded, name, values))
+        found.append(gates.constants(task.weights, manifest["precision"], values))
     artifact = open_artifact(folder)
     run = load_artifact(artifact)
+    outputs = {}
+    for program in artifact.programs:
+        where = _where(program, artifact.programs)
+        outputs[f"python{where}"] = parity.run_rows(run, task.golden.input, program.batch)
+        if runner is not None and has_engine(runner, manifest["backend"]):
+            rows = parity.padded(task.golden.input, program.batch)
+            returned = run_inputs(
+                runner, folder, rows, None, batch=parity.chunk(ROWS, program.batch)
+            )
+            outputs[f"zoo-run{where}"] = returned[:ROWS]
+    verdicts = {where: parity.judge(out, task.golden, task.limit) for where, out in outputs.items()}
+    found += _batches(run, made, task)
+    gates.require(found, verdicts)
+    _record(manifest, verdicts, found, skipped)
+    again = load_artifact(open_artifact(folder), allow_nonfinite=True)
     batch = artifact.programs[0].batch
-    outputs = {"python": parity.run_rows(run, golden.input, batch)}
-    if runner is not None and manifest["backend"] in ENGINES:
-        rows = parity.padded(golden.input, batch)
-        outputs["zoo-run"] = run_inputs(runner, folder, rows, None)[:ROWS]
-    verdicts = {where: parity.judge(out, golden, limit) for where, out in outputs.items()}
-    parity.require(gates, verdicts)
-    measured = verdicts["python"]
+    manifest["determinism"] = parity.determinism([run, again], task.golden.input, batch)
+    manifest["nonfinite"] = parity.nonfinite(again, task.golden.input, batch)
+
+
+def _where(program: ProgramFile, programs: list[ProgramFile]) -> str:
+    """Which of several programs, for messages: nothing where there is one."""
+    return f" (batch {program.batch_text})" if len(programs) > 1 else ""
+
+
+def _batches(run: Program, made: Built, task: Task) -> list[Gate]:
+    """The saved file at both ends of its range, between them, and one beyond each end."""
+    low = min(program.batch[0] for program in made.programs)
+    high = max(program.batch[1] for program in made.programs)
+    refused = gates.refusals(run, task.golden, [low - 1, high + 1])
+    if low == high:
+        return [refused]
+    middle = (low + high) // 2
+    wanted = {low, low + 1, 7, middle, middle | 1, high}
+    sizes = sorted(size for size in wanted if low <= size <= high)
+    return [gates.batches(run, task.golden, task.limit, sizes), refused]
+
+
+def _record(
+    manifest: Manifest,
+    verdicts: dict[str, parity.Verdict],
+    found: list[Gate],
+    skipped: list[dict[str, str]],
+) -> None:
+    """Write what was measured into the manifest: of several programs, the worst."""
+    measured = max(
+        (verdict for where, verdict in verdicts.items() if where.startswith("python")),
+        key=lambda verdict: verdict.ratio,
+    )
     for sample, rmse in zip(manifest["parity"]["samples"], measured.rmse, strict=True):
         sample["rmse"] = rmse
     manifest["parity"].update(
         top1={"decided": measured.decided, "agreed": measured.agreed},
         max_abs=measured.max_abs,
         sqnr_db=measured.sqnr_db,
-        gates=gates,
+        gates=found,
         skipped_gates=skipped,
-        ran_in=list(verdicts),
+        ran_in=sorted({where.split()[0] for where in verdicts}),
     )
-    again = load_artifact(open_artifact(folder), allow_nonfinite=True)
-    manifest["determinism"] = parity.determinism([run, again], golden.input, batch)
-    manifest["nonfinite"] = parity.nonfinite(again, golden.input, batch)
 
 
-def _parity_entry(golden: parity.Golden, limit: parity.Bounds) -> dict[str, Any]:
+def _parity_entry(precision: str, task: Task) -> dict[str, Any]:
+    """The entry before anything was measured: what zoo-run needs to judge the staged folder."""
     rows = zip(
-        golden.kinds,
-        limit.e_eager.tolist(),
-        limit.floor.tolist(),
-        limit.bound.tolist(),
+        task.golden.kinds,
+        task.limit.e_eager.tolist(),
+        task.limit.floor.tolist(),
+        task.limit.bound.tolist(),
         strict=True,
     )
     samples = [
@@ -81,8 +114,9 @@ def _parity_entry(golden: parity.Golden, limit: parity.Bounds) -> dict[str, Any]
     ]
     return {
         "oracle": "float64",
-        "tf32": False,
-        "k": limit.k,
+        "reference": "fake-quantised" if precision in QUANTIZED else "module",
+        "tf32": precision == "tf32",
+        "k": task.limit.k,
         "samples": samples,
         "top1": {"decided": 0, "agreed": 0},
         "max_abs": None,

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,6 @@ import torch
 
 from compile.errors import CheckFailed, Unavailable, by_code
 from compile.machine import usable_cores
-
-ENGINES = ("torchscript", "inductor", "tensorrt")
-"""Backends whose files zoo-run can run."""
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _SOURCE = _CHECKOUT / "runtime_cpp"
@@ -64,6 +62,19 @@ def build_runner() -> Path | None:
     return _BUILD / "zoo-run"
 
 
+def has_engine(runner: Path | None, backend: str) -> bool:
+    """Whether there is a zoo-run, and it was built with an engine for the backend's files."""
+    return runner is not None and backend in _engines(runner)
+
+
+@cache
+def _engines(runner: Path) -> frozenset[str]:
+    """The backends that a zoo-run names on the second line of --version."""
+    lines = call_runner(runner, ["--version"], timeout=60).splitlines()
+    named = next((line for line in lines if line.startswith("engines: ")), "")
+    return frozenset(re.findall(r"[\w-]+(?= \.)", named.removeprefix("engines: ")))
+
+
 def call_runner(runner: Path, arguments: Sequence[str], *, timeout: float | None = None) -> str:
     """Run zoo-run and return its stdout; its own error line becomes our exception."""
     command = [str(runner), *arguments]
@@ -82,15 +93,25 @@ def call_runner(runner: Path, arguments: Sequence[str], *, timeout: float | None
     raise by_code(done.returncode)(reason)
 
 
-def run_inputs(runner: Path, artifact: Path, x: torch.Tensor, threads: int | None) -> torch.Tensor:
-    """Return what zoo-run computes for x (N, C, H, W) float32: (N, classes) float32.
+def run_inputs(
+    runner: Path,
+    artifact: Path,
+    x: torch.Tensor,
+    threads: int | None,
+    *,
+    batch: int | None = None,
+) -> torch.Tensor:
+    """Return what zoo-run computes for x (N, ...) in calls of `batch` rows: (N, classes) float32.
 
     N fits the program's batch: see `compile.parity.run_rows` for how to fill the last chunk.
+    Without `batch` zoo-run takes as many rows at once as the artifact answers.
     """
     with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
         given, returned = Path(folder, "input.pt"), Path(folder, "output.pt")
         torch.save(x.contiguous(), given)
         arguments = [str(artifact), "--input", str(given), "--output", str(returned), "--quiet"]
+        if batch is not None:
+            arguments += ["--batch", str(batch)]
         call_runner(runner, [*arguments, *_threads(threads)])
         output: torch.Tensor = torch.load(returned, weights_only=True)
     return output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     import torch
 
 MAX_BATCH = 4096
+MAX_INPUT_BYTES = 2**30
+"""A range is proved at its largest batch, whose input must fit into memory with room to spare."""
+
+INPUT_TYPES = ("float32", "uint8")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +33,8 @@ class CompileSpec:
     """`cpu` or `cuda`."""
     target: str = "native"
     """-march level of CPU code, or `native`: the nearest named level of this machine."""
+    input_type: str = "float32"
+    """`float32`: NCHW, preprocessed. `uint8`: NHWC bytes, normalised inside the program."""
 
     def __post_init__(self) -> None:
         low, high = self.batch
@@ -37,6 +44,17 @@ class CompileSpec:
             )
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise UsageError(f"input shape {self.shape} is not channels x height x width")
+        if self.input_type not in INPUT_TYPES:
+            raise UsageError(
+                f"unknown input type '{self.input_type}'; choose one of: {', '.join(INPUT_TYPES)}"
+            )
+        needed = high * 4 * math.prod(self.shape)
+        if needed > MAX_INPUT_BYTES:
+            largest = MAX_INPUT_BYTES // (4 * math.prod(self.shape))
+            raise UsageError(
+                f"batch {high} of {'x'.join(map(str, self.shape))} is {needed >> 20} MiB of input; "
+                f"{largest} is the largest batch for that shape"
+            )
 
     @property
     def dynamic(self) -> bool:
@@ -49,8 +67,14 @@ class CompileSpec:
         low, high = self.batch
         return f"{low}-{high}" if self.dynamic else str(low)
 
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """The shape of one sample as it lies in memory: (C, H, W), or (H, W, C) for bytes."""
+        channels, height, width = self.shape
+        return self.shape if self.input_type == "float32" else (height, width, channels)
+
     def example(self, seed: int = 0) -> torch.Tensor:
-        """A seeded normal input (N, C, H, W), float32 on the CPU, to export with.
+        """A seeded input to export with, on the CPU: normal (N, C, H, W), or bytes (N, H, W, C).
 
         A dynamic program is exported at a batch that is neither 0 nor 1 nor its largest, because
         torch.export specialises on those.
@@ -60,6 +84,9 @@ class CompileSpec:
         low, high = self.batch
         size = max(low, min(high, 2)) if self.dynamic else low
         generator = torch.Generator().manual_seed(seed)
+        if self.input_type == "uint8":
+            shape = (size, *self.input_shape)
+            return torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
         return torch.randn((size, *self.shape), generator=generator)
 
     def dynamic_shapes(self) -> Any:

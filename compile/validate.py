@@ -10,33 +10,33 @@ from collections.abc import Sequence
 
 import torch
 
-from compile.backends.base import ProgramFile
+from compile.backends.base import InputSpec, ProgramFile
 from compile.errors import BadArtifact
 
 
 def check_input(
     x: torch.Tensor,
-    shape: tuple[int, int, int],
+    wanted: InputSpec,
     programs: Sequence[ProgramFile],
     *,
     allow_nonfinite: bool = False,
 ) -> ProgramFile:
     """Return the program for the batch of `x`; raise BadArtifact for what does not fit.
 
-    Allowed is float32, contiguous NCHW of this shape, a batch of one of the programs, finite.
+    Allowed is the dtype and shape wanted, contiguous, a batch of one of the programs, finite.
     """
-    wanted = f"float32 (N, {shape[0]}, {shape[1]}, {shape[2]})"
     if not isinstance(x, torch.Tensor):
         raise BadArtifact(f"the input is a {type(x).__name__}; give a {wanted} tensor")
-    if x.dtype != torch.float32:
+    if x.dtype != getattr(torch, wanted.dtype):
         raise BadArtifact(f"the input is {str(x.dtype)[6:]}; give {wanted}")
-    if x.ndim != 4 or tuple(x.shape[1:]) != shape:
+    if x.ndim != 4 or tuple(x.shape[1:]) != wanted.shape:
         raise BadArtifact(f"the input has shape {tuple(x.shape)}; give {wanted}")
     if len(x) == 0:
         raise BadArtifact(f"the input's batch is empty; give {wanted} with N >= 1")
     if x.layout != torch.strided or not x.is_contiguous():
-        raise BadArtifact("the input is not contiguous NCHW; pass x.contiguous()")
-    if not allow_nonfinite and not bool(torch.isfinite(x).all()):
+        layout = "NCHW" if wanted.dtype == "float32" else "NHWC"
+        raise BadArtifact(f"the input is not contiguous {layout}; pass x.contiguous()")
+    if x.is_floating_point() and not allow_nonfinite and not bool(torch.isfinite(x).all()):
         raise BadArtifact("the input holds NaN or infinity; clean it or allow it explicitly")
     for program in programs:
         if program.batch[0] <= len(x) <= program.batch[1]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Mapping
+from contextlib import suppress
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from compile.errors import BadArtifact
 
@@ -25,6 +27,20 @@ def weights_sha256(state: Mapping[str, Tensor]) -> str:
         digest.update(f"{name}\0{dtype}\0{list(tensor.shape)}\0".encode())
         # Bytes through view(uint8), because numpy knows no bfloat16.
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def structure_sha256(module: nn.Module) -> str:
+    """A hash of a module's layers, their settings, and the source of their classes.
+
+    It tells networks apart that hold the same weights and compute something else with them.
+    """
+    digest = hashlib.sha256(repr(module).encode())
+    kinds = {type(each) for each in module.modules()}
+    for kind in sorted(kinds, key=lambda each: f"{each.__module__}.{each.__qualname__}"):
+        if not kind.__module__.startswith("torch."):
+            with suppress(OSError, TypeError):  # typed into a prompt: no source to be had
+                digest.update(inspect.getsource(kind).encode())
     return digest.hexdigest()
 
 

@@ -17,15 +17,24 @@ from compile.api import compile_module
 from compile.manifest import Manifest, write_manifest
 from compile.runner import build_runner, find_runner
 from compile.spec import CompileSpec
+from compile.subject import Calibration, Subject
 
 SHAPE = (2, 8, 8)
 KINDS = {
     "torchscript": ("torchscript", "fp32", (1, 1)),
     "inductor": ("inductor", "fp32", (1, 8)),
     "inductor-bf16": ("inductor", "bf16", (1, 1)),
+    "inductor-int8": ("inductor", "int8", (1, 1)),
     "onnx": ("onnx", "fp32", (1, 8)),
+    "onnx-int8": ("onnx", "int8", (1, 1)),
+    "openvino": ("openvino", "fp32", (1, 8)),
+    "eager": ("eager", "fp32", (1, 8)),
 }
-"""Artifact -> backend, precision, batch. One inductor program is dynamic, the other static."""
+"""Artifact -> backend, precision, batch. One inductor artifact holds two programs, static and
+dynamic, the others a single static one."""
+
+PYTHON_ONLY = ("onnx", "onnx-int8", "eager")
+"""Kinds that zoo-run has no engine for."""
 
 
 class SmallNet(nn.Module):
@@ -62,6 +71,14 @@ def small_net(seed: int = 0) -> SmallNet:
             nn.init.normal_(norm.running_mean, std=0.3)
             nn.init.uniform_(norm.running_var, 0.3, 2.0)
     return net.eval()
+
+
+def small_subject(seed: int = 0) -> Subject:
+    """A SmallNet with images to calibrate with."""
+    images = torch.randn(64, *SHAPE, generator=torch.Generator().manual_seed(11))
+    return Subject(
+        small_net(seed), SHAPE, calibration=Calibration(images=images, source="normal noise")
+    )
 
 
 @pytest.fixture
@@ -110,9 +127,12 @@ def built(tmp_path_factory: pytest.TempPathFactory, runner: Path) -> dict[str, P
     """One artifact of each kind, proved in Python and by zoo-run. Never change them."""
     root = tmp_path_factory.mktemp("artifacts")
     found = {}
+    subject = small_subject()
     for kind, (backend, precision, batch) in KINDS.items():
         spec = CompileSpec(shape=SHAPE, precision=precision, batch=batch)
-        result = compile_module(small_net(), spec, backend=backend, root=root, runner=runner)
+        result = compile_module(
+            subject, spec, backend=backend, root=root, runner=runner, name="smallnet"
+        )
         found[kind] = result.path
     return found
 

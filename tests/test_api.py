@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import KINDS, SHAPE, SmallNet
+from conftest import KINDS, PYTHON_ONLY, SHAPE, SmallNet
 from torch import nn
 
-from compile import api
+from compile import subject as subjects
 from compile.api import compile_module, load
 from compile.artifact import open_artifact
 from compile.backends import BACKENDS, backend, choose
 from compile.errors import BadArtifact, CheckFailed, Unavailable, UsageError
+from compile.precision import PRECISIONS
 from compile.prepare import cast
 from compile.spec import CompileSpec, parse_batch, parse_shape
 
@@ -43,8 +44,9 @@ def test_the_same_request_returns_at_once(net: SmallNet, tmp_path: Path) -> None
 def test_the_file_answers_its_batches_and_no_others(kind: str, built: dict[str, Path]) -> None:
     low, high = KINDS[kind][2]
     run = load(built[kind])
-    net = open_artifact(built[kind])
-    assert net.manifest["programs"][0]["batch"] == [low, high]
+    ranges = [program.batch for program in open_artifact(built[kind]).programs]
+    assert ranges[-1] == (low, high)
+    assert ranges[:-1] == ([(1, 1)] if kind == "inductor" else [])
     x = torch.randn(high, *SHAPE)
     whole = torch.cat([run(row[None]) for row in x])
     for batch in {low, min(3, high), high}:
@@ -76,7 +78,7 @@ def test_bad_inputs(
     x = BAD_INPUTS[fault]()
     with pytest.raises(BadArtifact):
         load(built[kind])(x)
-    if kind == "onnx":
+    if kind in PYTHON_ONLY:
         return
     torch.save(x, tmp_path / "x.pt")
     command = [runner, built[kind], "--input", tmp_path / "x.pt", "--output", tmp_path / "y.pt"]
@@ -133,7 +135,7 @@ def test_a_build_that_breaks_is_one_line(
 def test_a_file_of_another_precision_is_not_published(
     net: SmallNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "cast", lambda module, _: cast(module, "bf16"))
+    monkeypatch.setattr(subjects, "cast", lambda module, _: cast(module, "bf16"))
     with pytest.raises(CheckFailed, match="asked for fp32, the file holds bf16"):
         compile_module(net, CompileSpec(shape=SHAPE), backend="torchscript", root=tmp_path)
 
@@ -142,16 +144,18 @@ def test_a_file_of_another_precision_is_not_published(
 def test_every_backend_keeps_the_contract(name: str) -> None:
     maker = backend(name)
     assert name == maker.NAME
-    assert maker.PRECISIONS and set(maker.DEVICES) <= {"cpu", "cuda"}
-    for device in maker.DEVICES:
-        reason = maker.missing(device)
-        assert reason is None or "\n" not in reason
-    with pytest.raises(UsageError, match="it has"):
-        choose(name, "int3", maker.DEVICES[0])
+    assert maker.PRECISIONS and set(maker.PRECISIONS) <= {"cpu", "cuda"}
+    for device, precisions in maker.PRECISIONS.items():
+        assert set(precisions) <= set(PRECISIONS)
+        for precision in precisions:
+            reason = maker.missing(device, precision)
+            assert reason is None or "\n" not in reason
+        with pytest.raises(UsageError, match="it has"):
+            choose(name, "int3", device)
 
 
 def test_unknown_names_list_the_known() -> None:
-    with pytest.raises(UsageError, match="torchscript, inductor, onnx, tensorrt"):
+    with pytest.raises(UsageError, match="eager, torch-compile, torchscript, inductor, onnx"):
         backend("tflite")
     with pytest.raises(UsageError, match="it builds for: cpu"):
         choose("onnx", "fp32", "cuda")

@@ -20,10 +20,12 @@ LAYERS = (
     {"compile.archive", "compile.backends.base"},
     {"compile.manifest", "compile.validate"},
     {"compile.artifact"},
-    {"compile.prepare"},
+    {"compile.prepare", "compile.quantize"},
     {"compile.backends"},
     {"compile.loading", "compile.runner", "compile.stats"},
     {"compile.parity", "compile.bench"},
+    {"compile.gates"},
+    {"compile.subject"},
     {"compile.proof"},
     {"compile.report"},
     {"compile.check"},
@@ -31,7 +33,7 @@ LAYERS = (
     {"zoo", "zoo.errors", "zoo.progress", "zoo.memory", "zoo.signals"},
     {"zoo.models", "zoo.parallel"},
     {"zoo.data", "zoo.stochastic_depth"},
-    {"zoo.recipe", "zoo.checkpoint"},
+    {"zoo.recipe", "zoo.checkpoint", "zoo.foreign"},
     {"zoo.optimizer", "zoo.draft", "zoo.evaluate", "zoo.source"},
     {"zoo.trainer", "zoo.exchange"},
     {"zoo.train", "zoo.speed"},
@@ -41,7 +43,8 @@ LAYERS = (
 """A module may import from the rows above its own. A package stands for the modules in it."""
 
 SHARED = {
-    "zoo.cli": {"options", "selecting", "compiling", "trainings", "tables"},
+    "compile.backends": {"eager", "inductor", "onnx"},
+    "zoo.cli": {"apart", "options", "selecting", "compiling", "trainings", "tables"},
     "zoo.study": {"lab", "drawing"},
     "zoo.models": {"sizes", "family", "unit", "resnet", "cifar", "tricks", "attention"},
     "zoo.data": {

@@ -6,7 +6,7 @@ user may ask for, never publishes and never judges: `compile.api` and `compile.p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,9 +16,29 @@ from compile.spec import CompileSpec
 if TYPE_CHECKING:
     import torch
     from torch import nn
+    from torch.export import ExportedProgram
 
 Program = Callable[["torch.Tensor"], "torch.Tensor"]
-"""A loaded program: float32 NCHW (N, C, H, W) in, float32 (N, classes) out."""
+"""A loaded program: float32 (N, C, H, W) or uint8 (N, H, W, C) in, float32 (N, classes) out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """What a program takes. An entry of the manifest's `inputs`."""
+
+    dtype: str
+    """`float32`, laid out NCHW, or `uint8`, laid out NHWC."""
+    shape: tuple[int, int, int]
+    """One sample as it lies in memory: (C, H, W), or (H, W, C) for bytes."""
+
+    @property
+    def chw(self) -> tuple[int, int, int]:
+        """Channels, height and width, whatever the layout."""
+        first, second, third = self.shape
+        return self.shape if self.dtype == "float32" else (third, first, second)
+
+    def __str__(self) -> str:
+        return f"{self.dtype} (N, {', '.join(map(str, self.shape))})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +51,12 @@ class ProgramFile:
     """Smallest and largest batch."""
     entry: str | None = None
     """The model's name inside a .pt2 package."""
+
+    @property
+    def batch_text(self) -> str:
+        """`8`, or `1:64` for a range."""
+        low, high = self.batch
+        return str(low) if low == high else f"{low}:{high}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +80,12 @@ class Backend(Protocol):
     """The names that a backend's module has. Heavy packages are imported inside its functions."""
 
     NAME: str
-    PRECISIONS: tuple[str, ...]
-    DEVICES: tuple[str, ...]
+    PRECISIONS: Mapping[str, tuple[str, ...]]
+    """What it builds, by device."""
     MACHINE_CODE: bool
     """Whether the file holds code for the CPU it was built on."""
 
-    def missing(self, device: str) -> str | None:
+    def missing(self, device: str, precision: str) -> str | None:
         """Why this machine cannot build here and what would mend it, in one line; None if it can.
 
         Answers within a second and imports nothing heavy.
@@ -68,16 +94,29 @@ class Backend(Protocol):
     def build(self, module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
         """Write the program for `module` into `folder`.
 
-        `module` is in evaluation mode with batch norms folded; it takes and gives float32 and
-        computes in `spec.precision` inside.
+        `module` is in evaluation mode with batch norms folded; it takes what `spec.example()`
+        gives, returns float32 and computes in `spec.precision` inside. At int8 and fp8 it is the
+        fake-quantised graph of compile.quantize.
         """
 
     def load(self, path: str, program: ProgramFile, device: str) -> Program:
         """Load a program that `build` wrote; `path` may be a sealed copy under another name."""
 
     def constants(self, path: str, program: ProgramFile) -> Iterator[torch.Tensor]:
-        """Yield the floating point constants in the saved file, in any order and layout.
+        """Yield the weights in the saved file, int8 or floating point, in any order and layout.
 
         Parity compares them with the folded module: stale or wrongly rounded weights show here.
         Raises Unavailable where the file does not reveal its weights, which the manifest records.
         """
+
+
+def exported(module: nn.Module, spec: CompileSpec) -> ExportedProgram:
+    """torch.export of a prepared module, with the batch's range; on the spec's device."""
+    import torch
+
+    with torch.no_grad():
+        return torch.export.export(
+            module.to(spec.device),
+            (spec.example().to(spec.device),),
+            dynamic_shapes=spec.dynamic_shapes(),
+        )

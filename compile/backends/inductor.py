@@ -12,16 +12,19 @@ import re
 import shlex
 import shutil
 import struct
+import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from compile.backends.base import Built, Program, ProgramFile
+from compile.backends.base import Built, Program, ProgramFile, exported
 from compile.errors import CheckFailed
-from compile.precision import of_constants
+from compile.precision import QUANTIZED, of_constants
 from compile.spec import CompileSpec
 
 if TYPE_CHECKING:
@@ -29,18 +32,25 @@ if TYPE_CHECKING:
     from torch import nn
 
 NAME = "inductor"
-PRECISIONS = ("fp32", "bf16")
-DEVICES = ("cpu", "cuda")
+PRECISIONS = {"cpu": ("fp32", "bf16", "int8"), "cuda": ("fp32", "tf32", "bf16", "fp16")}
 MACHINE_CODE = True
 FILE = "model.pt2"
+FILE_OF_ONE = "model-b1.pt2"
 ENTRY = "model"
 
 _VECTOR_BITS = {"x86-64-v3": 256, "x86-64-v4": 512, "sapphirerapids": 512}
 
 
-def missing(device: str) -> str | None:
-    """AOTInductor compiles C++ while it builds."""
+def missing(device: str, precision: str) -> str | None:
+    """AOTInductor compiles C++ while it builds; int8 needs the quantiser's package."""
     del device
+    if precision in QUANTIZED and find_spec("torchao") is None:
+        return "needs torchao for int8: pip install 'resnet-zoo[int8]'"
+    return no_compiler()
+
+
+def no_compiler() -> str | None:
+    """Why Inductor cannot compile here, or None."""
     compiler = shlex.split(os.environ.get("CXX", "")) or ["g++"]
     if shutil.which(compiler[0]) is None:
         return "needs a C++ compiler: apt-get install g++"
@@ -48,33 +58,45 @@ def missing(device: str) -> str | None:
 
 
 def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
-    """Export `module` and compile it into one .pt2."""
+    """Export `module` and compile it, for a range of batches from 1 on twice.
+
+    Only where the batch is known does Inductor pack the weights of convolutions ahead of time;
+    at batch 1, where reading weights is most of the work, that is worth a program of its own.
+    """
+    programs = []
+    if spec.dynamic and spec.batch[0] == 1 and spec.device == "cpu":
+        programs.append(_compile(module, replace(spec, batch=(1, 1)), folder, FILE_OF_ONE))
+    programs.append(_compile(module, spec, folder, FILE))
+    precisions = {
+        of_constants(constants(str(folder / program.file), program)) for program in programs
+    }
+    if len(precisions) > 1:
+        raise CheckFailed(f"the programs differ in precision: {', '.join(sorted(precisions))}")
+    native = spec.device == "cpu" and "cpp.march" not in _configs(spec)
+    return Built(programs=tuple(programs), precision=precisions.pop(), native=native)
+
+
+def _compile(module: nn.Module, spec: CompileSpec, folder: Path, file: str) -> ProgramFile:
     import torch
     from torch._inductor import aoti_compile_and_package
 
-    path = folder / FILE
-    example = spec.example().to(spec.device)
-    with torch.no_grad():  # freezing is ignored while gradients are on
-        exported = torch.export.export(
-            module.to(spec.device), (example,), dynamic_shapes=spec.dynamic_shapes()
-        )
+    path = str(folder / file)
+    with warnings.catch_warnings(), torch.no_grad():  # with gradients on, freezing is ignored
+        warnings.filterwarnings("ignore", message="To copy construct from a tensor")  # for int8
         aoti_compile_and_package(
-            exported, package_path=str(path), inductor_configs=_configs(spec.target)
+            exported(module, spec), package_path=path, inductor_configs=_configs(spec)
         )
-    program = ProgramFile(file=FILE, batch=spec.batch, entry=ENTRY)
-    if not any(row["name"].startswith("_frozen") for row in _layout(str(path))):
+    if not any(row["name"].startswith("_frozen") for row in _layout(path)):
         raise CheckFailed("AOTInductor did not freeze the weights; report this torch version")
-    precision = of_constants(constants(str(path), program))
-    native = "cpp.march" not in _configs(spec.target)
-    return Built(programs=(program,), precision=precision, native=native)
+    return ProgramFile(file=file, batch=spec.batch, entry=ENTRY)
 
 
-def _configs(target: str) -> dict[str, Any]:
+def _configs(spec: CompileSpec) -> dict[str, Any]:
     configs: dict[str, Any] = {
         "freezing": True,
         "cpp.dynamic_threads": True,  # else the build machine's thread count is baked in
-        "cpp.march": target,
-        "cpp.simdlen": _VECTOR_BITS[target],
+        "cpp.march": spec.target,
+        "cpp.simdlen": _VECTOR_BITS[spec.target],
     }
     from torch._inductor import config
 
@@ -142,9 +164,23 @@ def constants(path: str, program: ProgramFile) -> Iterator[torch.Tensor]:
         data = blob[at : at + row["bytes"]]
         at += (row["bytes"] + 63) // 64 * 64  # AOTInductor aligns constants to 64 bytes
         dtype = getattr(torch, row["dtype"])
+        flat = [1] * (len(row["shape"]) - 1) + [-1]
         if dtype.is_floating_point:
-            values = data.view(dtype)
-            yield values.reshape([1] * (row["rank"] - 1) + [-1])
+            yield data.view(dtype).reshape(flat)
+        elif dtype == torch.int8:
+            for end in _ends_of_weights(row):
+                yield data[:end].view(dtype).reshape(flat)
+
+
+def _ends_of_weights(row: dict[str, Any]) -> list[int]:
+    """Where the weights in a packed int8 constant may end.
+
+    oneDNN appends an int32 for each output channel, padded to a block, where activations have a
+    zero point. Whether it did is not written down, so all ends are offered to the comparison.
+    """
+    padded = {size + -size % block for size in row["shape"][:2] for block in (16, 32, 48, 64)}
+    ends = (row["bytes"] - 4 * channels for channels in padded)
+    return [row["bytes"], *sorted(end for end in ends if end > 0)]
 
 
 _CONSTANT = re.compile(
@@ -157,14 +193,14 @@ _CONSTANT = re.compile(
 
 
 def _layout(path: str) -> list[dict[str, Any]]:
-    """Name, dtype, size and rank of each constant, from the wrapper's source in the package."""
+    """Name, dtype, size and shape of each constant, from the wrapper's source in the package."""
     source = _member(path, ".wrapper.cpp").decode()
     return [
         {
             "name": match["name"],
             "dtype": match["dtype"],
             "bytes": int(match["bytes"]),
-            "rank": max(1, len(match["shape"].split(","))),
+            "shape": [int(size) for size in match["shape"].split(",") if size.strip()] or [1],
         }
         for match in _CONSTANT.finditer(source)
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from compile.backends.base import Built, Program, ProgramFile
 from compile.errors import BadArtifact, CheckFailed
 from compile.machine import versions
-from compile.precision import of_constants
+from compile.precision import QUANTIZED, of_constants
 from compile.spec import CompileSpec
 
 if TYPE_CHECKING:
@@ -27,45 +27,59 @@ if TYPE_CHECKING:
     from torch import nn
 
 NAME = "onnx"
-PRECISIONS = ("fp32",)
-DEVICES = ("cpu",)
+PRECISIONS = {"cpu": ("fp32", "fp16", "int8")}
 MACHINE_CODE = False
 FILE = "model.onnx"
 
 _SIMPLIFIED_TOLERANCE = 1e-5
+_BF16_OPSET = 22  # the first whose convolutions take bfloat16
+
+_CHANGE_WEIGHTS = ["fuse_bn_into_conv", "fuse_mul_into_conv", "fuse_preceding_mul_into_conv"]
+"""Passes of onnxsim that are left out: the weights in the file stay those that were proved."""
+
+Session = Callable[["numpy.ndarray[Any, Any]"], "numpy.ndarray[Any, Any]"]
+"""A loaded graph: a numpy input in, its numpy output out."""
 
 
-def missing(device: str) -> str | None:
+def missing(device: str, precision: str) -> str | None:
     """The exporter's packages are dependencies of zoo, but not of torch."""
     del device
-    lacking = [name for name in ("onnx", "onnxscript", "onnxsim") if find_spec(name) is None]
+    needed = ["onnx", "onnxscript", "onnxsim"] + ["torchao"] * (precision in QUANTIZED)
+    lacking = [name for name in needed if find_spec(name) is None]
     return f"needs {', '.join(lacking)}: pip install {' '.join(lacking)}" if lacking else None
 
 
 def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
     """Export, simplify, compare the two graphs, save one file."""
+    return write(module, spec, folder / FILE, _session)
+
+
+def write(
+    module: nn.Module, spec: CompileSpec, path: Path, session: Callable[[bytes], Session]
+) -> Built:
+    """What `build` does, for every backend that runs an .onnx; `session` loads one."""
     import onnx
     import onnxsim
 
-    exported = _export(module, spec)
-    simplified, _ = onnxsim.simplify(exported)
+    graph = export(module, spec)
+    simplified, _ = onnxsim.simplify(graph, skipped_optimizers=_CHANGE_WEIGHTS)
     example = spec.example().numpy()
-    before, after = _run(exported, example), _run(simplified, example)
+    before, after = (session(each.SerializeToString())(example) for each in (graph, simplified))
     difference = float(abs(before - after).max()) / max(1e-30, float(abs(before).max()))
     if not difference <= _SIMPLIFIED_TOLERANCE:
         raise CheckFailed(f"onnxsim changed the output by {difference:.1e} of its largest value")
     onnx.checker.check_model(simplified, full_check=True)
-    onnx.save(simplified, str(folder / FILE))
-    program = ProgramFile(file=FILE, batch=spec.batch)
+    onnx.save(simplified, str(path))
+    program = ProgramFile(file=path.name, batch=spec.batch)
     return Built(
         programs=(program,),
-        precision=of_constants(constants(str(folder / FILE), program)),
+        precision=of_constants(constants(str(path), program)),
         runs_on_torch=False,
         versions=versions("onnx", "onnxsim", "onnxscript"),
     )
 
 
-def _export(module: nn.Module, spec: CompileSpec) -> Any:
+def export(module: nn.Module, spec: CompileSpec) -> Any:
     """The exporter's ModelProto, batch norms folded and constants shared by its own optimiser."""
     import torch
 
@@ -74,6 +88,7 @@ def _export(module: nn.Module, spec: CompileSpec) -> Any:
             module.cpu(),
             (spec.example(),),
             dynamo=True,
+            opset_version=_BF16_OPSET if spec.precision == "bf16" else None,
             input_names=["input"],
             output_names=["logits"],
             dynamic_shapes=spec.dynamic_shapes(),
@@ -101,15 +116,21 @@ def _quiet() -> Iterator[None]:
 
 def load(path: str, program: ProgramFile, device: str) -> Program:
     """Load with onnxruntime where it is installed, else with onnx's reference evaluator."""
-    import onnx
     import torch
 
     del program, device
+    run = _session(whole_model(path))
+    return lambda x: torch.from_numpy(run(x.numpy()))
+
+
+def whole_model(path: str) -> bytes:
+    """The file's bytes; BadArtifact where weights lie in other files, which nobody verified."""
+    import onnx
+
     model = Path(path).read_bytes()
     if any(tensor.external_data for tensor in onnx.load_from_string(model).graph.initializer):
         raise BadArtifact("the .onnx keeps weights in other files; one file only is allowed")
-    run = _session(model)
-    return lambda x: torch.from_numpy(run(x.numpy()))
+    return model
 
 
 def executor() -> str:
@@ -117,8 +138,7 @@ def executor() -> str:
     return "onnxruntime" if find_spec("onnxruntime") else "onnx.reference"
 
 
-def _session(model: bytes) -> Any:
-    """A function from a numpy input to the numpy output."""
+def _session(model: bytes) -> Session:
     if executor() == "onnx.reference":
         from onnx.reference import ReferenceEvaluator
 
@@ -134,18 +154,15 @@ def _session(model: bytes) -> Any:
     return lambda x: session.run(None, {"input": x})[0]
 
 
-def _run(model: Any, x: numpy.ndarray[Any, Any]) -> numpy.ndarray[Any, Any]:
-    out: numpy.ndarray[Any, Any] = _session(model.SerializeToString())(x)
-    return out
-
-
 def constants(path: str, program: ProgramFile) -> Iterator[torch.Tensor]:
-    """The floating point initializers of the graph."""
+    """The graph's initializers, int8 or floating point."""
     import onnx
     import torch
 
     del program
     for tensor in onnx.load(path).graph.initializer:
-        value = torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy())
-        if value.is_floating_point():
-            yield value
+        array = onnx.numpy_helper.to_array(tensor)
+        if tensor.data_type == onnx.TensorProto.BFLOAT16:  # which numpy itself has not
+            yield torch.from_numpy(array.view("int16").copy()).view(torch.bfloat16)
+        elif array.dtype in ("float32", "float16", "int8"):
+            yield torch.from_numpy(array.copy())

@@ -21,15 +21,14 @@ if TYPE_CHECKING:
     from torch import nn
 
 NAME = "torchscript"
-PRECISIONS = ("fp32",)
-DEVICES = ("cpu", "cuda")
+PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp32", "tf32", "bf16", "fp16")}
 MACHINE_CODE = False
 FILE = "model.ts"
 
 
-def missing(device: str) -> str | None:
+def missing(device: str, precision: str) -> str | None:
     """torch alone is enough."""
-    del device
+    del device, precision
     return None
 
 

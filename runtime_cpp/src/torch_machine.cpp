@@ -48,7 +48,7 @@ void fail_from_torch(const std::string& doing, const std::string& what) {
 
 std::string version_line() {
   return std::string("zoo-run ") + kVersion + " (commit " + kCommit + ", torch " +
-         loaded_torch_version() + ")";
+         loaded_torch_version() + ")\nengines: " + engine_names();
 }
 
 Offer observe_offer(const Manifest& manifest, const Options& options) {

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from compile.backends import BACKENDS
+from compile.precision import PRECISIONS
 from zoo.cli.options import (
     ARTIFACTS,
     RUNS,
@@ -39,16 +41,25 @@ All = Annotated[bool, typer.Option("--all", help="Every artifact below --out.")]
 
 def compile_(
     model: Model = None,
-    backend: Annotated[
-        str, typer.Option(help="torchscript, inductor, onnx, tensorrt or all.")
-    ] = "inductor",
+    backend: Annotated[str, typer.Option(help=f"{', '.join(BACKENDS)} or all.")] = "inductor",
     precision: Annotated[
-        str, typer.Option(help="fp32, bf16, fp16, or all that a backend has.")
+        str, typer.Option(help=f"{', '.join(PRECISIONS)} or all that a backend has.")
     ] = "fp32",
     batch: Annotated[str, typer.Option(help="A batch, such as 8, or a range, such as 1:64.")] = "1",
     input_: Annotated[
         str | None, typer.Option("--input", help="1xCxHxW.", show_default="the model's own")
     ] = None,
+    input_type: Annotated[
+        str,
+        typer.Option(help="float32, or uint8: NHWC bytes, normalised inside the program."),
+    ] = "float32",
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(help="Folder of images for int8 and fp8.", show_default="the training split"),
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Images to calibrate with, at most.")
+    ] = 256,
     target: Annotated[
         str, typer.Option(help="-march level of CPU code: native, x86-64-v3, ...")
     ] = "native",
@@ -62,6 +73,10 @@ def compile_(
     threads: Threads = None,
     runner: Runner = None,
     force: Annotated[bool, typer.Option("--force", help="Build again what is there.")] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=1, help="Seconds for each build, in a process of its own."),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -75,13 +90,17 @@ def compile_(
         model=model,
         batch=batch,
         shape=input_,
+        input_type=input_type,
         target=target,
         fresh=fresh,
         runs=runs,
         out=out,
         seed=seed,
+        calibrate=calibrate,
+        num_samples=samples,
         runner=runner,
         force=force,
+        timeout=timeout,
         quiet=quiet or json,
     )
     compile_all(order, cells, json=json)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import shlex
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compile.backends import BACKENDS, backend, choose
 from compile.errors import Unavailable, UsageError, ZooError
+from compile.precision import QUANTIZED
 from compile.precision import precision as find_precision
 from compile.spec import CompileSpec, parse_batch, parse_shape
+from zoo.cli.apart import build_apart
 
 if TYPE_CHECKING:
+    from compile.subject import Subject
     from zoo.cli.tables import Progress
     from zoo.source import Source
 
@@ -24,13 +28,17 @@ class Order:
     model: str | None
     batch: str
     shape: str | None
+    input_type: str
     target: str
     fresh: bool
     runs: Path
     out: Path
     seed: int
+    calibrate: Path | None
+    num_samples: int
     runner: Path | None
     force: bool
+    timeout: float | None
     quiet: bool
 
 
@@ -58,15 +66,15 @@ def plan(backend_name: str, precision: str, device: str | None) -> list[Cell]:
         raise UsageError(f"unknown --device '{device}'; choose cpu or cuda")
     cells = []
     for name in BACKENDS if backend_name == "all" else [backend_name]:
-        maker = backend(name)
-        where = device or ("cpu" if "cpu" in maker.DEVICES else "cuda")
-        for each in maker.PRECISIONS if precision == "all" else (precision,):
+        known = backend(name).PRECISIONS
+        where = device or ("cpu" if "cpu" in known else "cuda")
+        for each in known.get(where, ("fp32",)) if precision == "all" else (precision,):
             cell = Cell(backend=name, precision=each, device=where)
             try:
                 choose(name, each, where)
             except (Unavailable, UsageError) as error:
                 cell.refused = str(error).removeprefix(f"{name} ")
-                if backend_name != "all":
+                if backend_name != "all" and precision != "all":
                     raise
             cells.append(cell)
     if all(cell.refused for cell in cells):
@@ -86,12 +94,13 @@ def compile_all(order: Order, cells: list[Cell], *, json: bool) -> None:
     source = resolve(order.model, runs=order.runs, fresh=order.fresh, seed=order.seed, shape=shape)
     if not json:
         show(f"{source.name} from {source.origin}")
-    samples = source.samples()
     runner = ready_runner(order.runner)
     with Progress(quiet=order.quiet) as progress:
+        quantised = any(each.precision in QUANTIZED and not each.refused for each in cells)
+        subject = make_subject(source, order, quantised=quantised)
         for cell in cells:
             if cell.refused is None:
-                _build(order, cell, source, samples, runner, progress)
+                _build(order, cell, source, subject, runner, progress)
     if json:
         print(
             to_json({"model": source.name, "source": source.origin, "cells": _rows(cells)}), end=""
@@ -103,28 +112,58 @@ def compile_all(order: Order, cells: list[Cell], *, json: bool) -> None:
         show("next: zoo check")
 
 
+def make_subject(source: Source, order: Order, *, quantised: bool) -> Subject:
+    """The network made ready to be compiled, with the data that proves it.
+
+    Only quantised precisions need images to calibrate with and to count errors on.
+    """
+    from compile.subject import Calibration, Labelled, Subject
+
+    calibration = source.calibration(order.calibrate, order.num_samples) if quantised else None
+    labelled = source.labelled() if quantised else None
+    pixels = source.preprocessing
+    return Subject(
+        source.network,
+        source.shape,
+        samples=source.samples(),
+        calibration=calibration and Calibration(images=calibration[0], source=calibration[1]),
+        labelled=labelled and Labelled(images=labelled[0], labels=labelled[1]),
+        mean=pixels["mean"] if pixels else None,
+        std=pixels["std"] if pixels else None,
+    )
+
+
 def _build(
     order: Order,
     cell: Cell,
     source: Source,
-    samples: Any,
+    subject: Subject,
     runner: Path | None,
     progress: Progress,
 ) -> None:
     from compile.api import Model, compile_module
 
+    start = time.perf_counter()
     title = f"{cell.backend} {cell.precision}"
+
+    def tell(stage: str) -> None:
+        progress(f"{title}: {stage} ({time.perf_counter() - start:.0f} s)")
+
     try:
-        spec = CompileSpec(
-            shape=source.shape,
-            batch=parse_batch(order.batch),
-            precision=cell.precision,
-            device=cell.device,
-            target=order.target,
-        )
+        if order.timeout is not None:
+            tell(f"building, at most {order.timeout:g} s")
+            _take(cell, build_apart(_apart(order, cell, source), order.out, order.timeout))
+            return
         result = compile_module(
-            source.network,
-            spec,
+            subject,
+            CompileSpec(
+                shape=source.shape,
+                batch=parse_batch(order.batch),
+                precision=cell.precision,
+                device=cell.device,
+                target=order.target,
+                input_type=order.input_type,
+            ),
             backend=cell.backend,
             root=order.out,
             model=Model(
@@ -135,11 +174,10 @@ def _build(
                 macs=source.macs,
                 shape=source.native,
             ),
-            samples=samples,
             force=order.force,
             runner=runner,
-            command=_command(order, cell, source),
-            progress=lambda stage: progress(f"{title}: {stage}"),
+            command=shlex.join(["zoo", "compile", *_words(order, cell, source)]),
+            progress=tell,
         )
     except UsageError:
         raise
@@ -147,19 +185,42 @@ def _build(
         cell.failed = error
         return
     cell.path, cell.built, cell.seconds = result.path, result.built, result.seconds
-    files = result.manifest["files"]
-    cell.num_bytes = sum(files[p["file"]]["size"] for p in result.manifest["programs"])
+    cell.num_bytes = _program_bytes(result.manifest)
 
 
-def _command(order: Order, cell: Cell, source: Source) -> str:
-    """The command that rebuilds this one artifact."""
-    words = ["zoo", "compile", source.origin if source.run else source.name]
+def _apart(order: Order, cell: Cell, source: Source) -> list[str]:
+    """The words after `zoo compile` that build this one cell in another process."""
+    words = [*_words(order, cell, source), "--runs", str(order.runs)]
+    words += ["--runner", str(order.runner)] if order.runner else []
+    return words + (["--force"] if order.force else [])
+
+
+def _take(cell: Cell, reported: dict[str, Any]) -> None:
+    """Fill the cell with what another process reported of it."""
+    from compile.manifest import read_manifest
+
+    cell.path = Path(reported["path"])
+    cell.built, cell.seconds = reported["built"], reported["seconds"]
+    cell.num_bytes = _program_bytes(read_manifest(cell.path))
+
+
+def _program_bytes(manifest: dict[str, Any]) -> int:
+    names = {program["file"] for program in manifest["programs"]}
+    return sum(int(manifest["files"][name]["size"]) for name in names)
+
+
+def _words(order: Order, cell: Cell, source: Source) -> list[str]:
+    """What follows `zoo compile` to build this one artifact again."""
+    words = [*source.words]
     words += ["--backend", cell.backend, "--precision", cell.precision, "--batch", order.batch]
     words += ["--device", cell.device, "--target", order.target]
     words += ["--input", f"1x{'x'.join(map(str, source.shape))}"]
-    if source.run is None:
-        words += ["--fresh", "--seed", str(order.seed)]
-    return shlex.join(words)
+    if order.input_type != "float32":
+        words += ["--input-type", order.input_type]
+    if cell.precision in QUANTIZED:
+        words += ["--samples", str(order.num_samples)]
+        words += ["--calibrate", str(order.calibrate)] if order.calibrate else []
+    return words
 
 
 def _rows(cells: list[Cell]) -> list[dict[str, Any]]:

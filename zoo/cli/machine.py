@@ -48,13 +48,20 @@ def doctor(runner: Runner = None, json: Json = False) -> None:
 
 
 def _backends() -> dict[str, str | None]:
-    """Backend -> what it lacks here, or None."""
+    """Backend -> what it lacks here, or None; a precision that alone is missing is named."""
     from compile.backends import BACKENDS, backend
 
-    return {
-        name: backend(name).missing("cpu" if "cpu" in backend(name).DEVICES else "cuda")
-        for name in BACKENDS
-    }
+    found: dict[str, str | None] = {}
+    for name in BACKENDS:
+        known = backend(name).PRECISIONS
+        device = next(iter(known))
+        lacks = {each: backend(name).missing(device, each) for each in known[device]}
+        missing = {each: reason for each, reason in lacks.items() if reason}
+        if len(missing) == len(lacks):
+            found[name] = next(iter(missing.values()))
+        else:
+            found[name] = "; ".join(f"{each}: {why}" for each, why in missing.items()) or None
+    return found
 
 
 def clean(

@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING
 from zoo.errors import BadArtifact, CheckFailed, Unavailable, UsageError, ZooError
 
 if TYPE_CHECKING:
-    from compile.check import TestSet
-
-MAX_TESTED = 4000
-"""Test images that measure an artifact's accuracy: more would not fit into memory at 224x224."""
+    from compile.subject import Labelled
 
 
 def select(what: str | None, root: Path, *, everything: bool) -> list[Path]:
@@ -71,17 +68,18 @@ def raise_worst(errors: list[ZooError]) -> None:
             raise kind("; ".join(map(str, chosen)))
 
 
-def test_set(artifact: Path, runs: Path) -> TestSet | None:
+def test_set(artifact: Path, runs: Path) -> Labelled | None:
     """The test half for an artifact: of the run it was built from, or of one with its weights.
 
     None where the weights were never trained, the run is gone, or the input has another size.
     """
     import torch
 
-    from compile.check import TestSet
+    from compile.artifact import input_of
     from compile.manifest import read_manifest
+    from compile.subject import Labelled
     from zoo.checkpoint import find_weights, load_run
-    from zoo.source import load_data
+    from zoo.source import MAX_LABELLED, load_data
 
     manifest = read_manifest(artifact)
     folder = find_weights(runs, manifest["model"]["weights_sha256"])
@@ -97,8 +95,8 @@ def test_set(artifact: Path, runs: Path) -> TestSet | None:
         return None
     if run.config.weights_sha256 != manifest["model"]["weights_sha256"] or data is None:
         return None
-    if list(data.shape) != manifest["inputs"][0]["shape"]:
+    if data.shape != input_of(manifest).chw:
         return None
     # An even sample of a large set: its images must fit into memory.
-    chosen = torch.arange(0, len(data.test), -(-len(data.test) // MAX_TESTED))
-    return TestSet(images=data.test.load(chosen), labels=data.test.labels[chosen])
+    chosen = torch.arange(0, len(data.test), -(-len(data.test) // MAX_LABELLED))
+    return Labelled(images=data.test.load(chosen), labels=data.test.labels[chosen])

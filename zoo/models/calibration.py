@@ -11,21 +11,30 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from zoo.models.unit import ResidualUnit
+
+BRANCH_SCALE = 0.2
+"""Of the last batch norm in a residual branch, beside those of the other norms."""
+
 
 def calibrate_batch_norms(
     model: nn.Module, shape: tuple[int, int, int], seed: int = 0, *, batch: int | None = None
 ) -> None:
     """Give every batch norm of `model`, in place, seeded scales, shifts and measured statistics.
 
-    Scales are uniform in 0.5..1.5 and shifts normal with deviation 0.2. The statistics are those
-    of one synthetic batch of `shape` (C, H, W), so activations neither vanish nor overflow at any
-    depth and logits differ between inputs. The mode of every module is as before afterwards.
-    `batch` images are 8, or 64 small ones, if it is not given.
+    Scales are uniform in 0.5..1.5 and shifts normal with deviation 0.2. At the end of a residual
+    branch both are a fifth of that, as training tends to leave them: where branches are as large
+    as their shortcuts, a deep network amplifies rounding until half precision says nothing. The
+    statistics are those of one synthetic batch of `shape` (C, H, W), so activations neither
+    vanish nor overflow at any depth and logits differ between inputs. The mode of every module
+    is as before afterwards. `batch` images are 8, or 64 small ones, if it is not given.
     """
     generator = torch.Generator().manual_seed(seed)
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     if not norms:
         return
+    units = [module for module in model.modules() if isinstance(module, ResidualUnit)]
+    branch_ends = {unit.last_norm for unit in units if unit.has_shortcut}
     before = [(module, module.training) for module in model.modules()]
     momenta = [norm.momentum for norm in norms]
     model.eval()
@@ -35,6 +44,8 @@ def calibrate_batch_norms(
             size = norm.weight.shape
             scale = torch.rand(size, generator=generator) + 0.5
             offset = 0.2 * torch.randn(size, generator=generator)
+            if norm in branch_ends:
+                scale, offset = BRANCH_SCALE * scale, BRANCH_SCALE * offset
             with torch.no_grad():
                 norm.weight.copy_(scale)
                 norm.bias.copy_(offset)

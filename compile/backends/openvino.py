@@ -1,0 +1,85 @@
+"""OpenVINO: the .onnx of the onnx backend, compiled by OpenVINO's CPU plugin where it is loaded.
+
+The plugin computes in bfloat16 on CPUs that can unless it is told otherwise, and takes the next
+best precision without a word where it lacks the one asked for. So it is told what the file holds,
+and asked afterwards what it took.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compile.backends import onnx
+from compile.backends.base import Built, Program, ProgramFile
+from compile.errors import Unavailable
+from compile.machine import cpu_flags, versions
+from compile.precision import of_constants
+from compile.spec import CompileSpec
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+NAME = "openvino"
+PRECISIONS = {"cpu": ("fp32", "bf16", "fp16", "int8")}
+MACHINE_CODE = False
+FILE = onnx.FILE
+
+_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
+"""What OpenVINO is told to compute in; of int8, the layers that are not quantised."""
+
+_NEEDED_FLAG = {"bf16": "avx512_bf16", "fp16": "avx512_fp16"}
+
+
+def missing(device: str, precision: str) -> str | None:
+    """OpenVINO itself, the exporter's packages, and a CPU that computes in the precision."""
+    if find_spec("openvino") is None:
+        return "needs openvino: pip install 'resnet-zoo[openvino]'"
+    flag = _NEEDED_FLAG.get(precision)
+    if flag is not None and flag not in cpu_flags():
+        return f"computes in {precision} only on a CPU with {flag}; this one lacks it"
+    return onnx.missing(device, precision)
+
+
+def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
+    """The .onnx of the onnx backend, its simplification proved by OpenVINO."""
+    made = onnx.write(module, spec, folder / FILE, lambda model: session(model, spec.precision))
+    made.versions.update(versions("openvino"))
+    return made
+
+
+def load(path: str, program: ProgramFile, device: str) -> Program:
+    """Compile the file for this CPU, at the precision that its weights have."""
+    import torch
+
+    del device
+    run = session(onnx.whole_model(path), of_constants(constants(path, program)))
+    return lambda x: torch.from_numpy(run(x.numpy()))
+
+
+def session(model: bytes, precision: str) -> onnx.Session:
+    """Load a graph; Unavailable where the CPU plugin would compute in another precision."""
+    import openvino
+    import torch
+
+    core = openvino.Core()
+    settings = {
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    compiled = core.compile_model(core.read_model(model, b""), "CPU", settings)
+    taken = str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
+    if taken != _HINTS[precision]:
+        raise Unavailable(f"openvino computes in {taken} on this CPU, not in {precision}")
+    request = compiled.create_infer_request()
+    return lambda x: request.infer([x])[0].copy()
+
+
+def constants(path: str, program: ProgramFile) -> Iterator[torch.Tensor]:
+    """The graph's initializers, int8 or floating point."""
+    return onnx.constants(path, program)

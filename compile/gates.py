@@ -1,0 +1,120 @@
+"""Gates beside parity's bound: each catches what the outputs of sixteen samples may hide.
+
+A gate is an entry of the manifest: its name, what was measured, what is allowed, whether it passed.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import nn
+
+from compile import parity
+from compile.backends.base import Program
+from compile.errors import BadArtifact, CheckFailed
+from compile.precision import QUANTIZED, precision
+
+Gate = dict[str, Any]
+
+
+def before_cast(folded: nn.Module, golden: parity.Golden, limit: parity.Bounds) -> Gate:
+    """Hold the folded module, run eagerly in float32, to the bounds of fp32."""
+    with torch.no_grad():
+        out = copy.deepcopy(folded).cpu().float().eval()(golden.pixels.float())
+    ratio = float((parity.rmse(out, golden.oracle) / limit.bound).max())
+    return {"name": "fp32 before the cast", "value": ratio, "bound": 1.0, "passed": ratio <= 1.0}
+
+
+def batches(
+    program: Program, golden: parity.Golden, limit: parity.Bounds, sizes: Sequence[int]
+) -> Gate:
+    """Hold the saved file to the bounds at every batch in `sizes`, each a call of its own."""
+    worst, culprit = 0.0, None
+    for size in sizes:
+        index = golden.rows(size)
+        with torch.no_grad():
+            out = program(golden.input[index].contiguous()).cpu()
+        ratio = float((parity.rmse(out, golden.oracle[index]) / limit.bound[index]).max())
+        if not ratio <= worst:  # NaN is the worst of all
+            worst, culprit = ratio, f"batch {size}"
+    value = worst if math.isfinite(worst) else None
+    entry = {"name": "batches", "value": value, "bound": 1.0, "passed": worst <= 1.0}
+    return {**entry, "sizes": list(sizes), "worst": culprit}
+
+
+def refusals(program: Program, golden: parity.Golden, sizes: Sequence[int]) -> Gate:
+    """What lies one beyond each end of the batch range must be refused, not answered."""
+    answered = []
+    for size in sizes:
+        with suppress(BadArtifact):
+            program(golden.input[golden.rows(size)].contiguous())
+            answered.append(size)
+    worst = f"batch {answered[0]}" if answered else None
+    return {
+        "name": "batches refused",
+        "value": float(len(answered)),
+        "bound": 0.0,
+        "passed": not answered,
+        "sizes": list(sizes),
+        "worst": worst,
+    }
+
+
+def constants(
+    weights: Iterable[tuple[str, torch.Tensor]], name: str, constants: Iterable[torch.Tensor]
+) -> Gate:
+    """Hold the constants in a file to the weights it was built from, within one rounding.
+
+    Layouts are the backend's affair (packed, transposed, zero-padded), so the sorted non-zero
+    values are compared. `value` is the worst difference in rounding steps. Weights on int8's grid
+    are compared as they are; everything else is rounded to the precision `name` first.
+    """
+    found: dict[int, list[torch.Tensor]] = {}
+    for constant in constants:
+        values = _sorted_values(constant)
+        found.setdefault(len(values), []).append(values)
+    worst, culprit = 0.0, None
+    for weight_name, weight in weights:
+        on_grid = weight.dtype == torch.int8
+        row = precision("int8") if on_grid else precision("fp32" if name in QUANTIZED else name)
+        expected = _sorted_values(weight if on_grid else weight.to(getattr(torch, row.dtype)))
+        step = row.eps * expected.abs().clamp_min(1e-300)
+        distances = [
+            float(((values - expected).abs() / step).max()) if len(expected) else 0.0
+            for values in found.get(len(expected), [])
+        ]
+        distance = min(distances, default=float("inf"))
+        if distance > worst:
+            worst, culprit = distance, weight_name
+    passed = worst <= 1.0
+    value = worst if worst != float("inf") else None
+    return {"name": "constants", "value": value, "bound": 1.0, "passed": passed, "worst": culprit}
+
+
+def weights_of(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Weights and biases of convolutions and linear layers."""
+    for name, layer in module.named_modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            for part, tensor in layer.named_parameters(recurse=False):
+                yield f"{name}.{part}", tensor.detach()
+
+
+def _sorted_values(tensor: torch.Tensor) -> torch.Tensor:
+    values = tensor.detach().flatten().double()
+    return values[values != 0].sort().values
+
+
+def require(gates: Iterable[Gate], verdicts: dict[str, parity.Verdict]) -> None:
+    """Raise CheckFailed naming every gate and every place that failed."""
+    failed = [f"{where}: {', '.join(v.reasons)}" for where, v in verdicts.items() if v.reasons]
+    for gate in gates:
+        if not gate["passed"]:
+            at = f" at {gate['worst']}" if gate.get("worst") else ""
+            failed.append(f"gate '{gate['name']}'{at} ({gate['value']} > {gate['bound']})")
+    if failed:
+        raise CheckFailed("parity failed: " + "; ".join(failed))

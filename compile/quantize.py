@@ -1,0 +1,214 @@
+"""Post-training quantisation: a graph whose weights and activations are rounded to a grid.
+
+torchao's PT2E flow observes the activations on calibration images and puts a quantise/dequantise
+pair around each operator that has an integer kernel. That graph, run in float, is what a quantised
+program is held to (docs/parity.md): backends compile it, ONNX writes the pairs down as they are.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from compile.errors import BadArtifact, CheckFailed
+
+if TYPE_CHECKING:
+    from torch.fx import GraphModule
+
+MIN_SAMPLES = 32
+"""Fewer images than this leave the ranges of activations to chance."""
+
+CHUNK = 16
+MAX_BATCH = 4096
+
+SCHEMES = ("x86", "symmetric")
+"""`x86`: unsigned activations with a zero point, for CPUs. `symmetric`: for TensorRT."""
+
+
+class FakeQuantised(nn.Module):
+    """A graph with quantise/dequantise pairs, always in evaluation mode."""
+
+    def __init__(self, graph: GraphModule) -> None:
+        super().__init__()
+        self.network = graph
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) float32 -> (N, classes) float32."""
+        out: torch.Tensor = self.network(x)
+        return out
+
+    def train(self, mode: bool = True) -> FakeQuantised:
+        """Exported graphs have no modes, and raise when they are asked for one."""
+        del mode
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FakeQuantised:
+        """A copy, without torch's warning about its own way to copy graphs."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            return FakeQuantised(copy.deepcopy(self.network, memo))
+
+    def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Name and value of what a file of this graph holds: int8 weights, float biases."""
+        for node in self.network.graph.nodes:
+            if node.op != "get_attr" or node.target.startswith(("_scale", "_zero_point")):
+                continue
+            holder, _, name = node.target.rpartition(".")
+            yield node.target, getattr(self.network.get_submodule(holder), name).detach()
+
+
+def quantize(module: nn.Module, calibration: torch.Tensor, scheme: str) -> FakeQuantised:
+    """Return the fake-quantised graph of a folded module, for any batch.
+
+    Args:
+        module: maps float32 (N, C, H, W) to (N, classes).
+        calibration: (N >= MIN_SAMPLES, C, H, W) float32 images like those of the later inputs.
+        scheme: one of SCHEMES.
+
+    Raises BadArtifact for too few images, CheckFailed for a module that cannot be quantised.
+    """
+    if len(calibration) < MIN_SAMPLES:
+        raise BadArtifact(
+            f"{len(calibration)} calibration images are too few; int8 needs {MIN_SAMPLES}: "
+            "give --calibrate another folder, or more --samples"
+        )
+    try:
+        # A module that is called twice (one ReLU for a whole block) is told apart only by the
+        # strict exporter, which in turn refuses some modules that the other takes.
+        try:
+            return _quantize(module, calibration, scheme, strict=False)
+        except ValueError:
+            return _quantize(module, calibration, scheme, strict=True)
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckFailed(f"the module cannot be quantised: {reason}") from error
+
+
+def _quantize(
+    module: nn.Module, calibration: torch.Tensor, scheme: str, *, strict: bool
+) -> FakeQuantised:
+    with _quiet(), torch.no_grad():
+        from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+        batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
+        exported = torch.export.export(
+            copy.deepcopy(module).eval(),
+            (calibration[:2],),
+            dynamic_shapes=({0: batch},),
+            strict=strict,
+        )
+        observed = prepare_pt2e(exported.module(), _quantizer(scheme))
+        for images in torch.split(calibration, CHUNK):
+            observed(images)
+        converted: GraphModule = convert_pt2e(observed)
+    if not any(_is_quantiser(node.target) for node in converted.graph.nodes):
+        raise CheckFailed("no operator of it has an integer kernel")
+    return FakeQuantised(converted)
+
+
+def _quantizer(scheme: str) -> Any:
+    from torchao.quantization.pt2e.quantizer import x86_inductor_quantizer as x86
+
+    quantizer = x86.X86InductorQuantizer()
+    config = x86.get_default_x86_inductor_quantization_config()
+    quantizer.set_global(config if scheme == "x86" else _symmetric(config))
+    return quantizer
+
+
+def _symmetric(config: Any) -> Any:
+    """The same layers with signed activations and no zero points, which TensorRT asks for."""
+    from dataclasses import replace
+
+    from torchao.quantization.pt2e import HistogramObserver, PerChannelMinMaxObserver
+
+    limits = {"dtype": torch.int8, "quant_min": -127, "quant_max": 127}
+    activation = replace(
+        config.input_activation,
+        **limits,
+        qscheme=torch.per_tensor_symmetric,
+        observer_or_fake_quant_ctr=HistogramObserver.with_args(eps=2**-12),
+    )
+    weight = replace(
+        config.weight,
+        **limits,
+        observer_or_fake_quant_ctr=PerChannelMinMaxObserver.with_args(eps=2**-12),
+    )
+    return replace(config, input_activation=activation, output_activation=activation, weight=weight)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """torchao tells of CUDA extensions that it cannot load, and of its own deprecations."""
+    loggers = [logging.getLogger(name) for name in ("torchao", "torch.utils._pytree")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR + 1)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def simulated(quantised: FakeQuantised, dtype: torch.dtype) -> FakeQuantised:
+    """Return the fake-quantised graph computing in `dtype`, float32 or float64.
+
+    PyTorch's own quantise operators take float32 alone. The same rounding is written out here, so
+    that the graph has an oracle, and an error in float32 against it, like any other module.
+    """
+    copied = copy.deepcopy(quantised)
+    for node in copied.network.graph.nodes:
+        if not _is_quantiser(node.target):
+            continue
+        name = str(node.target).removeprefix("quantized_decomposed.").removesuffix(".default")
+        if name not in _SIMULATIONS:
+            raise CheckFailed(f"the quantised graph holds {name}, which cannot be simulated")
+        node.target = _SIMULATIONS[name]
+        node.kwargs = {"dtype": dtype}
+    copied.network.recompile()
+    return copied.to(dtype)
+
+
+def _is_quantiser(target: object) -> bool:
+    return str(target).startswith("quantized_decomposed.")
+
+
+def _quantize_tensor(
+    x: torch.Tensor, scale: float, zero: int, low: int, high: int, *_: object, dtype: torch.dtype
+) -> torch.Tensor:
+    return ((x * (1.0 / scale)).round() + zero).clamp(low, high)
+
+
+def _dequantize_tensor(
+    x: torch.Tensor, scale: float, zero: int, *_: object, dtype: torch.dtype
+) -> torch.Tensor:
+    return (x.to(dtype) - zero) * scale
+
+
+def _dequantize_channel(
+    x: torch.Tensor,
+    scale: torch.Tensor,
+    zero: torch.Tensor,
+    axis: int,
+    *_: object,
+    dtype: torch.dtype,
+) -> torch.Tensor:
+    shape = [1] * x.ndim
+    shape[axis] = -1
+    return (x.to(dtype) - zero.view(shape)) * scale.view(shape).to(dtype)
+
+
+_SIMULATIONS = {
+    "quantize_per_tensor": _quantize_tensor,
+    "dequantize_per_tensor": _dequantize_tensor,
+    "dequantize_per_channel": _dequantize_channel,
+}

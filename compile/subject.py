@@ -1,0 +1,267 @@
+"""A module made ready once for every artifact that is compiled from it.
+
+Folding, the oracle, PyTorch's own errors and calibration cost more than many a build. They are
+computed when they are first asked for, and kept: twenty artifacts of a network pay for them once.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from compile import gates, parity
+from compile.backends.base import Backend
+from compile.errors import Unavailable
+from compile.gates import Gate
+from compile.machine import package_version
+from compile.manifest import ROWS
+from compile.parity import Bounds, Golden
+from compile.precision import QUANTIZED
+from compile.prepare import FromBytes, cast, check_module, fold_batch_norms
+from compile.quantize import FakeQuantised, quantize, simulated
+from compile.spec import CompileSpec
+from compile.weights import structure_sha256, weights_sha256
+
+ACCURACY_BUDGET = 0.5
+"""Percentage points of test accuracy that quantisation may cost."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """Samples with known classes."""
+
+    images: torch.Tensor
+    """(N, C, H, W) float32, preprocessed."""
+    labels: torch.Tensor
+    """(N,) class indices."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """Images that decide the ranges of a quantised network's activations."""
+
+    images: torch.Tensor
+    """(N, C, H, W) float32, preprocessed."""
+    source: str
+    """Where they came from, for the manifest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What one build is given, and what its result is held to."""
+
+    module: nn.Module
+    """What the backend compiles."""
+    golden: Golden
+    limit: Bounds
+    weights: Iterable[tuple[str, torch.Tensor]]
+    """What the file must hold, before it is rounded to the precision."""
+    gates: list[Gate]
+    """Those that need no file, judged already."""
+    skipped: list[dict[str, str]]
+    quantization: dict[str, Any] | None
+    """The manifest's entry, for quantised precisions."""
+
+
+class Subject:
+    """A module and everything that was computed of it.
+
+    Args:
+        module: maps float32 (N, C, H, W) to (N, classes); copied, and put into evaluation mode.
+        shape: (C, H, W) of one sample.
+        samples: real inputs (N >= 8, C, H, W) float32 to prove with, or None.
+        calibration: images for the quantised precisions, or None.
+        labelled: samples that measure what quantisation costs, or None.
+        mean, std: per channel, of pixels scaled to 0..1: what a byte input is normalised with.
+
+    Raises BadArtifact for non-finite weights or a shape that the module refuses, CheckFailed for
+    a module that does not map one tensor to one (batch, classes) tensor.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        shape: tuple[int, int, int],
+        *,
+        samples: torch.Tensor | None = None,
+        calibration: Calibration | None = None,
+        labelled: Labelled | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+    ) -> None:
+        self.module = copy.deepcopy(module).eval()  # the caller's stays in the mode it is in
+        self.shape = shape
+        self.sha256 = weights_sha256(self.module.state_dict())
+        self.num_parameters = sum(p.numel() for p in self.module.parameters())
+        self._samples = samples
+        self._calibration = calibration
+        self._labelled = labelled
+        self._mean = list(mean) if mean is not None else [0.0] * shape[0]
+        self._std = list(std) if std is not None else [1.0] * shape[0]
+        self._kept: dict[tuple[object, ...], Any] = {}
+
+    @property
+    def structure_sha256(self) -> str:
+        """A hash of the layers and of the code that calls them: weights alone name no network."""
+        return self._once(("structure",), lambda: structure_sha256(self.module))
+
+    @property
+    def calibration_sha256(self) -> str | None:
+        """A hash of the calibration images."""
+        if self._calibration is None:
+            return None
+        images = self._calibration.images
+        return self._once(("calibration",), lambda: weights_sha256({"images": images}))
+
+    def _once(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
+        if key not in self._kept:
+            self._kept[key] = make()
+        found: T = self._kept[key]
+        return found
+
+    @property
+    def num_classes(self) -> int:
+        """Width of the output. The first use checks the module."""
+        example = CompileSpec(shape=self.shape).example()
+        return self._once(("output",), lambda: check_module(self.module, example).shape[1])
+
+    @property
+    def folded(self) -> nn.Module:
+        """The module with its batch norms folded into its convolutions."""
+        example = CompileSpec(shape=self.shape).example()
+        return self._once(("folded",), lambda: fold_batch_norms(self.module, example))
+
+    def golden(self, input_type: str) -> Golden:
+        """The samples that every artifact of this input type proves itself on."""
+        return self._once(("golden", input_type), lambda: self._golden(input_type))
+
+    def _golden(self, input_type: str) -> Golden:
+        x, kinds = parity.choose_samples(self.shape, self._samples)
+        pixels = x.double()
+        if input_type == "uint8":
+            x, pixels = self._as_bytes(pixels, kinds)
+        oracle = parity.oracle(self.module, pixels)
+        return Golden(input=x, pixels=pixels, oracle=oracle, kinds=kinds)
+
+    def _as_bytes(
+        self, pixels: torch.Tensor, kinds: Sequence[str]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Bytes (N, H, W, C) of samples, and what they are once normalised, in float64.
+
+        Samples that are no images spread over the range of a byte.
+        """
+        mean, std = (
+            torch.tensor(each, dtype=torch.float64)[:, None, None]
+            for each in (self._mean, self._std)
+        )
+        spread = pixels / 6 + 0.5
+        real = torch.tensor([kind == "real" for kind in kinds])[:, None, None, None]
+        scaled = torch.where(real, pixels * std + mean, spread)
+        byte = (scaled * 255).round().clamp(0, 255)
+        channels_last = byte.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        return channels_last, (byte / 255 - mean) / std
+
+    def task(self, spec: CompileSpec, maker: Backend) -> Task:
+        """What `maker` is to build for `spec`, and what its result is held to."""
+        golden = self.golden(spec.input_type)
+        name = spec.precision
+        if name in QUANTIZED:
+            scheme = getattr(maker, "SCHEME", "x86")
+            module: nn.Module = self._quantised(scheme)
+            weights = self._quantised(scheme).weights()
+            golden = self._once(
+                ("golden", spec.input_type, scheme), lambda: self._on_grid(golden, scheme)
+            )
+            found, skipped, entry = self._price(scheme)
+            computes: nn.Module = simulated(self._quantised(scheme), torch.float32)
+        else:
+            scheme, entry, skipped = "", None, []
+            module = cast(self.folded, name)
+            weights = gates.weights_of(self.folded)
+            found = [] if name == "fp32" else [self._before_cast(spec.input_type)]
+            computes = self.module
+        limit = self._once(
+            ("bounds", name, spec.input_type, scheme),
+            lambda: parity.bounds(computes, name, golden),
+        )
+        if spec.input_type == "uint8":
+            module = FromBytes(module, self._mean, self._std)
+        return Task(
+            module=copy.deepcopy(module),
+            golden=golden,
+            limit=limit,
+            weights=list(weights),
+            gates=list(found),
+            skipped=list(skipped),
+            quantization=entry,
+        )
+
+    def _before_cast(self, input_type: str) -> Gate:
+        golden = self.golden(input_type)
+        limit = self._once(
+            ("bounds", "fp32", input_type, ""), lambda: parity.bounds(self.module, "fp32", golden)
+        )
+        return self._once(
+            ("before cast", input_type), lambda: gates.before_cast(self.folded, golden, limit)
+        )
+
+    def _quantised(self, scheme: str) -> FakeQuantised:
+        if self._calibration is None:
+            raise Unavailable(
+                "int8 needs images to calibrate with: give --calibrate a folder of them"
+            )
+        images = self._calibration.images
+        return self._once(("quantised", scheme), lambda: quantize(self.folded, images, scheme))
+
+    def _on_grid(self, golden: Golden, scheme: str) -> Golden:
+        """The same samples with the fake-quantised graph as their oracle."""
+        oracle = parity.oracle(simulated(self._quantised(scheme), torch.float64), golden.pixels)
+        return replace(golden, oracle=oracle)
+
+    def _price(self, scheme: str) -> tuple[list[Gate], list[dict[str, str]], dict[str, Any]]:
+        """What quantisation costs: the gate of the accuracy budget, and the manifest's entry."""
+        return self._once(("price", scheme), lambda: self._measure_price(scheme))
+
+    def _measure_price(
+        self, scheme: str
+    ) -> tuple[list[Gate], list[dict[str, str]], dict[str, Any]]:
+        assert self._calibration is not None
+        entry: dict[str, Any] = {
+            "scheme": scheme,
+            "calibration": self._calibration.source,
+            "samples": len(self._calibration.images),
+            "torchao": package_version("torchao"),
+            "accuracy": None,
+        }
+        if self._labelled is None:
+            reason = "no labelled images: what quantisation costs in accuracy is not known"
+            return [], [{"name": "accuracy budget", "reason": reason}], entry
+        before, after = (
+            self._accuracy(module)
+            for module in (self.folded, simulated(self._quantised(scheme), torch.float32))
+        )
+        entry["accuracy"] = {"before": before, "after": after, "images": len(self._labelled.labels)}
+        lost = before - after
+        gate = {
+            "name": "accuracy budget",
+            "value": lost,
+            "bound": ACCURACY_BUDGET,
+            "passed": lost <= ACCURACY_BUDGET,
+        }
+        return [gate], [], entry
+
+    def _accuracy(self, module: nn.Module) -> float:
+        """Per cent of the labelled samples that `module` classifies rightly."""
+        assert self._labelled is not None
+        with torch.no_grad():
+            chunks = torch.split(self._labelled.images, ROWS)
+            classes = torch.cat([module(chunk).argmax(dim=1) for chunk in chunks])
+        right = int((classes == self._labelled.labels).sum())
+        return 100 * right / len(classes)
