@@ -142,12 +142,12 @@ def test_a_file_of_another_precision_is_not_published(
 def test_every_backend_keeps_the_contract(name: str) -> None:
     maker = backend(name)
     assert name == maker.NAME
-    assert maker.PRECISIONS and set(maker.DEVICES) <= {"cpu", "cuda"}
-    for device in maker.DEVICES:
+    assert maker.PRECISIONS and set(maker.PRECISIONS) <= {"cpu", "cuda"}
+    for device in maker.PRECISIONS:
         reason = maker.missing(device)
         assert reason is None or "\n" not in reason
     with pytest.raises(UsageError, match="it has"):
-        choose(name, "int3", maker.DEVICES[0])
+        choose(name, "int3", next(iter(maker.PRECISIONS)))
 
 
 def test_unknown_names_list_the_known() -> None:

@@ -145,7 +145,7 @@ def test_the_graph_is_exported_at_the_batch_to_tune_for(
     assert x.meta["val"].shape[0].node.hint == 8
 
 
-@pytest.mark.parametrize("precision", tensorrt.PRECISIONS)
+@pytest.mark.parametrize("precision", tensorrt.PRECISIONS["cuda"])
 def test_precision_lies_in_the_graph(
     fake: FakeTorchTensorRT, tmp_path: Path, precision: str
 ) -> None:
@@ -285,7 +285,7 @@ def test_an_engine_hides_its_weights() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-@pytest.mark.parametrize("precision", tensorrt.PRECISIONS)
+@pytest.mark.parametrize("precision", tensorrt.PRECISIONS["cuda"])
 @pytest.mark.parametrize("batch", [(1, 1), (1, 8)])
 def test_a_real_engine(tmp_path: Path, precision: str, batch: tuple[int, int]) -> None:
     reason = tensorrt.missing("cuda")

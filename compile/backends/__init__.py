@@ -29,12 +29,12 @@ def choose(name: str, precision: str, device: str) -> Backend:
     Answers before torch is imported, so that asking for what is not here costs no time.
     """
     chosen = backend(name)
-    if precision not in chosen.PRECISIONS:
+    if device not in chosen.PRECISIONS:
         known = ", ".join(chosen.PRECISIONS)
-        raise UsageError(f"{name} has no precision '{precision}'; it has: {known}")
-    if device not in chosen.DEVICES:
-        known = ", ".join(chosen.DEVICES)
         raise UsageError(f"{name} does not build for '{device}'; it builds for: {known}")
+    if precision not in chosen.PRECISIONS[device]:
+        known = ", ".join(chosen.PRECISIONS[device])
+        raise UsageError(f"{name} has no precision '{precision}' on {device}; it has: {known}")
     reason = chosen.missing(device)
     if reason is not None:
         raise Unavailable(f"{name} {reason}")

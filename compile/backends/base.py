@@ -54,8 +54,8 @@ class Backend(Protocol):
     """The names that a backend's module has. Heavy packages are imported inside its functions."""
 
     NAME: str
-    PRECISIONS: tuple[str, ...]
-    DEVICES: tuple[str, ...]
+    PRECISIONS: dict[str, tuple[str, ...]]
+    """What it builds, by device: `cpu`, `cuda`."""
     MACHINE_CODE: bool
     """Whether the file holds code for the CPU it was built on."""
 

@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 NAME = "inductor"
-PRECISIONS = ("fp32", "bf16")
-DEVICES = ("cpu", "cuda")
+PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp32", "bf16")}
 MACHINE_CODE = True
 FILE = "model.pt2"
 ENTRY = "model"

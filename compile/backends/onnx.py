@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 NAME = "onnx"
-PRECISIONS = ("fp32",)
-DEVICES = ("cpu",)
+PRECISIONS = {"cpu": ("fp32",)}
 MACHINE_CODE = False
 FILE = "model.onnx"
 

@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 NAME = "tensorrt"
-PRECISIONS = ("fp32", "bf16", "fp16")
-DEVICES = ("cuda",)
+PRECISIONS = {"cuda": ("fp32", "bf16", "fp16")}
 MACHINE_CODE = False
 FILE = "model.ts"
 
@@ -57,7 +56,7 @@ _log = logging.getLogger(__name__)
 
 def missing(device: str) -> str | None:
     """Driver, GPU, a CUDA build of torch, and the packages; all that is missing in one line."""
-    if device not in DEVICES:
+    if device not in PRECISIONS:
         return f"runs on NVIDIA GPUs only, not on '{device}'; use --device cuda"
     lacks = [reason for reason in (_driver_fault(), _torch_fault()) if reason]
     lacks += [name for name in ("torch_tensorrt", "tensorrt") if not _installed(name)]

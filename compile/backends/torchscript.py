@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 NAME = "torchscript"
-PRECISIONS = ("fp32",)
-DEVICES = ("cpu", "cuda")
+PRECISIONS = {"cpu": ("fp32",), "cuda": ("fp32",)}
 MACHINE_CODE = False
 FILE = "model.ts"
 

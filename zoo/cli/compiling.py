@@ -59,8 +59,9 @@ def plan(backend_name: str, precision: str, device: str | None) -> list[Cell]:
     cells = []
     for name in BACKENDS if backend_name == "all" else [backend_name]:
         maker = backend(name)
-        where = device or ("cpu" if "cpu" in maker.DEVICES else "cuda")
-        for each in maker.PRECISIONS if precision == "all" else (precision,):
+        where = device or ("cpu" if "cpu" in maker.PRECISIONS else "cuda")
+        known = maker.PRECISIONS.get(where, ())
+        for each in known if precision == "all" else (precision,):
             cell = Cell(backend=name, precision=each, device=where)
             try:
                 choose(name, each, where)

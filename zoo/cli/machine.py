@@ -52,7 +52,7 @@ def _backends() -> dict[str, str | None]:
     from compile.backends import BACKENDS, backend
 
     return {
-        name: backend(name).missing("cpu" if "cpu" in backend(name).DEVICES else "cuda")
+        name: backend(name).missing("cpu" if "cpu" in backend(name).PRECISIONS else "cuda")
         for name in BACKENDS
     }
 
