@@ -28,6 +28,8 @@ class CompileSpec:
     """`cpu` or `cuda`."""
     target: str = "native"
     """-march level of CPU code, or `native`: the nearest named level of this machine."""
+    portable: bool = False
+    """Whether a TensorRT engine runs on every GPU from Ampere on, at some cost in speed."""
 
     def __post_init__(self) -> None:
         low, high = self.batch

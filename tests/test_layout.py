@@ -57,6 +57,7 @@ SHARED = {
         "policies",
     },
     "zoo.exchange": {"files", "preprocessing", "formats", "card"},
+    "compile.backends": {"nvidia"},
 }
 """Modules of a package that its other modules may import, beside its own __init__."""
 

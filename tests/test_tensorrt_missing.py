@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from compile.backends import tensorrt
+from compile.backends import nvidia, tensorrt
 
 
 class Driver:
@@ -40,10 +40,10 @@ def pretend(
             raise OSError(name)
         return driver
 
-    monkeypatch.setattr(tensorrt.ctypes, "CDLL", library)
-    monkeypatch.setattr(tensorrt, "_installed", lambda name: packages)
+    monkeypatch.setattr(nvidia.ctypes, "CDLL", library)
+    monkeypatch.setattr(nvidia, "_installed", lambda name: packages)
     if torch_cuda:
-        monkeypatch.setattr(tensorrt, "_torch_fault", lambda: None)
+        monkeypatch.setattr(nvidia, "_torch_fault", lambda: None)
 
 
 def test_nothing_is_missing_on_a_complete_machine(monkeypatch: pytest.MonkeyPatch) -> None:
