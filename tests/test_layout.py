@@ -57,7 +57,7 @@ SHARED = {
         "policies",
     },
     "zoo.exchange": {"files", "preprocessing", "formats", "card"},
-    "compile.backends": {"nvidia"},
+    "compile.backends": {"nvidia", "qdq", "onnx"},
 }
 """Modules of a package that its other modules may import, beside its own __init__."""
 

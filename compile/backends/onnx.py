@@ -46,7 +46,7 @@ def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
     import onnx
     import onnxsim
 
-    exported = _export(module, spec)
+    exported = export(module, spec)
     simplified, _ = onnxsim.simplify(exported)
     example = spec.example().numpy()
     before, after = _run(exported, example), _run(simplified, example)
@@ -64,8 +64,11 @@ def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
     )
 
 
-def _export(module: nn.Module, spec: CompileSpec) -> Any:
-    """The exporter's ModelProto, batch norms folded and constants shared by its own optimiser."""
+def export(module: nn.Module, spec: CompileSpec, opset: int | None = None) -> Any:
+    """The exporter's ModelProto, batch norms folded and constants shared by its own optimiser.
+
+    `opset` is the exporter's own choice where it is None.
+    """
     import torch
 
     with _quiet(), torch.no_grad():
@@ -76,6 +79,7 @@ def _export(module: nn.Module, spec: CompileSpec) -> Any:
             input_names=["input"],
             output_names=["logits"],
             dynamic_shapes=spec.dynamic_shapes(),
+            opset_version=opset,
             external_data=False,
             verbose=False,
         )
