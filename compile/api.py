@@ -148,12 +148,13 @@ def artifact_folder(
     other = model.shape is not None and model.shape != spec.shape
     size = f"-{'x'.join(map(str, spec.shape))}" if other else ""
     leaf = f"{backend}-{spec.precision}-b{spec.batch_text}-{spec.device}{target}{size}"
-    return root / f"{model.name}-{sha256[:8]}" / leaf
+    portable = "-portable" if spec.portable else ""
+    return root / f"{model.name}-{sha256[:8]}" / f"{leaf}{portable}"
 
 
 def _request(model: Model, sha256: str, backend: str, spec: CompileSpec) -> dict[str, Any]:
     """Everything that decides what the artifact will be, as JSON has it."""
-    packages = ("resnet-zoo", "onnx", "onnxsim", "onnxscript", "torch-tensorrt")
+    packages = ("resnet-zoo", "onnx", "onnxsim", "onnxscript", "torch-tensorrt", "tensorrt")
     wanted = {
         **asdict(spec),
         "backend": backend,

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from compile import artifact
+from compile.api import Model, artifact_folder
+from compile.artifact import find_artifacts
 from compile.backends import nvidia
-from compile.errors import Unavailable, UsageError
+from compile.errors import BadArtifact, Unavailable, UsageError
 from compile.spec import CompileSpec
 
 
@@ -150,3 +153,46 @@ def test_requirements() -> None:
         "load_first": ["libnvinfer.so.11"],
     }
     assert nvidia.requirements("11", spec_of(portable=True), [])["gpu_arch"] == "sm_80+"
+
+
+# Artifacts of engines
+
+
+@pytest.mark.parametrize(
+    ("built_for", "here", "fits"),
+    [
+        (None, (7, 5), True),
+        ("sm_90", (9, 0), True),
+        ("sm_90", (8, 9), False),
+        ("sm_90", (12, 0), False),
+        ("sm_80+", (8, 0), True),
+        ("sm_80+", (12, 0), True),
+        ("sm_80+", (7, 5), False),
+        ("sm_120+", (9, 0), False),
+        ("sm_80 +", (9, 0), False),
+    ],
+)
+def test_which_gpu_an_artifact_accepts(
+    monkeypatch: pytest.MonkeyPatch, built_for: str | None, here: tuple[int, int], fits: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: here)
+    if fits:
+        artifact._check_gpu(built_for, Path("x"))
+        return
+    with pytest.raises(BadArtifact, match="was built for sm_"):
+        artifact._check_gpu(built_for, Path("x"))
+
+
+def test_folders_of_plans_and_portable_engines_are_found(tmp_path: Path) -> None:
+    model = Model(name="resnet18")
+    folders = [
+        artifact_folder(
+            tmp_path, model, 64 * "a", "tensorrt-plan", spec_of("int8", portable), "native"
+        )
+        for portable in (False, True)
+    ]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    assert find_artifacts(tmp_path) == folders
+    assert folders[1].name == "tensorrt-plan-int8-b1-32-cpu-portable"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from compile.backends import nvidia, tensorrt
+from compile.backends import nvidia, tensorrt, tensorrt_plan
 
 
 class Driver:
@@ -78,6 +78,13 @@ def test_all_that_is_missing_is_named_at_once(
 
 def test_another_device_is_refused() -> None:
     assert "--device cuda" in str(tensorrt.missing("cpu"))
+    assert "--device cuda" in str(tensorrt_plan.missing("cpu"))
+
+
+def test_a_plan_needs_no_torch_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, driver=Driver(1), torch_cuda=True, packages=False)
+    found = str(tensorrt_plan.missing("cuda")).partition("missing here: ")[2]
+    assert found == "tensorrt, onnx, onnxscript"
 
 
 def test_a_cpu_build_of_torch_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,8 +96,10 @@ def test_a_cpu_build_of_torch_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_missing_answers_without_importing_torch() -> None:
     code = (
-        "import sys; from compile.backends import tensorrt; tensorrt.missing('cuda');"
-        "print([m for m in ('torch', 'torch_tensorrt', 'numpy') if m in sys.modules])"
+        "import sys; from compile.backends import tensorrt, tensorrt_plan;"
+        "tensorrt.missing('cuda'); tensorrt_plan.missing('cuda');"
+        "heavy = ('torch', 'torch_tensorrt', 'tensorrt', 'onnx', 'numpy');"
+        "print([m for m in heavy if m in sys.modules])"
     )
     start = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

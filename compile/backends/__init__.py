@@ -13,6 +13,7 @@ BACKENDS = {
     "inductor": "compile.backends.inductor",
     "onnx": "compile.backends.onnx",
     "tensorrt": "compile.backends.tensorrt",
+    "tensorrt-plan": "compile.backends.tensorrt_plan",
 }
 
 

@@ -7,14 +7,14 @@ of them runs in 8 bits.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
-
-import numpy
 
 from compile.errors import CheckFailed
 
 if TYPE_CHECKING:
+    import numpy
     from onnx import ModelProto, NodeProto, TensorProto
 
 FP8_RATIO = 127 / 448
@@ -119,7 +119,7 @@ def _has_fp8_kernel(graph: Graph, convolution: NodeProto) -> bool:
     """Channels in whole sixteens and a window of at most 32 pixels: NVIDIA's own tools ask that."""
     weight = _source(graph, convolution.input[1])
     shape = tuple(weight.dims) if weight is not None else (0,)
-    channels, window = shape[:2], numpy.prod(shape[2:])
+    channels, window = shape[:2], math.prod(shape[2:])
     return bool(all(size >= 16 and size % 16 == 0 for size in channels) and window <= 32)
 
 
@@ -151,7 +151,7 @@ def _requantise(graph: Graph, node: NodeProto) -> None:
     zero = graph.constant(node, 2, "zero point")
     if node.op_type == "DequantizeLinear" and node.input[0] in graph.constants:
         weight = graph.constants[node.input[0]]
-        values = numpy_helper.to_array(weight).astype("float32") / numpy.float32(FP8_RATIO)
+        values = numpy_helper.to_array(weight).astype("float32") / FP8_RATIO
         node.input[0] = graph.add(_fp8(values, f"{weight.name}.fp8"))
     values = numpy_helper.to_array(scale)
     small = (values * FP8_RATIO).astype(values.dtype)  # constants are shared: never in place
@@ -160,7 +160,7 @@ def _requantise(graph: Graph, node: NodeProto) -> None:
         name=f"{zero.name}.fp8",
         data_type=TensorProto.FLOAT8E4M3FN,
         dims=zero.dims,
-        raw_data=bytes(int(numpy.prod(zero.dims))),
+        raw_data=bytes(int(math.prod(zero.dims))),
     )
     node.input[2] = graph.add(none)
 
@@ -232,7 +232,7 @@ def precision_of(model: ModelProto) -> str:
         name = names.get(kind or 0, str(kind))
         if name in ("int8", "fp8") and _stored_type(graph, node.input[0]) != kind:
             name += " weights alone"
-        sizes[name] += int(numpy.prod(weight.dims))
+        sizes[name] += int(math.prod(weight.dims))
     if not sizes:
         raise CheckFailed("the graph multiplies by no weights")
     (most, count), *others = sizes.most_common()
