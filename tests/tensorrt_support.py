@@ -122,7 +122,9 @@ class IExecutionContext(Strict):
     nvtx_verbosity: Any = None
 
     def __init__(self, model: bytes, log: Any, works: bool) -> None:
-        self._evaluator = ReferenceEvaluator(onnx.load_from_string(model))
+        graph = onnx.load_from_string(model)
+        self._evaluator = ReferenceEvaluator(graph)
+        self._classes = graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value
         self._addresses: dict[str, int] = {}
         self._shape: tuple[int, ...] = ()
         self._log, self._works = log, works
@@ -132,7 +134,7 @@ class IExecutionContext(Strict):
         return name == "input" and shape[0] <= 64
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return (self._shape[0], 4)
+        return (self._shape[0], self._classes)
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
         self._addresses[name] = memory

@@ -12,6 +12,7 @@ from compile.api import Model, artifact_folder
 from compile.artifact import find_artifacts
 from compile.backends import nvidia
 from compile.errors import BadArtifact, Unavailable, UsageError
+from compile.runner import library_paths
 from compile.spec import CompileSpec
 
 
@@ -196,3 +197,15 @@ def test_folders_of_plans_and_portable_engines_are_found(tmp_path: Path) -> None
         folder.mkdir(parents=True)
     assert find_artifacts(tmp_path) == folders
     assert folders[1].name == "tensorrt-plan-int8-b1-32-cpu-portable"
+
+
+def test_zoo_run_is_told_where_pip_put_the_libraries(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("tensorrt_libs", "torch_tensorrt"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise ImportError('no GPU')")
+    monkeypatch.syspath_prepend(tmp_path)
+    options = library_paths()
+    assert options[::2] == ["--library-path"] * 2
+    assert options[1::2] == [str(tmp_path / "tensorrt_libs"), str(tmp_path / "torch_tensorrt/lib")]
