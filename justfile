@@ -76,10 +76,10 @@ sanitize:
     cd runtime_cpp && cmake --build --preset asan -j {{ jobs }}
     cd runtime_cpp && ctest --preset asan
 
-# Run the tests that need an NVIDIA GPU
+# Run the tests that need an NVIDIA GPU and write results/gpu-<gpu>-<date>.md
 [group('check')]
 gpu: install runner
-    {{ python }} -m pytest -q -m gpu
+    {{ python }} -m pytest -q -m gpu -p tests.gpu_report
 
 # Check format, style and types
 [group('check')]

@@ -167,7 +167,7 @@ def _subject(
 def _check_precision(made: Built, spec: CompileSpec) -> None:
     """The file holds what was asked for; TF32 multiplies the float32 that it holds."""
     expected = "fp32" if spec.precision == "tf32" else spec.precision
-    if made.precision != expected:
+    if made.precision not in (expected, spec.precision):
         raise CheckFailed(f"asked for {spec.precision}, the file holds {made.precision}")
 
 
@@ -180,12 +180,21 @@ def artifact_folder(
     size = f"-{'x'.join(map(str, spec.shape))}" if other else ""
     bytes_ = "-u8" if spec.input_type == "uint8" else ""
     leaf = f"{backend}-{spec.precision}-b{spec.batch_text}-{spec.device}{target}{bytes_}{size}"
-    return root / f"{model.name}-{sha256[:8]}" / leaf
+    portable = "-portable" if spec.portable else ""
+    return root / f"{model.name}-{sha256[:8]}" / f"{leaf}{portable}"
 
 
 def _request(model: Model, subject: Subject, backend: str, spec: CompileSpec) -> dict[str, Any]:
     """Everything that decides what the artifact will be, as JSON has it."""
-    packages = ("resnet-zoo", "onnx", "onnxsim", "onnxscript", "torchao", "torch-tensorrt")
+    packages = (
+        "resnet-zoo",
+        "onnx",
+        "onnxsim",
+        "onnxscript",
+        "torchao",
+        "torch-tensorrt",
+        "tensorrt",
+    )
     wanted = {
         **asdict(spec),
         "backend": backend,
@@ -194,7 +203,7 @@ def _request(model: Model, subject: Subject, backend: str, spec: CompileSpec) ->
         "calibration": subject.calibration_sha256 if spec.precision in QUANTIZED else None,
         "classes": model.classes,
         "preprocessing": model.preprocessing,
-        "versions": machine.versions(*packages),
+        "versions": machine.versions(*packages, "torch-tensorrt", "tensorrt"),
     }
     found: dict[str, Any] = json.loads(json.dumps(wanted))
     return found

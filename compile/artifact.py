@@ -129,8 +129,12 @@ def _check_gpu(built_for: str | None, path: Path) -> None:
     if not torch.cuda.is_available():
         raise Unavailable(f"{path} needs an NVIDIA GPU with its driver; this machine has none")
     major, minor = torch.cuda.get_device_capability()
-    if built_for is not None and built_for != f"sm_{major}{minor}":
-        raise BadArtifact(f"{path} was built for {built_for}, here is sm_{major}{minor}; rebuild")
+    here = f"sm_{major}{minor}"
+    if built_for is None or built_for == here:
+        return
+    oldest = re.fullmatch(r"sm_([0-9]{2,3})\+", built_for)
+    if oldest is None or 10 * major + minor < int(oldest[1]):
+        raise BadArtifact(f"{path} was built for {built_for}, here is {here}; rebuild")
 
 
 def _seal(folder: Path, name: str, size: int, sha256: str) -> SealedFile:

@@ -12,7 +12,6 @@ from compile.errors import Unavailable
 from compile.gates import Gate
 from compile.loading import load_artifact
 from compile.manifest import ROWS, Manifest, write_manifest
-from compile.precision import QUANTIZED
 from compile.runner import has_engine, run_inputs
 from compile.subject import Task
 
@@ -114,7 +113,7 @@ def _parity_entry(precision: str, task: Task) -> dict[str, Any]:
     ]
     return {
         "oracle": "float64",
-        "reference": "fake-quantised" if precision in QUANTIZED else "module",
+        "reference": "fake-quantised" if precision == "int8" else "module",
         "tf32": precision == "tf32",
         "k": task.limit.k,
         "samples": samples,

@@ -28,6 +28,9 @@ MIN_SAMPLES = 32
 CHUNK = 16
 MAX_BATCH = 4096
 
+FP8_STRETCH = 448 / 127
+"""From the largest number of int8's symmetric grid to that of float8_e4m3fn."""
+
 SCHEMES = ("x86", "symmetric")
 """`x86`: unsigned activations with a zero point, for CPUs. `symmetric`: for TensorRT."""
 
@@ -159,8 +162,11 @@ def _quiet() -> Iterator[None]:
                 logger.setLevel(level)
 
 
-def simulated(quantised: FakeQuantised, dtype: torch.dtype) -> FakeQuantised:
+def simulated(quantised: FakeQuantised, dtype: torch.dtype, *, fp8: bool = False) -> FakeQuantised:
     """Return the fake-quantised graph computing in `dtype`, float32 or float64.
+
+    With `fp8` its grid is that of float8_e4m3fn, with the scales of the symmetric int8 graph
+    stretched from 127 to 448, the largest numbers of the two.
 
     PyTorch's own quantise operators take float32 alone. The same rounding is written out here, so
     that the graph has an oracle, and an error in float32 against it, like any other module.
@@ -173,7 +179,7 @@ def simulated(quantised: FakeQuantised, dtype: torch.dtype) -> FakeQuantised:
         if name not in _SIMULATIONS:
             raise CheckFailed(f"the quantised graph holds {name}, which cannot be simulated")
         node.target = _SIMULATIONS[name]
-        node.kwargs = {"dtype": dtype}
+        node.kwargs = {"dtype": dtype, "fp8": fp8}
     copied.network.recompile()
     return copied.to(dtype)
 
@@ -183,13 +189,21 @@ def _is_quantiser(target: object) -> bool:
 
 
 def _quantize_tensor(
-    x: torch.Tensor, scale: float, zero: int, low: int, high: int, *_: object, dtype: torch.dtype
+    x: torch.Tensor,
+    scale: float,
+    zero: int,
+    low: int,
+    high: int,
+    *_: object,
+    dtype: torch.dtype,
+    fp8: bool,
 ) -> torch.Tensor:
-    return ((x * (1.0 / scale)).round() + zero).clamp(low, high)
+    scaled = x * (1.0 / scale)
+    return _rounded_fp8(scaled) if fp8 else (scaled.round() + zero).clamp(low, high)
 
 
 def _dequantize_tensor(
-    x: torch.Tensor, scale: float, zero: int, *_: object, dtype: torch.dtype
+    x: torch.Tensor, scale: float, zero: int, *_: object, dtype: torch.dtype, fp8: bool
 ) -> torch.Tensor:
     return (x.to(dtype) - zero) * scale
 
@@ -201,10 +215,18 @@ def _dequantize_channel(
     axis: int,
     *_: object,
     dtype: torch.dtype,
+    fp8: bool,
 ) -> torch.Tensor:
     shape = [1] * x.ndim
     shape[axis] = -1
-    return (x.to(dtype) - zero.view(shape)) * scale.view(shape).to(dtype)
+    values = x.to(dtype) - zero.view(shape)
+    return (_rounded_fp8(values) if fp8 else values) * scale.view(shape).to(dtype)
+
+
+def _rounded_fp8(x: torch.Tensor) -> torch.Tensor:
+    """x, of int8's range, rounded to float8_e4m3fn's numbers stretched to that range."""
+    stretched = (x * FP8_STRETCH).clamp(-448, 448)
+    return stretched.to(torch.float8_e4m3fn).to(x.dtype) / FP8_STRETCH
 
 
 _SIMULATIONS = {

@@ -112,7 +112,7 @@ def run_inputs(
         arguments = [str(artifact), "--input", str(given), "--output", str(returned), "--quiet"]
         if batch is not None:
             arguments += ["--batch", str(batch)]
-        call_runner(runner, [*arguments, *_threads(threads)])
+        call_runner(runner, [*arguments, *library_paths(), *_threads(threads)])
         output: torch.Tensor = torch.load(returned, weights_only=True)
     return output
 
@@ -121,9 +121,20 @@ def measure(
     runner: Path, artifact: Path, options: Sequence[str] = (), threads: int | None = None
 ) -> dict[str, Any]:
     """Return zoo-run's JSON report on an artifact; `options` are passed on."""
-    output = call_runner(runner, [str(artifact), "--json", "-", *options, *_threads(threads)])
+    arguments = [str(artifact), "--json", "-", *options, *library_paths(), *_threads(threads)]
+    output = call_runner(runner, arguments)
     report: dict[str, Any] = json.loads(output)
     return report
+
+
+def library_paths() -> list[str]:
+    """Options that tell zoo-run where pip put TensorRT's libraries: no loader looks there."""
+    options = []
+    for name, below in (("tensorrt_libs", ""), ("torch_tensorrt", "lib")):
+        spec = find_spec(name)
+        for folder in (spec.submodule_search_locations if spec else None) or []:
+            options += ["--library-path", str(Path(folder, below))]
+    return options
 
 
 def _threads(threads: int | None) -> list[str]:

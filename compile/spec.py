@@ -35,6 +35,8 @@ class CompileSpec:
     """-march level of CPU code, or `native`: the nearest named level of this machine."""
     input_type: str = "float32"
     """`float32`: NCHW, preprocessed. `uint8`: NHWC bytes, normalised inside the program."""
+    portable: bool = False
+    """Whether a TensorRT engine runs on every GPU from Ampere on, at some cost in speed."""
 
     def __post_init__(self) -> None:
         low, high = self.batch

@@ -43,7 +43,7 @@ LAYERS = (
 """A module may import from the rows above its own. A package stands for the modules in it."""
 
 SHARED = {
-    "compile.backends": {"eager", "inductor", "onnx"},
+    "compile.backends": {"eager", "inductor", "nvidia", "onnx", "qdq"},
     "zoo.cli": {"apart", "options", "selecting", "compiling", "trainings", "tables"},
     "zoo.study": {"lab", "drawing"},
     "zoo.models": {"sizes", "family", "unit", "resnet", "cifar", "tricks", "attention"},
@@ -235,8 +235,8 @@ def test_imports_run_one_way(path: Path) -> None:
         ("compile.api", "from zoo.models import build", "may not import"),
         ("compile.api", "def f():\n    from zoo import models", "may not import"),
         ("compile.precision", "from compile.spec import CompileSpec", "may not import"),
-        ("compile.backends.onnx", "from compile.backends.inductor import build", "may not import"),
-        ("compile.backends.onnx", "from compile.backends import inductor", "may not import"),
+        ("compile.backends.onnx", "from compile.backends.openvino import build", "may not import"),
+        ("compile.backends.onnx", "from compile.backends import openvino", "may not import"),
         ("zoo.train", "from compile.api import load", "zoo.cli may"),
         ("zoo.models", "from . import resnet", "full name"),
         ("zoo.models.resnet", "from zoo.data import digits", "may not import"),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -52,16 +54,20 @@ class FakeTorchTensorRT(ModuleType):
         self.child = "_run_on_acc_0"
         self.tail: Any = None
         self.guards = False
+        self.tf32: bool | None = None
 
     def Input(self, **kwargs: Any) -> dict[str, Any]:
         return kwargs
 
     def compile(self, exported: Any, **kwargs: Any) -> fx.GraphModule:
         self.calls.append({"exported": exported, **kwargs})
-        self.cache_existed = Path(kwargs["timing_cache_path"]).parent.is_dir()
+        timings = Path(kwargs["timing_cache_path"])
+        timings.write_bytes((timings.read_bytes() if timings.exists() else b"") + b"timed ")
         root = nn.Module()
         engine = exported.module(check_guards=self.guards)
         engine._forward_pre_hooks.clear()  # a partitioned graph has none of these
+        disabled = kwargs["disable_tf32"] if self.tf32 is None else not self.tf32
+        engine.settings = SimpleNamespace(disable_tf32=disabled)
         root.add_module(self.child, engine)
         graph = fx.Graph()
         out = graph.call_module(self.child, (graph.placeholder("x"),))
@@ -72,13 +78,15 @@ class FakeTorchTensorRT(ModuleType):
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> FakeTorchTensorRT:
+def fake(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Any:
     module = FakeTorchTensorRT()
     library = ModuleType("tensorrt")
     library.__version__ = "11.0.0.114"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "torch_tensorrt", module)
     monkeypatch.setitem(sys.modules, "tensorrt", library)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100 80GB HBM3")
     monkeypatch.setattr(torch.version, "cuda", "13.2")
     return module
 
@@ -97,7 +105,7 @@ def test_every_keyword_exists_in_every_version(
 ) -> None:
     tensorrt.build(Network().eval(), spec_of(), tmp_path)
     used = set(fake.calls[0]) - {"exported"}
-    assert set(tensorrt.OPTIONS) < used
+    assert {*tensorrt.OPTIONS, "disable_tf32", "hardware_compatible", "timing_cache_path"} < used
     assert used - set(KEYWORDS[version]) == set()
 
 
@@ -121,9 +129,10 @@ def test_a_static_build(fake: FakeTorchTensorRT, tmp_path: Path) -> None:
     call = fake.calls[0]
     assert call["inputs"] == [{"shape": (4, 3, 8, 8), "dtype": torch.float32}]
     assert call["disable_tf32"] is True and call["min_block_size"] == 1
-    assert call["cache_built_engines"] is False and call["reuse_cached_engines"] is False
+    assert call["immutable_weights"] is True and call["cache_built_engines"] is False
+    assert call["hardware_compatible"] is False and call["version_compatible"] is False
+    assert call["workspace_size"] == 2**31
     assert call["exported"].range_constraints == {}
-    assert fake.cache_existed and not Path(call["timing_cache_path"]).parent.exists()
 
 
 def test_a_range_of_batches(fake: FakeTorchTensorRT, tmp_path: Path) -> None:
@@ -145,15 +154,61 @@ def test_the_graph_is_exported_at_the_batch_to_tune_for(
     assert x.meta["val"].shape[0].node.hint == 8
 
 
-@pytest.mark.parametrize("precision", tensorrt.PRECISIONS)
+@pytest.mark.parametrize("precision", tensorrt.PRECISIONS["cuda"])
 def test_precision_lies_in_the_graph(
     fake: FakeTorchTensorRT, tmp_path: Path, precision: str
 ) -> None:
-    module = cast(Network().eval(), precision)
+    dtype = "fp32" if precision == "tf32" else precision
+    module = cast(Network().eval(), dtype)
     built = tensorrt.build(module, spec_of(precision=precision), tmp_path)
     dtypes = {value.dtype for value in fake.calls[0]["exported"].state_dict.values()}
-    assert dtypes == {getattr(torch, PRECISIONS[precision].dtype)}
+    assert dtypes == {getattr(torch, PRECISIONS[dtype].dtype)}
+    assert fake.calls[0]["disable_tf32"] is (precision != "tf32")
     assert built.precision == precision
+
+
+def test_tf32_is_read_from_the_engines(fake: FakeTorchTensorRT, tmp_path: Path) -> None:
+    fake.tf32 = False
+    assert tensorrt.build(Network().eval(), spec_of(precision="tf32"), tmp_path).precision == "fp32"
+    fake.tf32 = True
+    assert tensorrt.build(Network().eval(), spec_of(precision="fp32"), tmp_path).precision == "tf32"
+    with pytest.raises(CheckFailed, match="1 of 1 engines of bf16"):
+        tensorrt.build(cast(Network().eval(), "bf16"), spec_of(precision="bf16"), tmp_path)
+
+
+def test_a_module_that_takes_bytes(fake: FakeTorchTensorRT, tmp_path: Path) -> None:
+    """The input's dtype and layout are the request's, not float32 NCHW by name."""
+
+    class Bytes(CompileSpec):
+        def example(self, seed: int = 0) -> torch.Tensor:
+            size = min(self.batch[1], 2)
+            return torch.randint(0, 256, (size, 8, 8, 3), dtype=torch.uint8)
+
+    class FromBytes(Network):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x.permute(0, 3, 1, 2).float() / 255)
+
+    tensorrt.build(FromBytes().eval(), Bytes(shape=(3, 8, 8), batch=(1, 8)), tmp_path)
+    (given,) = fake.calls[0]["inputs"]
+    assert given["max_shape"] == (8, 8, 8, 3) and given["dtype"] == torch.uint8
+
+
+def test_the_next_build_knows_the_timings_of_the_last(
+    fake: FakeTorchTensorRT, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        tensorrt.build(Network().eval(), spec_of(), tmp_path)
+    (kept,) = Path(os.environ["XDG_CACHE_HOME"]).rglob("*.bin")
+    assert kept.read_bytes() == b"timed timed "
+
+
+def test_a_portable_engine(fake: FakeTorchTensorRT, tmp_path: Path) -> None:
+    spec = replace(spec_of(), portable=True)
+    built = tensorrt.build(Network().eval(), spec, tmp_path)
+    assert fake.calls[0]["hardware_compatible"] is True
+    assert fake.calls[0]["version_compatible"] is False
+    assert built.requirements["gpu_arch"] == "sm_80+"
+    assert built.requirements["tensorrt"] == "11.0.0.114"
 
 
 def test_the_precision_reported_is_the_graphs(fake: FakeTorchTensorRT, tmp_path: Path) -> None:
@@ -281,23 +336,3 @@ def test_a_file_that_does_not_load_is_a_bad_artifact(
 def test_an_engine_hides_its_weights() -> None:
     with pytest.raises(Unavailable, match="does not show its weights"):
         tensorrt.constants("model.ts", ProgramFile(file="model.ts", batch=(1, 1)))
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-@pytest.mark.parametrize("precision", tensorrt.PRECISIONS)
-@pytest.mark.parametrize("batch", [(1, 1), (1, 8)])
-def test_a_real_engine(tmp_path: Path, precision: str, batch: tuple[int, int]) -> None:
-    reason = tensorrt.missing("cuda")
-    if reason is not None:
-        pytest.skip(reason)
-    spec = CompileSpec(shape=(3, 8, 8), batch=batch, precision=precision, device="cuda")
-    module = cast(Network().eval(), precision)
-    built = tensorrt.build(module, spec, tmp_path)
-    assert built.precision == precision
-    program = tensorrt.load(str(tmp_path / "model.ts"), built.programs[0], "cuda")
-    x = torch.randn(batch[1], 3, 8, 8)
-    with torch.no_grad():
-        expected = module.cuda()(x.cuda())
-        limit = 8 * PRECISIONS[precision].eps
-        torch.testing.assert_close(program(x.cuda()), expected, rtol=limit, atol=limit)

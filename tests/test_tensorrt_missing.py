@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from compile.backends import tensorrt
+from compile.backends import nvidia, tensorrt, tensorrt_plan
 
 
 class Driver:
@@ -40,15 +40,15 @@ def pretend(
             raise OSError(name)
         return driver
 
-    monkeypatch.setattr(tensorrt.ctypes, "CDLL", library)
-    monkeypatch.setattr(tensorrt, "_installed", lambda name: packages)
+    monkeypatch.setattr(nvidia.ctypes, "CDLL", library)
+    monkeypatch.setattr(nvidia, "_installed", lambda name: packages)
     if torch_cuda:
-        monkeypatch.setattr(tensorrt, "_torch_fault", lambda: None)
+        monkeypatch.setattr(nvidia, "_torch_fault", lambda: None)
 
 
 def test_nothing_is_missing_on_a_complete_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, driver=Driver(1), torch_cuda=True, packages=True)
-    assert tensorrt.missing("cuda") is None
+    assert tensorrt.missing("cuda", "fp16") is None
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_all_that_is_missing_is_named_at_once(
     named: list[str],
 ) -> None:
     pretend(monkeypatch, driver=driver, torch_cuda=torch_cuda, packages=packages)
-    reason = tensorrt.missing("cuda")
+    reason = tensorrt.missing("cuda", "fp16")
     assert reason is not None and "\n" not in reason
     assert "pip install 'resnet-zoo[tensorrt]'" in reason
     found = reason.partition("missing here: ")[2]
@@ -77,20 +77,29 @@ def test_all_that_is_missing_is_named_at_once(
 
 
 def test_another_device_is_refused() -> None:
-    assert "--device cuda" in str(tensorrt.missing("cpu"))
+    assert "--device cuda" in str(tensorrt.missing("cpu", "fp16"))
+    assert "--device cuda" in str(tensorrt_plan.missing("cpu", "fp16"))
+
+
+def test_a_plan_needs_no_torch_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, driver=Driver(1), torch_cuda=True, packages=False)
+    found = str(tensorrt_plan.missing("cuda", "fp16")).partition("missing here: ")[2]
+    assert found == "tensorrt, onnx, onnxscript"
 
 
 def test_a_cpu_build_of_torch_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     pretend(monkeypatch, driver=Driver(1), torch_cuda=False, packages=True)
     has_cuda = (Path(torch.__file__).parent / "lib" / "libtorch_cuda.so").exists()
-    reason = tensorrt.missing("cuda")
+    reason = tensorrt.missing("cuda", "fp16")
     assert reason is None if has_cuda else str(reason).endswith("missing here: CUDA build of torch")
 
 
 def test_missing_answers_without_importing_torch() -> None:
     code = (
-        "import sys; from compile.backends import tensorrt; tensorrt.missing('cuda');"
-        "print([m for m in ('torch', 'torch_tensorrt', 'numpy') if m in sys.modules])"
+        "import sys; from compile.backends import tensorrt, tensorrt_plan;"
+        "tensorrt.missing('cuda', 'fp16'); tensorrt_plan.missing('cuda', 'fp16');"
+        "heavy = ('torch', 'torch_tensorrt', 'tensorrt', 'onnx', 'numpy');"
+        "print([m for m in heavy if m in sys.modules])"
     )
     start = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -16,6 +16,7 @@ BACKENDS = {
     "onnx": "compile.backends.onnx",
     "openvino": "compile.backends.openvino",
     "tensorrt": "compile.backends.tensorrt",
+    "tensorrt-plan": "compile.backends.tensorrt_plan",
 }
 
 

@@ -82,6 +82,8 @@ class Backend(Protocol):
     NAME: str
     PRECISIONS: Mapping[str, tuple[str, ...]]
     """What it builds, by device."""
+    QUANTIZER: str
+    """How weights and activations are put on a grid, of compile.quantize.SCHEMES; "" for none."""
     MACHINE_CODE: bool
     """Whether the file holds code for the CPU it was built on."""
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 NAME = "eager"
 PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp32", "tf32", "bf16", "fp16")}
+QUANTIZER = ""
 MACHINE_CODE = False
 FILE = "model.pt2"
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 NAME = "inductor"
 PRECISIONS = {"cpu": ("fp32", "bf16", "int8"), "cuda": ("fp32", "tf32", "bf16", "fp16")}
+QUANTIZER = "x86"
 MACHINE_CODE = True
 FILE = "model.pt2"
 FILE_OF_ONE = "model-b1.pt2"

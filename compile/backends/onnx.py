@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 NAME = "onnx"
 PRECISIONS = {"cpu": ("fp32", "fp16", "int8")}
+QUANTIZER = "x86"
 MACHINE_CODE = False
 FILE = "model.onnx"
 
@@ -79,8 +80,11 @@ def write(
     )
 
 
-def export(module: nn.Module, spec: CompileSpec) -> Any:
-    """The exporter's ModelProto, batch norms folded and constants shared by its own optimiser."""
+def export(module: nn.Module, spec: CompileSpec, opset: int | None = None) -> Any:
+    """The exporter's ModelProto, batch norms folded and constants shared by its own optimiser.
+
+    Without `opset` it is the exporter's own choice, or the oldest that has the precision.
+    """
     import torch
 
     with _quiet(), torch.no_grad():
@@ -88,7 +92,7 @@ def export(module: nn.Module, spec: CompileSpec) -> Any:
             module.cpu(),
             (spec.example(),),
             dynamo=True,
-            opset_version=_BF16_OPSET if spec.precision == "bf16" else None,
+            opset_version=opset or (_BF16_OPSET if spec.precision == "bf16" else None),
             input_names=["input"],
             output_names=["logits"],
             dynamic_shapes=spec.dynamic_shapes(),

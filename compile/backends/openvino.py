@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 NAME = "openvino"
 PRECISIONS = {"cpu": ("fp32", "bf16", "fp16", "int8")}
+QUANTIZER = "x86"
 MACHINE_CODE = False
 FILE = onnx.FILE
 

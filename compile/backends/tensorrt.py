@@ -7,18 +7,16 @@ TensorRT may not lower it further.
 
 from __future__ import annotations
 
-import ctypes
 import io
 import logging
 import operator
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from importlib.util import find_spec
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from compile.backends import nvidia
 from compile.backends.base import Built, Program, ProgramFile
 from compile.errors import BadArtifact, CheckFailed, Unavailable
 from compile.machine import versions
@@ -31,19 +29,23 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 NAME = "tensorrt"
-PRECISIONS = {"cuda": ("fp32", "bf16", "fp16")}
+PRECISIONS = {"cuda": ("fp32", "tf32", "bf16", "fp16")}
+QUANTIZER = ""
 MACHINE_CODE = False
 FILE = "model.ts"
 
+_ENGINE = "_run_on_acc"
+"""In the name of each part of a compiled graph that is an engine."""
+
 OPTIONS: dict[str, Any] = {
-    "disable_tf32": True,  # the fp32 bound of parity assumes 24-bit products
     "truncate_double": False,
     "min_block_size": 1,  # else networks of fewer than five operators are left to torch
     "require_full_compilation": False,
-    "immutable_weights": True,
-    "version_compatible": False,
-    "hardware_compatible": False,
-    "cache_built_engines": False,
+    "workspace_size": nvidia.WORKSPACE,
+    "optimization_level": nvidia.OPTIMIZATION_LEVEL,
+    "immutable_weights": True,  # weights that could be exchanged later cost speed
+    "version_compatible": False,  # the file needs this very torch, hence this TensorRT
+    "cache_built_engines": False,  # nvidia.timing_cache says why
     "reuse_cached_engines": False,
 }
 """Keywords of torch_tensorrt.dynamo.compile that 2.11, 2.12 and 2.13 all know.
@@ -55,111 +57,86 @@ _log = logging.getLogger(__name__)
 
 
 def missing(device: str, precision: str) -> str | None:
-    """Driver, GPU, a CUDA build of torch, and the packages; all that is missing in one line."""
-    if device not in PRECISIONS:
-        return f"runs on NVIDIA GPUs only, not on '{device}'; use --device cuda"
-    lacks = [reason for reason in (_driver_fault(), _torch_fault()) if reason]
-    lacks += [name for name in ("torch_tensorrt", "tensorrt") if not _installed(name)]
-    if not lacks:
-        return None
-    return (
-        "needs an NVIDIA GPU with its driver, a CUDA build of torch and "
-        f"`pip install 'resnet-zoo[tensorrt]'`; missing here: {', '.join(lacks)}"
-    )
-
-
-def _driver_fault() -> str | None:
-    """Ask the driver itself: importing torch to learn that there is no GPU takes seconds."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return "NVIDIA driver (libcuda.so.1)"
-    count = ctypes.c_int(0)
-    status = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
-    if status != 0 or count.value == 0:
-        return f"NVIDIA GPU (the driver sees none, code {status})"
-    return None
-
-
-def _torch_fault() -> str | None:
-    spec = find_spec("torch")
-    folder = Path(spec.origin).parent if spec and spec.origin else Path()
-    if (folder / "lib" / "libtorch_cuda.so").exists():
-        return None
-    return "CUDA build of torch"
-
-
-def _installed(name: str) -> bool:
-    try:
-        return find_spec(name) is not None
-    except ValueError:  # imported already, by a loader that leaves no spec
-        return True
+    """What `nvidia.missing` finds, and the two packages."""
+    del precision
+    return nvidia.missing(device, ("torch_tensorrt", "tensorrt"))
 
 
 def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
     """Export `module`, compile it with TensorRT, and save the trace of the result.
 
     TorchScript is the form that C++ loads with the least: torch::jit::load once
-    libtorchtrt_runtime.so is there. A .pt2 from AOTInductor would add a compiler and a wrapper
-    library around the same engine, and an exported program can only be loaded in Python. The
-    trace is saved here because torch_tensorrt.save traces a GraphModule in just this way, while
-    its 2.13 refuses every module that is traced already.
+    libtorchtrt_runtime.so is there. A .pt2 from AOTInductor would put a compiler and a wrapper
+    library around the same engine and need this very torch all the same; whoever wants to be
+    free of TorchScript takes `tensorrt-plan`, which needs no torch. An exported program can only
+    be loaded in Python. The trace is saved here because torch_tensorrt.save traces a GraphModule
+    in just this way, while its 2.13 refuses every module that is traced already.
     """
     import torch
 
     torch_tensorrt = _import()
-    example = _example(spec)
+    import tensorrt
+
+    nvidia.check_gpu(spec)
+    example = nvidia.example(spec, spec.batch[1])
     exported = _export(module.to(spec.device), spec, example)
-    precision = of_constants(_floating(exported))
-    with TemporaryDirectory(prefix="zoo-") as cache, _silenced(), torch.no_grad():
+    with nvidia.timing_cache(tensorrt.__version__) as cache, _silenced(), torch.no_grad():
         compiled = torch_tensorrt.dynamo.compile(
             exported,
-            inputs=[torch_tensorrt.Input(**_input_range(spec), dtype=torch.float32)],
+            inputs=[torch_tensorrt.Input(**_input_range(spec), dtype=example.dtype)],
             device=torch.device(spec.device),
-            timing_cache_path=str(Path(cache) / "timing.bin"),
+            disable_tf32=spec.precision != "tf32",
+            hardware_compatible=spec.portable,
+            timing_cache_path=str(cache),
             **OPTIONS,
         )
         _check_partition(compiled, spec)
         traced = torch.jit.trace(compiled, (example,), check_trace=False)  # type: ignore[no-untyped-call]
         torch.jit.save(traced, str(folder / FILE))
+    major = tensorrt.__version__.split(".")[0]
+    libraries = [f"libnvinfer.so.{major}", f"libnvinfer_plugin.so.{major}"]
     return Built(
         programs=(ProgramFile(file=FILE, batch=spec.batch),),
-        precision=precision,
-        requirements=_requirements(),
+        precision=_precision(exported, compiled),
+        # The runtime registers the engine's class and does not find the other two by itself.
+        requirements=nvidia.requirements(
+            tensorrt.__version__, spec, [*libraries, "libtorchtrt_runtime.so"]
+        ),
         versions=versions("torch-tensorrt", "tensorrt"),
     )
 
 
 def _input_range(spec: CompileSpec) -> dict[str, tuple[int, ...]]:
     """The shapes of torch_tensorrt.Input: one, or smallest, best and largest."""
-    low, high = ((size, *spec.shape) for size in spec.batch)
+    shapes = nvidia.shapes(spec)
     if not spec.dynamic:
-        return {"shape": low}
-    return {"min_shape": low, "opt_shape": high, "max_shape": high}
-
-
-def _example(spec: CompileSpec) -> torch.Tensor:
-    """A seeded input (N, C, H, W) of the largest batch, on the GPU.
-
-    Torch-TensorRT does not read the best shape from its inputs but from the batch that the graph
-    was exported with. Kernels are tuned for it, and who asks for a range wants throughput.
-    """
-    import torch
-
-    generator = torch.Generator().manual_seed(0)
-    shape = (spec.batch[1], *spec.shape)
-    return torch.randn(shape, generator=generator).to(spec.device)
+        return {"shape": shapes.best}
+    return {
+        "min_shape": shapes.smallest,
+        "opt_shape": shapes.best,
+        "max_shape": shapes.largest,
+    }
 
 
 def _export(module: nn.Module, spec: CompileSpec, example: torch.Tensor) -> ExportedProgram:
+    """Export at the batch to tune for: dynamo.compile reads that one, not Input's opt_shape."""
     import torch
 
-    shapes = None
-    if spec.dynamic:  # a Dim whose ends are equal raises
-        low, high = spec.batch
-        shapes = ({0: torch.export.Dim("batch", min=low, max=high)},)
     with torch.no_grad():
-        return torch.export.export(module, (example,), dynamic_shapes=shapes)
+        return torch.export.export(module, (example,), dynamic_shapes=spec.dynamic_shapes())
+
+
+def _precision(exported: ExportedProgram, compiled: torch.fx.GraphModule) -> str:
+    """What the weights are that TensorRT was given; a strongly typed network keeps their dtype.
+
+    TF32 is no dtype: float32 weights are multiplied that way where every engine was built so.
+    """
+    found = of_constants(_floating(exported))
+    engines = [module for name, module in compiled.named_children() if _ENGINE in name]
+    tf32 = [not module.settings.disable_tf32 for module in engines]  # type: ignore[union-attr]
+    if any(tf32) and (found != "fp32" or not all(tf32)):
+        raise CheckFailed(f"TF32 is allowed in {sum(tf32)} of {len(tf32)} engines of {found}")
+    return "tf32" if any(tf32) else found
 
 
 def _floating(exported: ExportedProgram) -> Iterator[torch.Tensor]:
@@ -195,7 +172,7 @@ def _partition(compiled: torch.fx.GraphModule) -> tuple[int, list[str]]:
     """
     engines, left = 0, []
     for node in compiled.graph.nodes:
-        if node.op == "call_module" and "_run_on_acc" in str(node.target):
+        if node.op == "call_module" and _ENGINE in str(node.target):
             engines += 1
         elif node.op == "call_module" and node.target != "_guards_fn":
             inner = getattr(compiled.get_submodule(str(node.target)), "graph", None)
@@ -204,28 +181,6 @@ def _partition(compiled: torch.fx.GraphModule) -> tuple[int, list[str]]:
         elif node.op == "call_function" and node.target is not operator.getitem:
             left.append(str(node.target))
     return engines, left
-
-
-def _requirements() -> dict[str, Any]:
-    """GPU architecture, versions, and the libraries that C++ loads before the file, in order.
-
-    libtorchtrt_runtime.so registers the engine's class and needs the other two, which its own
-    search path does not find.
-    """
-    import tensorrt
-    import torch
-
-    major = tensorrt.__version__.split(".")[0]
-    return {
-        "gpu_arch": "sm_{}{}".format(*torch.cuda.get_device_capability()),
-        "cuda": torch.version.cuda,
-        "tensorrt": tensorrt.__version__,
-        "load_first": [
-            f"libnvinfer.so.{major}",
-            f"libnvinfer_plugin.so.{major}",
-            "libtorchtrt_runtime.so",
-        ],
-    }
 
 
 def load(path: str, program: ProgramFile, device: str) -> Program:

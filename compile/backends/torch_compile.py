@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 NAME = "torch-compile"
 PRECISIONS = eager.PRECISIONS
+QUANTIZER = ""
 MACHINE_CODE = False
 
 build = eager.build

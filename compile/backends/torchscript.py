@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 NAME = "torchscript"
 PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp32", "tf32", "bf16", "fp16")}
+QUANTIZER = ""
 MACHINE_CODE = False
 FILE = "model.ts"
 

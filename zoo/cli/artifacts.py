@@ -63,6 +63,9 @@ def compile_(
     target: Annotated[
         str, typer.Option(help="-march level of CPU code: native, x86-64-v3, ...")
     ] = "native",
+    portable: Annotated[
+        bool, typer.Option("--portable", help="A TensorRT engine for every GPU from Ampere on.")
+    ] = False,
     device: Device = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Seeded weights instead of the newest run.")
@@ -92,6 +95,7 @@ def compile_(
         shape=input_,
         input_type=input_type,
         target=target,
+        portable=portable,
         fresh=fresh,
         runs=runs,
         out=out,

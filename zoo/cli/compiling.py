@@ -30,6 +30,7 @@ class Order:
     shape: str | None
     input_type: str
     target: str
+    portable: bool
     fresh: bool
     runs: Path
     out: Path
@@ -163,6 +164,7 @@ def _build(
                 device=cell.device,
                 target=order.target,
                 input_type=order.input_type,
+                portable=order.portable,
             ),
             backend=cell.backend,
             root=order.out,
@@ -215,6 +217,7 @@ def _words(order: Order, cell: Cell, source: Source) -> list[str]:
     words += ["--backend", cell.backend, "--precision", cell.precision, "--batch", order.batch]
     words += ["--device", cell.device, "--target", order.target]
     words += ["--input", f"1x{'x'.join(map(str, source.shape))}"]
+    words += ["--portable"] if order.portable else []
     if order.input_type != "float32":
         words += ["--input-type", order.input_type]
     if cell.precision in QUANTIZED:
