@@ -25,6 +25,10 @@ LoadOpenVino open_module() {
 }  // namespace
 
 std::unique_ptr<Engine> load_openvino(const LoadRequest& request) {
+  if (request.manifest.device != "cpu") {
+    fail_artifact("OpenVINO programs run on cpu, the artifact is for " + request.manifest.device +
+                  ": compile it for cpu");
+  }
   const SealedView view(request.file);
   scan_onnx(view.bytes(), request.program.file);
   std::unique_ptr<Engine> engine;
