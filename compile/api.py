@@ -106,8 +106,10 @@ def compile_module(
     start = time.perf_counter()
     maker = choose(backend, spec.precision, spec.device)
     requested = spec.target if maker.MACHINE_CODE else "native"
-    target = machine.resolve_target(spec.target) if maker.MACHINE_CODE else "any"
-    spec = replace(spec, target=target)
+    target = "any"
+    if maker.MACHINE_CODE:
+        target = machine.resolve_target(spec.target, spec.precision)
+    spec = replace(spec, target=target, portable=requested != "native")
     module = copy.deepcopy(module).eval()  # the caller's stays in the mode it is in
     model = model or Model(name=name or type(module).__name__.lower())
     sha = weights_sha256(module.state_dict())
@@ -220,9 +222,8 @@ def _describe(
     classes: int,
 ) -> Manifest:
     """The manifest without files, proof and build."""
-    static = not spec.dynamic
     level = spec.target in machine.LEVELS
-    flags = machine.required_flags(spec.target, prepacked=static) if level else []
+    flags = machine.required_flags(spec.target, portable=spec.portable) if level else []
     flags = sorted(machine.cpu_flags()) if made.native else flags
     needs: dict[str, Any] = {"gpu_arch": None, "cuda": None, "tensorrt": None, "load_first": []}
     return {

@@ -28,6 +28,8 @@ class CompileSpec:
     """`cpu` or `cuda`."""
     target: str = "native"
     """-march level of CPU code, or `native`: the nearest named level of this machine."""
+    portable: bool = False
+    """Whether the level was asked for by name: then every CPU of it must run the file, and well."""
 
     def __post_init__(self) -> None:
         low, high = self.batch

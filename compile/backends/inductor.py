@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from compile.backends.base import Built, Program, ProgramFile
-from compile.errors import CheckFailed
+from compile.errors import CheckFailed, Unavailable
 from compile.precision import of_constants
 from compile.spec import CompileSpec
 
@@ -58,28 +58,53 @@ def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
         exported = torch.export.export(
             module.to(spec.device), (example,), dynamic_shapes=spec.dynamic_shapes()
         )
-        aoti_compile_and_package(
-            exported, package_path=str(path), inductor_configs=_configs(spec.target)
-        )
+        with _packing(wanted=not (spec.portable and spec.target == "x86-64-v3")):
+            aoti_compile_and_package(
+                exported, package_path=str(path), inductor_configs=_configs(spec)
+            )
     program = ProgramFile(file=FILE, batch=spec.batch, entry=ENTRY)
     if not any(row["name"].startswith("_frozen") for row in _layout(str(path))):
         raise CheckFailed("AOTInductor did not freeze the weights; report this torch version")
     precision = of_constants(constants(str(path), program))
-    native = "cpp.march" not in _configs(spec.target)
+    native = "cpp.march" not in _configs(spec)
     return Built(programs=(program,), precision=precision, native=native)
 
 
-def _configs(target: str) -> dict[str, Any]:
+@contextmanager
+def _packing(*, wanted: bool) -> Iterator[None]:
+    """Let weights be packed for the oneDNN kernels of this very CPU, or leave them as they are.
+
+    A CPU whose kernels want another layout repacks them on every call: the numbers stay right.
+    Between AVX-512 and AVX2 that takes ten times as long as the network and more, between CPUs
+    with AVX-512 no longer than packing plain ones (docs/log.md). Inductor's own option,
+    cpp.weight_prepack, is read once in a process, so the patterns that pack are taken away.
+    """
+    from torch._inductor.fx_passes import freezing_patterns
+
+    freezing_patterns.lazy_init()  # fills the list, whatever is built first
+    patterns = freezing_patterns.pass_patterns
+    kept = list(patterns)
+    if not wanted:
+        patterns.clear()
+    try:
+        yield
+    finally:
+        patterns[:] = kept
+
+
+def _configs(spec: CompileSpec) -> dict[str, Any]:
     configs: dict[str, Any] = {
         "freezing": True,
         "cpp.dynamic_threads": True,  # else the build machine's thread count is baked in
-        "cpp.march": target,
-        "cpp.simdlen": _VECTOR_BITS[target],
+        "cpp.march": spec.target,
+        "cpp.simdlen": _VECTOR_BITS[spec.target],
     }
     from torch._inductor import config
 
     if not _has(config, "cpp.march"):
-        del configs["cpp.march"]  # an older torch builds for exactly this CPU: see Built.native
+        if spec.portable:
+            raise Unavailable("this torch compiles for this very CPU only: use --target native")
+        del configs["cpp.march"]  # see Built.native
     lacking = [name for name in configs if not _has(config, name)]
     if lacking:  # without them the file would silently be another one than the manifest says
         raise CheckFailed(f"this torch's Inductor has no option {', '.join(lacking)}")
