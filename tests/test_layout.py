@@ -22,7 +22,7 @@ LAYERS = (
     {"compile.artifact"},
     {"compile.prepare"},
     {"compile.backends"},
-    {"compile.loading", "compile.runner", "compile.stats"},
+    {"compile.loading", "compile.runner", "compile.stats", "compile.tritonserver"},
     {"compile.parity", "compile.bench"},
     {"compile.proof"},
     {"compile.report"},
