@@ -109,8 +109,10 @@ def compile_module(
     start = time.perf_counter()
     maker = choose(backend, spec.precision, spec.device)
     requested = spec.target if maker.MACHINE_CODE else "native"
-    target = machine.resolve_target(spec.target) if maker.MACHINE_CODE else "any"
-    spec = replace(spec, target=target)
+    target = "any"
+    if maker.MACHINE_CODE:
+        target = machine.resolve_target(spec.target, spec.precision)
+    spec = replace(spec, target=target, named_level=requested != "native")
     subject = module
     if not isinstance(subject, Subject):
         subject = _subject(subject, spec, model, samples, calibration)
@@ -256,9 +258,8 @@ def _describe(
     model: Model, subject: Subject, spec: CompileSpec, backend: str, made: Built, classes: int
 ) -> Manifest:
     """The manifest without files, proof and build."""
-    static = not spec.dynamic
     level = spec.target in machine.LEVELS
-    flags = machine.required_flags(spec.target, prepacked=static) if level else []
+    flags = machine.required_flags(spec.target, named=spec.named_level) if level else []
     flags = sorted(machine.cpu_flags()) if made.native else flags
     needs: dict[str, Any] = {"gpu_arch": None, "cuda": None, "tensorrt": None, "load_first": []}
     return {

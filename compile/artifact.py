@@ -186,14 +186,14 @@ def file_entries(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 @contextmanager
-def staging(final: Path) -> Iterator[Path]:
+def staging(final: Path, *, option: str = "--out DIR") -> Iterator[Path]:
     """Give an empty folder beside `final`; it is gone afterwards, published or not.
 
     Raises Unavailable when the place cannot be written. Folders that a killed build left are
     removed: their names carry the process id.
     """
     if final.is_symlink() or (final.exists() and not final.is_dir()):
-        raise Unavailable(f"{final} is a file or a link; give another place with --out")
+        raise Unavailable(f"{final} is a file or a link; give another {option}")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         for left in stale_stagings(final.parent):
@@ -201,7 +201,7 @@ def staging(final: Path) -> Iterator[Path]:
         folder = Path(tempfile.mkdtemp(prefix=f".staging-{os.getpid()}-", dir=final.parent))
     except OSError as error:
         raise Unavailable(
-            f"cannot write below {final.parent} ({error.strerror}); choose --out DIR"
+            f"cannot write below {final.parent} ({error.strerror}); choose {option}"
         ) from None
     folder.chmod(0o755)
     try:
@@ -211,7 +211,7 @@ def staging(final: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def publish(folder: Path, final: Path) -> None:
+def publish(folder: Path, final: Path, *, option: str = "--out DIR") -> None:
     """Flush a staged artifact to disk and move it into place in one step.
 
     Where something stands there already, the two are exchanged, so that a reader sees the old
@@ -224,7 +224,7 @@ def publish(folder: Path, final: Path) -> None:
             _rename(folder, final, _RENAME_EXCHANGE)
         _flush(final.parent)
     except OSError as error:
-        raise Unavailable(f"cannot publish {final} ({error.strerror}); choose --out DIR") from None
+        raise Unavailable(f"cannot publish {final} ({error.strerror}); choose {option}") from None
 
 
 def _rename(source: Path, target: Path, flag: int) -> bool:

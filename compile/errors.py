@@ -5,6 +5,7 @@ ZooError             what was given, what is allowed, what to run next; one line
 |- UsageError    2   an option or a name that does not exist
 |- BadArtifact   3   the artifact or input is damaged, or was made for something else
 `- Unavailable   4   this machine lacks something that can be installed or permitted
+   `- NotBuildable   one combination of backend, precision and target; others may be built
 """
 
 
@@ -36,6 +37,10 @@ class Unavailable(ZooError):
     """Something installable or permitted is missing: GPU, driver, library, disk, permission."""
 
     exit_code = 4
+
+
+class NotBuildable(Unavailable):
+    """One combination of backend, precision and target cannot be built here; others may be."""
 
 
 def by_code(code: int) -> type[ZooError]:

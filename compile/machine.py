@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from compile.errors import Unavailable, UsageError
+from compile.errors import NotBuildable, Unavailable, UsageError
 
 _V3 = ("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave")
 _V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
@@ -34,11 +34,17 @@ LEVELS: dict[str, tuple[str, ...]] = {
 }
 """gcc -march levels, best first, with the flags of /proc/cpuinfo that they need."""
 
+_BF16_FLAGS = ("avx512bw", "avx512dq", "avx512vl")
+"""What torch's bf16 convolutions need of a CPU; without it they raise when they are called."""
+
+_INT8_FLAGS = {"avx512_vnni", "avx_vnni"}
+"""Of these one: without VNNI products of bytes are added in 16 bits, which saturate."""
+
 _ONEDNN_FLAGS = (
-    *("avx_vnni", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
+    *("avx_vnni", "avx_ne_convert", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
     *("amx_tile", "amx_bf16", "amx_int8"),
 )
-"""Flags by which oneDNN picks the memory layout of prepacked weights, whatever -march says."""
+"""Flags by which oneDNN picks kernels and the layout of packed weights, whatever -march says."""
 
 
 @cache
@@ -57,25 +63,37 @@ def native_level(flags: frozenset[str] | None = None) -> str:
     raise Unavailable("this CPU has no AVX2; compiled CPU artifacts need x86-64-v3 or better")
 
 
-def resolve_target(target: str) -> str:
+def resolve_target(target: str, precision: str) -> str:
     """Return the named level for `target`; `native` is the nearest one of this machine."""
     if target == "native":
+        if precision == "int8" and not cpu_flags() & _INT8_FLAGS:
+            raise NotBuildable("int8 needs a CPU with VNNI, which this one lacks; use fp32")
         return native_level()
     if target not in LEVELS:
         raise UsageError(f"unknown target '{target}'; choose one of: native, {', '.join(LEVELS)}")
     if target != native_level() and not cpu_flags().issuperset(LEVELS[target]):
         raise Unavailable(f"this CPU cannot run {target}; parity needs to: use --target native")
+    if precision == "int8" and _INT8_FLAGS.isdisjoint(LEVELS[target]):
+        raise NotBuildable(
+            f"CPUs of {target} need not have the int8 instructions of VNNI: use --target native "
+            "on a CPU that has them, or --precision fp32"
+        )
+    if precision == "bf16" and not set(_BF16_FLAGS).issubset(LEVELS[target]):
+        raise NotBuildable(
+            f"CPUs of {target} run no bf16, torch's needs AVX-512: "
+            "use --target x86-64-v4 or --precision fp32"
+        )
     return target
 
 
-def required_flags(level: str, *, prepacked: bool) -> list[str]:
+def required_flags(level: str, *, named: bool) -> list[str]:
     """Return the CPU flags that a program built here for `level` needs, sorted.
 
-    Prepacked weights are laid out for the build machine's oneDNN kernels, so the flags by which
-    oneDNN chose are required too.
+    One whose level was not asked for by name was made for the oneDNN kernels of this very CPU,
+    so the flags by which oneDNN chose them are required too.
     """
     needed = set(LEVELS[level])
-    if prepacked:
+    if not named:
         needed.update(cpu_flags().intersection(_ONEDNN_FLAGS))
     return sorted(needed)
 

@@ -37,6 +37,8 @@ class CompileSpec:
     """`float32`: NCHW, preprocessed. `uint8`: NHWC bytes, normalised inside the program."""
     portable: bool = False
     """Whether a TensorRT engine runs on every GPU from Ampere on, at some cost in speed."""
+    named_level: bool = False
+    """Whether `target` was asked for by name: then every CPU of it must run the file, and well."""
 
     def __post_init__(self) -> None:
         low, high = self.batch

@@ -16,7 +16,7 @@ from torch import nn
 
 from compile import gates, parity
 from compile.backends.base import Backend
-from compile.errors import Unavailable
+from compile.errors import NotBuildable
 from compile.gates import Gate
 from compile.machine import package_version
 from compile.manifest import ROWS
@@ -216,7 +216,7 @@ class Subject:
 
     def _quantised(self, scheme: str) -> FakeQuantised:
         if self._calibration is None:
-            raise Unavailable(
+            raise NotBuildable(
                 "int8 needs images to calibrate with: give --calibrate a folder of them"
             )
         images = self._calibration.images

@@ -22,7 +22,7 @@ LAYERS = (
     {"compile.artifact"},
     {"compile.prepare", "compile.quantize"},
     {"compile.backends"},
-    {"compile.loading", "compile.runner", "compile.stats"},
+    {"compile.loading", "compile.runner", "compile.stats", "compile.tritonserver"},
     {"compile.parity", "compile.bench"},
     {"compile.gates"},
     {"compile.subject"},

@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from compile.backends.base import Built, Program, ProgramFile, exported
-from compile.errors import CheckFailed
+from compile.errors import CheckFailed, Unavailable
 from compile.precision import QUANTIZED, of_constants
 from compile.spec import CompileSpec
 
@@ -84,12 +84,35 @@ def _compile(module: nn.Module, spec: CompileSpec, folder: Path, file: str) -> P
     path = str(folder / file)
     with warnings.catch_warnings(), torch.no_grad():  # with gradients on, freezing is ignored
         warnings.filterwarnings("ignore", message="To copy construct from a tensor")  # for int8
-        aoti_compile_and_package(
-            exported(module, spec), package_path=path, inductor_configs=_configs(spec)
-        )
+        with _packing(wanted=not (spec.named_level and spec.target == "x86-64-v3")):
+            aoti_compile_and_package(
+                exported(module, spec), package_path=path, inductor_configs=_configs(spec)
+            )
     if not any(row["name"].startswith("_frozen") for row in _layout(path)):
         raise CheckFailed("AOTInductor did not freeze the weights; report this torch version")
     return ProgramFile(file=file, batch=spec.batch, entry=ENTRY)
+
+
+@contextmanager
+def _packing(*, wanted: bool) -> Iterator[None]:
+    """Let weights be packed for the oneDNN kernels of this very CPU, or leave them as they are.
+
+    A CPU whose kernels want another layout repacks them on every call: the numbers stay right.
+    Between AVX-512 and AVX2 that takes ten times as long as the network and more, between CPUs
+    with AVX-512 no longer than packing plain ones (docs/log.md). Inductor's own option,
+    cpp.weight_prepack, is read once in a process, so the patterns that pack are taken away.
+    """
+    from torch._inductor.fx_passes import freezing_patterns
+
+    freezing_patterns.lazy_init()  # fills the list, whatever is built first
+    patterns = freezing_patterns.pass_patterns
+    kept = list(patterns)
+    if not wanted:
+        patterns.clear()
+    try:
+        yield
+    finally:
+        patterns[:] = kept
 
 
 def _configs(spec: CompileSpec) -> dict[str, Any]:
@@ -102,7 +125,9 @@ def _configs(spec: CompileSpec) -> dict[str, Any]:
     from torch._inductor import config
 
     if not _has(config, "cpp.march"):
-        del configs["cpp.march"]  # an older torch builds for exactly this CPU: see Built.native
+        if spec.named_level:
+            raise Unavailable("this torch compiles for this very CPU only: use --target native")
+        del configs["cpp.march"]  # see Built.native
     lacking = [name for name in configs if not _has(config, name)]
     if lacking:  # without them the file would silently be another one than the manifest says
         raise CheckFailed(f"this torch's Inductor has no option {', '.join(lacking)}")

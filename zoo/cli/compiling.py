@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compile.backends import BACKENDS, backend, choose
-from compile.errors import Unavailable, UsageError, ZooError
+from compile.errors import NotBuildable, Unavailable, UsageError, ZooError
 from compile.precision import QUANTIZED
 from compile.precision import precision as find_precision
 from compile.spec import CompileSpec, parse_batch, parse_shape
@@ -78,10 +78,15 @@ def plan(backend_name: str, precision: str, device: str | None) -> list[Cell]:
                 if backend_name != "all" and precision != "all":
                     raise
             cells.append(cell)
-    if all(cell.refused for cell in cells):
-        reasons = {f"{cell.backend} {cell.refused}" for cell in cells}
-        raise Unavailable(f"nothing can be built here: {'; '.join(sorted(reasons))}")
+    _require_some(cells)
     return cells
+
+
+def _require_some(cells: list[Cell]) -> None:
+    """Raise Unavailable when every cell was refused."""
+    reasons = {f"{cell.backend} {cell.refused}" for cell in cells if cell.refused}
+    if all(cell.refused for cell in cells):
+        raise Unavailable(f"nothing can be built here: {'; '.join(sorted(reasons))}")
 
 
 def compile_all(order: Order, cells: list[Cell], *, json: bool) -> None:
@@ -102,6 +107,7 @@ def compile_all(order: Order, cells: list[Cell], *, json: bool) -> None:
         for cell in cells:
             if cell.refused is None:
                 _build(order, cell, source, subject, runner, progress)
+    _require_some(cells)
     if json:
         print(
             to_json({"model": source.name, "source": source.origin, "cells": _rows(cells)}), end=""
@@ -183,6 +189,9 @@ def _build(
         )
     except UsageError:
         raise
+    except NotBuildable as error:
+        cell.refused = str(error).removeprefix(f"{cell.backend} ")
+        return
     except ZooError as error:
         cell.failed = error
         return

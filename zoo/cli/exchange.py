@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from zoo.cli.options import RUNS, Json, Out, Runs, Seed
+from zoo.errors import UsageError
 
 EXPORTS = Path("exports")
 
@@ -70,16 +71,73 @@ def import_(
 
 
 def export(
-    run: Annotated[str, typer.Argument(help="A run's path or a model's name.")],
-    format_: Annotated[str, typer.Option("--format", help="torchvision, timm or hf.")],
+    what: Annotated[
+        str, typer.Argument(help="A run's path or a model's name; an artifact for --triton.")
+    ],
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", help="torchvision, timm or hf.", show_default=False),
+    ] = None,
+    triton: Annotated[
+        Path | None,
+        typer.Option(help="Model repository of a Triton server.", show_default=False),
+    ] = None,
     out: Out = EXPORTS,
     runs: Runs = RUNS,
     license_: Annotated[
         str, typer.Option("--license", help="Of the weights, for the card of hf.")
     ] = "unknown",
+    name: Annotated[
+        str | None,
+        typer.Option(help="What Triton calls the model.", show_default="the network's name"),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a model of that name in --triton.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Write a run's weights so that torchvision, timm or the Hugging Face hub load them."""
+    """Write a run's weights for torchvision, timm or the hub, or an artifact for Triton."""
+    if (format_ is None) == (triton is None):
+        raise UsageError("give --format for a run's weights or --triton for an artifact, not both")
+    if triton is not None:
+        _export_artifact(Path(what), triton, name, force=force, json=json)
+    elif name is not None or force:
+        raise UsageError("--name and --force belong to --triton; leave them out with --format")
+    else:
+        assert format_ is not None
+        _export_run(what, format_, out, runs, license_, json=json)
+
+
+def _export_artifact(
+    artifact: Path, repository: Path, name: str | None, *, force: bool, json: bool
+) -> None:
+    from compile.artifact import open_artifact
+    from compile.report import show, to_json
+    from compile.tritonserver import export_triton
+
+    if not artifact.is_dir():
+        raise UsageError(f"{artifact} is no artifact's folder; `zoo list` shows them")
+    made = export_triton(open_artifact(artifact), repository, name=name, force=force)
+    if json:
+        report = {
+            "artifact": str(artifact),
+            "path": str(made.path),
+            "model": made.path.name,
+            "platform": made.platform,
+            "notes": made.notes,
+        }
+        print(to_json(report), end="")
+        return
+    show(
+        f"exported {made.path} for {made.platform}",
+        *(f"- {note}" for note in made.notes),
+        f"next: tritonserver --model-repository {shlex.quote(str(repository.absolute()))}",
+    )
+
+
+def _export_run(
+    run: str, format_: str, out: Path, runs: Path, license_: str, *, json: bool
+) -> None:
     from compile.report import show, to_json
     from zoo.checkpoint import load_run, newest_run
     from zoo.exchange import export_run
