@@ -76,7 +76,7 @@ PLATFORMS = {
     ("inductor", ".pt2"): _AOTI,
     ("torchscript", ".ts"): _LIBTORCH,
     ("tensorrt", ".ts"): _TORCH_TENSORRT,
-    ("tensorrt", ".plan"): _PLAN,
+    ("tensorrt-plan", ".plan"): _PLAN,
     ("onnx", ".onnx"): _ONNX,
     ("openvino", ".onnx"): _ONNX,
 }
