@@ -235,9 +235,9 @@ def precision_of(model: ModelProto) -> str:
         sizes[name] += int(math.prod(weight.dims))
     if not sizes:
         raise CheckFailed("the graph multiplies by no weights")
-    (most, count), *others = sizes.most_common()
+    (most, _), *others = sizes.most_common()
     held = ", ".join(f"{size} in {name}" for name, size in sizes.most_common())
     known = most in names.values()
-    if not known or (others and (most not in ("int8", "fp8") or 2 * count < sizes.total())):
+    if not known or (others and most not in ("int8", "fp8")):
         raise CheckFailed(f"the graph's weights are mixed: {held}; one precision must prevail")
     return most
