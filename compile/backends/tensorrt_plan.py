@@ -135,7 +135,7 @@ def _layers(trt: Any, log: Any, plan: bytes) -> str:
     if engine is None:
         raise CheckFailed(f"TensorRT does not load what it built: {log.reason()}")
     inspector = engine.create_engine_inspector()
-    if inspector is None:  # the small runtime of a portable plan has none
+    if inspector is None:  # whether a portable plan shows its layers is not known
         return "{}"
     return str(inspector.get_engine_information(trt.LayerInformationFormat.JSON) or "{}")
 
