@@ -21,6 +21,10 @@ from compile.precision import QUANTIZED, precision
 
 Gate = dict[str, Any]
 
+_WRITTEN_INTO_CODE = 8
+"""AOTInductor turns vectors this short, such as the bias of five classes, into literals in its
+code, where only the outputs prove them."""
+
 
 def before_cast(folded: nn.Module, golden: parity.Golden, limit: parity.Bounds) -> Gate:
     """Hold the folded module, run eagerly in float32, to the bounds of fp32."""
@@ -88,6 +92,8 @@ def constants(
             float(((values - expected).abs() / step).max()) if len(expected) else 0.0
             for values in found.get(len(expected), [])
         ]
+        if not distances and weight.numel() <= _WRITTEN_INTO_CODE:
+            continue
         distance = min(distances, default=float("inf"))
         if distance > worst:
             worst, culprit = distance, weight_name

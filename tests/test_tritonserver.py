@@ -126,9 +126,7 @@ def test_every_backend_and_batch(
 ) -> None:
     file, platform, server, largest = ONE_TO_64[backend]
     device = "cuda" if "tensorrt" in backend else "cpu"
-    manifest = case(
-        built, backend=backend.split()[0], device=device, programs=[program(file, *batch)]
-    )
+    manifest = case(built, backend=backend, device=device, programs=[program(file, *batch)])
     found = parse(config(manifest, "net"))
     assert (found.platform, found.backend) == (platform, server)
     fixed = batch[0] == batch[1]

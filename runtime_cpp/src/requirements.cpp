@@ -1,5 +1,6 @@
 #include "requirements.h"
 
+#include <cstdlib>
 #include <string_view>
 
 #include "error.h"
@@ -39,6 +40,16 @@ void check_cpu(const Manifest& manifest, const Offer& offer) {
   }
 }
 
+// "sm_90" is that architecture alone, "sm_80+" it and every newer one: docs/artifact.md.
+bool runs_on(const std::string& wanted, const std::string& here) {
+  if (!wanted.ends_with('+')) return wanted == here;
+  const auto number = [](const std::string& arch) {
+    const size_t start = arch.find('_') + 1;
+    return start == 0 ? 0 : std::atoi(arch.c_str() + start);
+  };
+  return number(wanted) > 0 && number(here) >= number(wanted);
+}
+
 void check_device(const Manifest& manifest, const Offer& offer) {
   if (!offer.device.empty() && offer.device != manifest.device) {
     fail_artifact("--device " + offer.device + ": the artifact was built for " + manifest.device +
@@ -59,7 +70,7 @@ void check_device(const Manifest& manifest, const Offer& offer) {
                  std::string("pip install nvidia-cuda-runtime, then build it again"));
   }
   const auto& wanted = manifest.requirements.gpu_arch;
-  if (wanted && *wanted != *offer.gpu.arch) {
+  if (wanted && !runs_on(*wanted, *offer.gpu.arch)) {
     fail_artifact("the artifact was built for " + printable(*wanted) + ", this GPU is " +
                   *offer.gpu.arch + ": compile it again on this machine");
   }

@@ -54,6 +54,14 @@ TEST(Requirements, BuiltForSomethingElseIsThree) {
   offer.gpu.arch = "sm_80";
   EXPECT_REFUSED(ExitCode::kBadArtifact, "this GPU is sm_80",
                  check_requirements(cuda_manifest(), offer));
+  Manifest portable = cuda_manifest();
+  portable.requirements.gpu_arch = "sm_80+";
+  for (const char* newer : {"sm_80", "sm_90", "sm_120"}) {
+    offer.gpu.arch = newer;
+    check_requirements(portable, offer);
+  }
+  offer.gpu.arch = "sm_75";
+  EXPECT_REFUSED(ExitCode::kBadArtifact, "built for sm_80+", check_requirements(portable, offer));
   offer = good_offer();
   offer.device = "cuda";
   EXPECT_REFUSED(ExitCode::kBadArtifact, "built for cpu",

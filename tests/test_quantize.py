@@ -1,0 +1,169 @@
+"""Quantisation: the fake-quantised graph, its simulation, its gates, what is refused."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from conftest import SHAPE, SmallNet, small_net, small_subject
+from torch import nn
+
+from compile import gates, parity
+from compile.backends import backend
+from compile.errors import BadArtifact, CheckFailed, NotBuildable
+from compile.prepare import fold_batch_norms
+from compile.quantize import MIN_SAMPLES, SCHEMES, FakeQuantised, quantize, simulated
+from compile.spec import CompileSpec
+from compile.subject import Calibration, Labelled, Subject
+
+IMAGES = torch.randn(64, *SHAPE, generator=torch.Generator().manual_seed(1))
+
+
+def flat(count: int) -> torch.Tensor:
+    """Images of one colour each, (count, 2, 8, 8): their classes differ, those of noise do not."""
+    generator = torch.Generator().manual_seed(2)
+    return (4 * torch.randn(count, SHAPE[0], 1, 1, generator=generator)).expand(-1, *SHAPE).clone()
+
+
+def fake_quantised(scheme: str = "x86") -> FakeQuantised:
+    return quantize(fold_batch_norms(small_net(), IMAGES[:1]), IMAGES, scheme)
+
+
+def relative(found: torch.Tensor, expected: torch.Tensor) -> float:
+    expected = expected.double()
+    return float((found.double() - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_graph_is_near_the_module_and_simulated_exactly(scheme: str) -> None:
+    quantised = fake_quantised(scheme)
+    with torch.no_grad():
+        expected, found = small_net()(IMAGES), quantised(IMAGES)
+        assert 1e-4 < relative(found, expected) < 0.03, "int8 must cost something, and not much"
+        assert torch.equal(simulated(quantised, torch.float32)(IMAGES), found)
+        exact = simulated(quantised, torch.float64)(IMAGES.double())
+        assert exact.dtype == torch.float64
+        assert relative(found, exact) < 0.01
+        if scheme == "symmetric":  # fp8 has no zero points
+            rounded = simulated(quantised, torch.float32, fp8=True)(IMAGES)
+            assert 2 * relative(found, expected) < relative(rounded, expected) < 0.2
+
+
+def test_symmetric_has_no_zero_points() -> None:
+    zeros = {
+        node.args[2]
+        for node in fake_quantised("symmetric").network.graph.nodes
+        if "quantize_per_tensor" in str(node.target)
+    }
+    assert zeros == {0}
+
+
+def test_every_convolution_holds_bytes() -> None:
+    weights = dict(fake_quantised().weights())
+    kinds = {(value.dtype, value.ndim) for value in weights.values()}
+    assert kinds == {(torch.int8, 4), (torch.int8, 2), (torch.float32, 1)}
+
+
+def test_a_copy_shares_nothing() -> None:
+    first = fake_quantised()
+    second = copy.deepcopy(first)
+    for _, value in second.weights():
+        value.zero_()
+    assert any(value.any() for _, value in first.weights())
+
+
+def test_too_few_images() -> None:
+    with pytest.raises(BadArtifact, match=rf"5 calibration images .* needs {MIN_SAMPLES}"):
+        quantize(small_net(), IMAGES[:5], "x86")
+
+
+def test_no_images() -> None:
+    spec = CompileSpec(shape=SHAPE, precision="int8")
+    with pytest.raises(NotBuildable, match="--calibrate"):
+        Subject(small_net(), SHAPE).task(spec, backend("onnx"))
+
+
+class _OneReLU(nn.Module):
+    """The block of many networks: one ReLU module, called twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = (nn.Conv2d(2, 2, 3, padding=1) for _ in range(2))
+        self.relu, self.fc = nn.ReLU(), nn.Linear(2, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.relu(self.first(x))
+        return self.fc(self.relu(self.second(y) + x).mean((2, 3)))
+
+
+def test_a_module_that_is_called_twice() -> None:
+    quantised = quantize(_OneReLU().eval(), IMAGES, "x86")
+    assert sum(value.dtype == torch.int8 for _, value in quantised.weights()) == 3
+
+
+class _NoKernel(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1).sin()
+
+
+def test_a_network_without_integer_kernels() -> None:
+    with pytest.raises(CheckFailed, match="cannot be quantised: no operator"):
+        quantize(_NoKernel(), IMAGES, "x86")
+
+
+def labelled(net: SmallNet) -> Labelled:
+    images = flat(400)
+    with torch.no_grad():
+        labels = net(images).argmax(dim=1)
+    assert len(labels.unique()) > 1
+    return Labelled(images=images, labels=labels)
+
+
+def subject_with(images: torch.Tensor) -> Subject:
+    return Subject(
+        small_net(),
+        SHAPE,
+        calibration=Calibration(images=images, source="noise"),
+        labelled=labelled(small_net()),
+    )
+
+
+def test_the_budget_of_accuracy_passes_and_fails() -> None:
+    """Ranges from images a thousand times too faint cut everything off: the budget is spent."""
+    spec = CompileSpec(shape=SHAPE, precision="int8")
+    for scale, passed in ((1.0, True), (1e-3, False)):
+        task = subject_with(scale * flat(64)).task(spec, backend("onnx"))
+        (budget,) = task.gates
+        assert budget["name"] == "accuracy budget" and budget["passed"] is passed, budget
+        assert task.quantization is not None and task.quantization["accuracy"]["images"] == 400
+        if not passed:
+            with pytest.raises(CheckFailed, match="accuracy budget"):
+                gates.require(task.gates, {})
+
+
+def test_without_labels_the_budget_is_skipped_with_its_reason() -> None:
+    task = small_subject().task(CompileSpec(shape=SHAPE, precision="int8"), backend("onnx"))
+    assert [each["name"] for each in task.skipped] == ["accuracy budget"]
+
+
+def test_a_weight_one_step_off_is_found() -> None:
+    task = small_subject().task(CompileSpec(shape=SHAPE, precision="int8"), backend("onnx"))
+    weights = list(task.weights)
+    assert gates.constants(weights, "int8", [value for _, value in weights])["passed"]
+    changed = [value.clone() for _, value in weights]
+    target = next(value for value in changed if value.dtype == torch.int8)
+    largest = int(target.abs().argmax())
+    target.view(-1)[largest] -= int(target.view(-1)[largest].sign())
+    assert not gates.constants(weights, "int8", changed)["passed"]
+
+
+def test_int8_is_held_to_its_own_graph() -> None:
+    """Another network's graph, quantised as well, is far beyond the bound."""
+    spec = CompileSpec(shape=SHAPE, precision="int8")
+    task = small_subject().task(spec, backend("onnx"))
+    other = small_subject(1).task(spec, backend("onnx"))
+    with torch.no_grad():
+        assert parity.judge(task.module(task.golden.input), task.golden, task.limit).passed
+        verdict = parity.judge(other.module(task.golden.input), task.golden, task.limit)
+    assert verdict.ratio > 10
