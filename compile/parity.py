@@ -21,10 +21,10 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from compile.backends.base import Program
-from compile.errors import BadArtifact
+from compile.errors import BadArtifact, CheckFailed
 from compile.manifest import ROWS
 from compile.precision import precision, tensor_float
-from compile.prepare import eager_dtype
+from compile.prepare import eager_dtype, first_line
 
 _MARGIN_BOUNDS = 4.0
 
@@ -143,11 +143,19 @@ def bounds(module: nn.Module, name: str, golden: Golden) -> Bounds:
         eager = copy.deepcopy(module).to(device).eval().to(dtype)
         eager.to(memory_format=layout)  # type: ignore[call-overload]
         for size in sizes:
-            with torch.no_grad(), tensor_float(name == "tf32"):
-                chunks = torch.split(golden.pixels.to(device, dtype), size)
-                out = torch.cat([eager(x.contiguous(memory_format=layout)) for x in chunks]).cpu()
-            error = rmse(out, golden.oracle) / typical.clamp_min(1e-300)
-            relative = max(relative, float(error.max()))
+            try:
+                with torch.no_grad(), tensor_float(name == "tf32"):
+                    chunks = torch.split(golden.pixels.to(device, dtype), size)
+                    out = torch.cat([eager(x.contiguous(memory_format=layout)) for x in chunks])
+            except RuntimeError as error:
+                if layout == torch.channels_last:  # a module may insist on NCHW
+                    continue
+                raise CheckFailed(
+                    f"PyTorch itself cannot run the module in {name}: {first_line(error)}; "
+                    "take another --precision"
+                ) from error
+            wrong = rmse(out.cpu(), golden.oracle) / typical.clamp_min(1e-300)
+            relative = max(relative, float(wrong.max()))
     return Bounds(k=row.k, e_eager=relative * typical, floor=row.eps / 2 * typical)
 
 

@@ -7,7 +7,11 @@ file with it, and low precision rounds the folded weights once instead of foldin
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import inspect
+import io
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,6 +25,7 @@ from compile.weights import check_finite
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
     from torch.fx import Node
+    from torch.utils.hooks import RemovableHandle
 
 
 class Cast(nn.Module):
@@ -78,21 +83,100 @@ def eager_dtype(name: str) -> torch.dtype:
 def check_module(module: nn.Module, example: torch.Tensor) -> torch.Tensor:
     """Run `module` once and return its output (N, classes); refuse what cannot be compiled.
 
-    Raises BadArtifact for non-finite weights, CheckFailed for a module that does not map one
-    float32 tensor to one (N, classes) tensor.
+    Raises BadArtifact for non-finite weights and for a module that takes something else than one
+    float32 tensor, CheckFailed for one that does not return one (N, classes) tensor.
     """
     check_finite(module.state_dict())
-    with torch.no_grad():
+    inputs = _required_inputs(module)
+    if len(inputs) > 1:
+        raise BadArtifact(
+            f"the module takes {len(inputs)} inputs ({', '.join(inputs)}); it must take one image "
+            "tensor: wrap it in a module that fixes the others"
+        )
+    shape = "x".join(map(str, example.shape))
+    with torch.no_grad(), blame(module) as blamed:
         try:
             output = module(example)
         except Exception as error:
-            reason = str(error).strip().splitlines()[0]
-            shape = "x".join(map(str, example.shape))
-            raise BadArtifact(f"the module refuses an input {shape}: {reason}") from error
-    if not isinstance(output, torch.Tensor) or output.ndim != 2 or len(output) != len(example):
-        what = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-        raise CheckFailed(f"the module returns {what}; it must return one tensor (batch, classes)")
+            raise BadArtifact(
+                f"{blamed} refuses a float32 input of {shape}: {first_line(error)}; "
+                "give the shape it was made for with --input"
+            ) from error
+    if not isinstance(output, torch.Tensor):
+        size = f" of {len(output)}" if isinstance(output, tuple | list | dict) else ""
+        raise CheckFailed(
+            f"the module returns a {type(output).__name__}{size}; it must return one tensor "
+            "(batch, classes): wrap it in a module that picks the one to compile"
+        )
+    if output.ndim != 2 or len(output) != len(example):
+        raise CheckFailed(
+            f"the module returns {tuple(output.shape)} for a batch of {len(example)}; it must "
+            "return (batch, classes): wrap it in a module that flattens"
+        )
     return output
+
+
+def _required_inputs(module: nn.Module) -> list[str]:
+    """Names of the inputs that `forward` has no default for."""
+    try:
+        parameters = inspect.signature(module.forward).parameters.values()
+    except (TypeError, ValueError):  # written in C, or wrapped beyond recognition
+        return []
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [
+        each.name
+        for each in parameters
+        if each.kind in positional and each.default is inspect.Parameter.empty
+    ]
+
+
+def first_line(error: Exception) -> str:
+    """What an exception says, in one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+class Blamed:
+    """The layers that were being called; its text names the innermost of them."""
+
+    def __init__(self) -> None:
+        self.stack: list[str] = []
+
+    def __str__(self) -> str:
+        return self.stack[-1] if self.stack else "the module"
+
+
+@contextmanager
+def blame(module: nn.Module) -> Iterator[Blamed]:
+    """Watch which layer of `module` is running, to name it when it raises."""
+    blamed = Blamed()
+
+    def watch(name: str, layer: nn.Module) -> list[RemovableHandle]:
+        text = f"layer '{name}' ({type(layer).__name__})"
+        enter = layer.register_forward_pre_hook(lambda *_: blamed.stack.append(text))
+        leave = layer.register_forward_hook(lambda *_: blamed.stack.remove(text))
+        return [enter, leave]
+
+    handles = [
+        each for name, layer in module.named_modules() if name for each in watch(name, layer)
+    ]
+    try:
+        yield blamed
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def quiet_torch() -> Iterator[None]:
+    """What torch logs and prints of a failing export, whole graphs, says less than its error."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    nowhere = io.StringIO()
+    try:
+        with redirect_stdout(nowhere), redirect_stderr(nowhere):
+            yield
+    finally:
+        logging.disable(before)
 
 
 def fold_batch_norms(module: nn.Module, example: torch.Tensor) -> nn.Module:
@@ -101,14 +185,23 @@ def fold_batch_norms(module: nn.Module, example: torch.Tensor) -> nn.Module:
     A pair is folded when the exported graph shows that the convolution feeds this batch norm
     alone and that neither is used a second time; the folded weights are computed in float64 and
     rounded once. The batch norm becomes an Identity, every other name stays.
+
+    Raises CheckFailed that names the layer where torch.export cannot follow.
     """
     folded = copy.deepcopy(module).eval()
-    try:
-        with torch.no_grad():
+    with torch.no_grad(), quiet_torch(), blame(folded) as blamed:
+        try:
             exported = torch.export.export(folded, (example,), strict=False)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CheckFailed(f"the module cannot be exported: {reason}") from error
+        except Exception as error:
+            hint = (
+                "its control flow depends on the data; compute both branches and choose with "
+                "torch.where"
+                if "data-dependent" in str(error)
+                else "replace what it calls, or leave the layer out"
+            )
+            raise CheckFailed(
+                f"{blamed} cannot be exported: {first_line(error)}; {hint}"
+            ) from error
     for convolution_name, norm_name in _pairs(exported):
         convolution = folded.get_submodule(convolution_name)
         norm = folded.get_submodule(norm_name)

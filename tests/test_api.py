@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import KINDS, PYTHON_ONLY, SHAPE, SmallNet
+from conftest import KINDS, PYTHON_ONLY, SHAPE, SmallNet, small_net
 from torch import nn
 
 from compile import subject as subjects
 from compile.api import compile_module, load
 from compile.artifact import open_artifact
 from compile.backends import BACKENDS, backend, choose
-from compile.errors import BadArtifact, CheckFailed, Unavailable, UsageError
+from compile.errors import BadArtifact, CheckFailed, Unavailable, UsageError, ZooError
 from compile.precision import PRECISIONS
 from compile.prepare import cast
 from compile.spec import CompileSpec, parse_batch, parse_shape
@@ -96,23 +97,119 @@ def test_non_finite_weights(net: SmallNet, tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.ts"))
 
 
+class _Net(nn.Module):
+    """A convolution, a layer that may be odd, and a head."""
+
+    def __init__(self, odd: nn.Module) -> None:
+        super().__init__()
+        self.conv, self.odd, self.head = nn.Conv2d(2, 4, 3), odd, nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.odd(self.conv(x)).mean((2, 3)))
+
+
+class _Control(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x if x.sum() > 0 else -x
+
+
+class _NoOperator(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.linalg.matrix_exp(x)
+
+
 class _Tuple(nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return x, x
 
 
-class _Control(nn.Module):
+class _TwoInputs(nn.Module):
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return (x + y).mean((2, 3))
+
+
+class _Integers(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(10, 4)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.mean((2, 3)) if x.sum() > 0 else x.amax((2, 3))
+        return self.words(x.flatten(1)).mean(1)
 
 
-@pytest.mark.parametrize(
-    ("module", "words"), [(_Tuple(), "one tensor"), (_Control(), "cannot be exported")]
-)
-def test_modules_that_cannot_be_compiled(module: nn.Module, words: str, tmp_path: Path) -> None:
-    with pytest.raises(CheckFailed, match=words) as caught:
-        compile_module(module, CompileSpec(shape=SHAPE), backend="torchscript", root=tmp_path)
+class _Map(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.relu()
+
+
+REFUSED: dict[str, tuple[nn.Module, type[ZooError], str]] = {
+    "control flow": (_Net(_Control()), CheckFailed, r"layer 'odd' \(_Control\) .* torch\.where$"),
+    "unsupported": (_Net(_NoOperator()), CheckFailed, "linalg_matrix_exp of layer 'odd'"),
+    "tuple": (_Tuple(), CheckFailed, "returns a tuple of 2; .* wrap it"),
+    "two inputs": (_TwoInputs(), BadArtifact, r"2 inputs \(x, y\).* wrap it"),
+    "integers": (_Integers(), BadArtifact, "layer 'words' .* refuses a float32 input"),
+    "a map": (_Map(), CheckFailed, r"\(1, 2, 8, 8\) .* wrap it"),
+}
+
+
+@pytest.mark.parametrize("fault", REFUSED)
+def test_modules_that_cannot_be_compiled(
+    fault: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One line that says which layer and what to do, and nothing that torch printed."""
+    module, kind, words = REFUSED[fault]
+    with pytest.raises(kind, match=words) as caught:
+        compile_module(module, CompileSpec(shape=SHAPE), backend="onnx", root=tmp_path)
     assert len(str(caught.value).splitlines()) == 1
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert capfd.readouterr() == ("", "")
+
+
+class _OnlyNCHW(nn.Module):
+    """A view that no channels_last tensor allows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(2, 4, 3), nn.Linear(4 * 36, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)
+        return self.head(x.view(len(x), -1))
+
+
+def test_a_module_that_insists_on_nchw(tmp_path: Path) -> None:
+    result = compile_module(
+        _OnlyNCHW(), CompileSpec(shape=SHAPE), backend="torchscript", root=tmp_path
+    )
+    assert result.built
+
+
+def test_the_same_weights_in_another_network_are_another_request(
+    net: SmallNet, tmp_path: Path
+) -> None:
+    spec = CompileSpec(shape=SHAPE)
+    compile_module(net, spec, backend="torchscript", root=tmp_path)
+    net.conv3.stride = (1, 1)
+    assert compile_module(net, spec, backend="torchscript", root=tmp_path).built
+
+
+def test_two_at_once_leave_one_whole_artifact(tmp_path: Path) -> None:
+    """Each publishes in one step: both succeed, and what stands there is sound."""
+    with ThreadPoolExecutor(2) as pool:
+        made = [
+            pool.submit(
+                compile_module,
+                small_net(),
+                CompileSpec(shape=SHAPE),
+                backend="torchscript",
+                root=tmp_path,
+            )
+            for _ in range(2)
+        ]
+        paths = {each.result().path for each in made}
+    (path,) = paths
+    open_artifact(path)
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
 def test_a_wrong_input_shape(net: SmallNet, tmp_path: Path) -> None:

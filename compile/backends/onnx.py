@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -15,10 +16,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compile.backends.base import Built, Program, ProgramFile
+from compile.backends.base import Built, Program, ProgramFile, exported
 from compile.errors import BadArtifact, CheckFailed
 from compile.machine import versions
 from compile.precision import QUANTIZED, of_constants
+from compile.prepare import first_line
 from compile.spec import CompileSpec
 
 if TYPE_CHECKING:
@@ -87,21 +89,42 @@ def export(module: nn.Module, spec: CompileSpec, opset: int | None = None) -> An
     """
     import torch
 
-    with _quiet(), torch.no_grad():
-        program = torch.onnx.export(
-            module.cpu(),
-            (spec.example(),),
-            dynamo=True,
-            opset_version=opset or (_BF16_OPSET if spec.precision == "bf16" else None),
-            input_names=["input"],
-            output_names=["logits"],
-            dynamic_shapes=spec.dynamic_shapes(),
-            external_data=False,
-            verbose=False,
-        )
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                module.cpu(),
+                (spec.example(),),
+                dynamo=True,
+                opset_version=opset or (_BF16_OPSET if spec.precision == "bf16" else None),
+                input_names=["input"],
+                output_names=["logits"],
+                dynamic_shapes=spec.dynamic_shapes(),
+                external_data=False,
+                verbose=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        raise CheckFailed(_untranslated(error, module, spec)) from error
     if program is None:
         raise CheckFailed("torch.onnx.export returned no program")
     return program.model_proto
+
+
+def _untranslated(error: Exception, module: nn.Module, spec: CompileSpec) -> str:
+    """Which operator of which layer ONNX has no form for; else the exporter's own first line."""
+    match = re.search(r"op='(?:aten\.)?(?P<operator>\w+)'", str(error))
+    if match is None:
+        return f"the ONNX exporter gave up: {first_line(error)}"
+    operator = match["operator"]
+    owners = [
+        list(node.meta["nn_module_stack"].values())[-1][0]
+        for node in exported(module, spec).graph.nodes
+        if f".{operator}." in str(node.target) and node.meta.get("nn_module_stack")
+    ]
+    layer = f" of layer '{owners[0]}'" if owners and owners[0] else ""
+    return (
+        f"ONNX has no operator for {operator}{layer}; replace it there, or compile with "
+        "--backend inductor"
+    )
 
 
 @contextmanager
