@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,7 +23,7 @@ from compile import machine
 from compile.artifact import file_entries, find_artifacts, open_artifact, publish, staging
 from compile.backends import BACKENDS, choose
 from compile.backends.base import Backend, Built
-from compile.errors import CheckFailed, Unavailable, ZooError
+from compile.errors import CheckFailed, Unavailable, UsageError, ZooError
 from compile.loading import load
 from compile.manifest import GOLDEN, SCHEMA, Manifest, write_manifest
 from compile.precision import QUANTIZED
@@ -43,6 +44,8 @@ __all__ = [
 
 Progress = Callable[[str], None]
 
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
@@ -59,7 +62,8 @@ class Model:
     macs: int | None = None
     """Multiply-accumulates for one sample."""
     shape: tuple[int, int, int] | None = None
-    """Its own input (C, H, W); another one is named in the artifact's folder."""
+    """Its own input (C, H, W). Another one, or where this is not known any one, is named in the
+    artifact's folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +120,10 @@ def compile_module(
     subject = module
     if not isinstance(subject, Subject):
         subject = _subject(subject, spec, model, samples, calibration)
-    model = model or Model(name=name or type(subject.module).__name__.lower())
+    own_name = name or type(subject.module).__name__.lower()
+    model = model or Model(name=own_name, shape=spec.shape)
+    if not _NAME.fullmatch(model.name):
+        raise UsageError(f"'{model.name}' names no folder; use letters, digits, '.', '_' and '-'")
     final = artifact_folder(Path(root), model, subject.sha256, backend, spec, requested)
     request = _request(model, subject, backend, spec)
     standing = None if force else _standing(final, request, runner)
@@ -178,8 +185,7 @@ def artifact_folder(
 ) -> Path:
     """Where the artifact for a request stands."""
     target = "" if requested == "native" else f"-{requested}"
-    other = model.shape is not None and model.shape != spec.shape
-    size = f"-{'x'.join(map(str, spec.shape))}" if other else ""
+    size = f"-{'x'.join(map(str, spec.shape))}" if model.shape != spec.shape else ""
     bytes_ = "-u8" if spec.input_type == "uint8" else ""
     leaf = f"{backend}-{spec.precision}-b{spec.batch_text}-{spec.device}{target}{bytes_}{size}"
     portable = "-portable" if spec.portable else ""
@@ -188,24 +194,18 @@ def artifact_folder(
 
 def _request(model: Model, subject: Subject, backend: str, spec: CompileSpec) -> dict[str, Any]:
     """Everything that decides what the artifact will be, as JSON has it."""
-    packages = (
-        "resnet-zoo",
-        "onnx",
-        "onnxsim",
-        "onnxscript",
-        "torchao",
-        "torch-tensorrt",
-        "tensorrt",
-    )
+    exporters = ("resnet-zoo", "onnx", "onnxsim", "onnxscript", "torchao")
+    runtimes = ("onnxruntime", "openvino", "torch-tensorrt", "tensorrt")
     wanted = {
         **asdict(spec),
         "backend": backend,
         "weights_sha256": subject.sha256,
         "structure_sha256": subject.structure_sha256,
+        "samples": subject.samples_sha256,
         "calibration": subject.calibration_sha256 if spec.precision in QUANTIZED else None,
         "classes": model.classes,
         "preprocessing": model.preprocessing,
-        "versions": machine.versions(*packages, "torch-tensorrt", "tensorrt"),
+        "versions": machine.versions(*exporters, *runtimes),
     }
     found: dict[str, Any] = json.loads(json.dumps(wanted))
     return found
@@ -240,6 +240,15 @@ def _build(maker: Backend, module: nn.Module, spec: CompileSpec, folder: Path) -
         raise CheckFailed(f"{maker.NAME} could not build it: {lines[0]}") from error
 
 
+def _baked_in(subject: Subject, spec: CompileSpec) -> dict[str, Any] | None:
+    """The normalisation inside a program that takes bytes, where the model names none."""
+    if spec.input_type != "uint8":
+        return None
+    channels, height, width = spec.shape
+    sizes = {"channels": channels, "height": height, "width": width}
+    return {**sizes, "mean": subject.mean, "std": subject.std}
+
+
 def _build_entry(
     command: str, request: dict[str, Any], made: Built, start: float
 ) -> dict[str, Any]:
@@ -271,7 +280,7 @@ def _describe(
             "weights_sha256": subject.sha256,
             "source": model.source,
             "classes": list(model.classes) if model.classes else None,
-            "preprocessing": model.preprocessing,
+            "preprocessing": model.preprocessing or _baked_in(subject, spec),
         },
         "backend": backend,
         "precision": spec.precision,

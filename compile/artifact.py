@@ -209,6 +209,8 @@ def staging(final: Path, *, option: str = "--out DIR") -> Iterator[Path]:
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # it is not empty: others build there, or have built
+            final.parent.rmdir()
 
 
 def publish(folder: Path, final: Path, *, option: str = "--out DIR") -> None:

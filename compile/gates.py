@@ -21,6 +21,9 @@ from compile.precision import QUANTIZED, precision
 
 Gate = dict[str, Any]
 
+_LARGEST_NOISE = 0.7
+"""Of the deviation between outputs of different inputs: a signal to noise ratio of 3 dB."""
+
 _WRITTEN_INTO_CODE = 8
 """AOTInductor turns vectors this short, such as the bias of five classes, into literals in its
 code, where only the outputs prove them."""
@@ -28,10 +31,25 @@ code, where only the outputs prove them."""
 
 def before_cast(folded: nn.Module, golden: parity.Golden, limit: parity.Bounds) -> Gate:
     """Hold the folded module, run eagerly in float32, to the bounds of fp32."""
+    module = copy.deepcopy(folded).cpu().float().eval()
     with torch.no_grad():
-        out = copy.deepcopy(folded).cpu().float().eval()(golden.pixels.float())
+        out = torch.cat([module(sample) for sample in torch.split(golden.pixels.float(), 1)])
     ratio = float((parity.rmse(out, golden.oracle) / limit.bound).max())
     return {"name": "fp32 before the cast", "value": ratio, "bound": 1.0, "passed": ratio <= 1.0}
+
+
+def quantisation_noise(quantised: torch.Tensor, golden: parity.Golden) -> Gate:
+    """Hold what quantisation adds to the outputs to what tells one input from another.
+
+    `quantised` is (16, classes), the fake-quantised graph's. It needs no labels: ranges that cut
+    everything off leave outputs that no longer depend on the input.
+    """
+    noise = (quantised.double() - golden.oracle).square().mean().sqrt()
+    signal = (golden.oracle - golden.oracle.mean(dim=0)).square().mean().sqrt()
+    value = float(noise / signal.clamp_min(1e-300))
+    passed = value <= _LARGEST_NOISE
+    entry = {"name": "quantisation noise", "value": value if math.isfinite(value) else None}
+    return {**entry, "bound": _LARGEST_NOISE, "passed": passed}
 
 
 def batches(
@@ -87,18 +105,20 @@ def constants(
         on_grid = weight.dtype == torch.int8
         row = precision("int8") if on_grid else precision("fp32" if name in QUANTIZED else name)
         expected = _sorted_values(weight if on_grid else weight.to(getattr(torch, row.dtype)))
+        if not len(expected):  # all zeros, which the comparison leaves out
+            continue
         step = row.eps * expected.abs().clamp_min(1e-300)
         distances = [
-            float(((values - expected).abs() / step).max()) if len(expected) else 0.0
+            float(((values - expected).abs() / step).max())
             for values in found.get(len(expected), [])
         ]
         if not distances and weight.numel() <= _WRITTEN_INTO_CODE:
             continue
         distance = min(distances, default=float("inf"))
-        if distance > worst:
+        if not distance <= worst:  # NaN is the worst of all
             worst, culprit = distance, weight_name
     passed = worst <= 1.0
-    value = worst if worst != float("inf") else None
+    value = worst if math.isfinite(worst) else None
     return {"name": "constants", "value": value, "bound": 1.0, "passed": passed, "worst": culprit}
 
 

@@ -9,7 +9,7 @@ import torch
 from compile.artifact import Artifact, open_artifact
 from compile.backends import BACKENDS, backend
 from compile.backends.base import Program
-from compile.errors import BadArtifact, Unavailable
+from compile.errors import BadArtifact, Unavailable, ZooError
 from compile.precision import tensor_float
 from compile.validate import check_input
 
@@ -32,7 +32,9 @@ def load_artifact(artifact: Artifact, *, allow_nonfinite: bool = False) -> Progr
     for program in artifact.programs:
         try:
             loaded[program] = maker.load(artifact.files[program.file].path, program, device)
-        except (RuntimeError, OSError, ValueError) as error:
+        except ZooError:
+            raise
+        except Exception as error:  # each loader has exceptions of its own
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise BadArtifact(f"{artifact.path / program.file} does not load: {reason}") from error
 
@@ -41,8 +43,9 @@ def load_artifact(artifact: Artifact, *, allow_nonfinite: bool = False) -> Progr
         try:
             with torch.no_grad(), tensor_float(tf32):
                 return loaded[program](x.to(device))
-        except RuntimeError as error:
-            reason = (str(error).strip().splitlines() or ["RuntimeError"])[0]
-            raise BadArtifact(f"{artifact.path / program.file} broke: {reason}") from error
+        except Exception as error:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            reason = lines[-1] if lines[0].startswith("The following operation") else lines[0]
+            raise BadArtifact(f"{artifact.name}/{program.file} broke: {reason}") from error
 
     return run

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from compile.archive import check_relative
 from compile.errors import BadArtifact, Unavailable
+from compile.spec import ROWS
 
 SCHEMA = "1.1"
 MANIFEST = "manifest.json"
@@ -20,7 +21,6 @@ MANIFEST_HASH = "manifest.sha256"
 GOLDEN = "golden.pt"
 MAX_BYTES = 2**20
 MAX_DEPTH = 32
-ROWS = 16
 
 Manifest = dict[str, Any]
 

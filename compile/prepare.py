@@ -94,6 +94,7 @@ def check_module(module: nn.Module, example: torch.Tensor) -> torch.Tensor:
             "tensor: wrap it in a module that fixes the others"
         )
     shape = "x".join(map(str, example.shape))
+    kept = example.clone()
     with torch.no_grad(), blame(module) as blamed:
         try:
             output = module(example)
@@ -108,11 +109,22 @@ def check_module(module: nn.Module, example: torch.Tensor) -> torch.Tensor:
             f"the module returns a {type(output).__name__}{size}; it must return one tensor "
             "(batch, classes): wrap it in a module that picks the one to compile"
         )
+    if output.dtype != torch.float32:
+        kind = str(output.dtype).removeprefix("torch.")
+        raise CheckFailed(f"the module returns {kind}; it must return float32: call .float() last")
+    if not torch.equal(example, kept):
+        raise CheckFailed("the module writes into its input; clone it first in forward")
+    if output.ndim == 2 and output.shape[1] == 1:
+        raise CheckFailed(
+            "the module returns one value; the proof compares classes and needs two or more"
+        )
     if output.ndim != 2 or len(output) != len(example):
         raise CheckFailed(
             f"the module returns {tuple(output.shape)} for a batch of {len(example)}; it must "
             "return (batch, classes): wrap it in a module that flattens"
         )
+    if not any(layer.ndim > 1 for layer in module.parameters()):
+        raise CheckFailed("the module has no weights, so there is nothing to prove or to compile")
     return output
 
 
@@ -184,7 +196,8 @@ def fold_batch_norms(module: nn.Module, example: torch.Tensor) -> nn.Module:
 
     A pair is folded when the exported graph shows that the convolution feeds this batch norm
     alone and that neither is used a second time; the folded weights are computed in float64 and
-    rounded once. The batch norm becomes an Identity, every other name stays.
+    rounded once. The batch norm becomes an Identity, one of a class of its own a norm that
+    changes nothing; every other name stays.
 
     Raises CheckFailed that names the layer where torch.export cannot follow.
     """
@@ -211,8 +224,18 @@ def fold_batch_norms(module: nn.Module, example: torch.Tensor) -> nn.Module:
             copy.deepcopy(convolution).double(), copy.deepcopy(norm).double()
         ).float()
         folded.set_submodule(convolution_name, fused)
-        folded.set_submodule(norm_name, nn.Identity())
+        if type(norm) is nn.BatchNorm2d:
+            folded.set_submodule(norm_name, nn.Identity())
+        else:  # it may do more: timm's BatchNormAct2d applies an activation
+            _neutralise(norm)
     return folded
+
+
+@torch.no_grad()
+def _neutralise(norm: nn.BatchNorm2d) -> None:
+    """Let a batch norm give exactly what it gets."""
+    norm.eps = 0.0
+    norm.reset_parameters()  # scale 1, shift 0, mean 0, variance 1
 
 
 def _pairs(exported: ExportedProgram) -> list[tuple[str, str]]:

@@ -11,8 +11,9 @@ from compile.backends.base import Backend, Built, Program, ProgramFile
 from compile.errors import Unavailable
 from compile.gates import Gate
 from compile.loading import load_artifact
-from compile.manifest import ROWS, Manifest, write_manifest
+from compile.manifest import Manifest, write_manifest
 from compile.runner import has_engine, run_inputs
+from compile.spec import ROWS
 from compile.subject import Task
 
 

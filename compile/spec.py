@@ -16,6 +16,9 @@ MAX_BATCH = 4096
 MAX_INPUT_BYTES = 2**30
 """A range is proved at its largest batch, whose input must fit into memory with room to spare."""
 
+ROWS = 16
+"""Samples that every artifact is proved on."""
+
 INPUT_TYPES = ("float32", "uint8")
 
 
@@ -47,17 +50,20 @@ class CompileSpec:
                 f"batch {low}:{high} is not a range; use 1 <= smallest <= largest <= {MAX_BATCH}"
             )
         if len(self.shape) != 3 or min(self.shape) < 1:
-            raise UsageError(f"input shape {self.shape} is not channels x height x width")
+            raise UsageError(f"--input {self.shape} is not channels x height x width, all above 0")
         if self.input_type not in INPUT_TYPES:
             raise UsageError(
                 f"unknown input type '{self.input_type}'; choose one of: {', '.join(INPUT_TYPES)}"
             )
-        needed = high * 4 * math.prod(self.shape)
-        if needed > MAX_INPUT_BYTES:
-            largest = MAX_INPUT_BYTES // (4 * math.prod(self.shape))
+        per_sample = 4 * math.prod(self.shape)
+        if max(high, ROWS) * per_sample > MAX_INPUT_BYTES:
+            largest = MAX_INPUT_BYTES // per_sample
+            advice = (
+                f"the largest batch for it is {largest}" if largest >= ROWS else "use a smaller"
+            )
             raise UsageError(
-                f"batch {high} of {'x'.join(map(str, self.shape))} is {needed >> 20} MiB of input; "
-                f"{largest} is the largest batch for that shape"
+                f"batch {high} of --input {'x'.join(map(str, self.shape))} is more than "
+                f"{MAX_INPUT_BYTES >> 20} MiB with the 16 samples of the proof; {advice}"
             )
 
     @property

@@ -16,15 +16,14 @@ from torch import nn
 
 from compile import gates, parity
 from compile.backends.base import Backend
-from compile.errors import NotBuildable
+from compile.errors import BadArtifact, NotBuildable
 from compile.gates import Gate
 from compile.machine import package_version
-from compile.manifest import ROWS
 from compile.parity import Bounds, Golden
 from compile.precision import QUANTIZED
 from compile.prepare import FromBytes, cast, check_module, fold_batch_norms
 from compile.quantize import FakeQuantised, quantize, simulated
-from compile.spec import CompileSpec
+from compile.spec import ROWS, CompileSpec
 from compile.weights import structure_sha256, weights_sha256
 
 ACCURACY_BUDGET = 0.5
@@ -96,6 +95,12 @@ class Subject:
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
     ) -> None:
+        for what, images, least in (
+            ("samples", samples, ROWS // 2),
+            ("calibration images", calibration.images if calibration else None, 1),
+        ):
+            if images is not None:
+                _check_images(what, images, shape, least)
         self.module = copy.deepcopy(module).eval()  # the caller's stays in the mode it is in
         self.shape = shape
         self.sha256 = weights_sha256(self.module.state_dict())
@@ -103,8 +108,8 @@ class Subject:
         self._samples = samples
         self._calibration = calibration
         self._labelled = labelled
-        self._mean = list(mean) if mean is not None else [0.0] * shape[0]
-        self._std = list(std) if std is not None else [1.0] * shape[0]
+        self.mean = list(mean) if mean is not None else [0.0] * shape[0]
+        self.std = list(std) if std is not None else [1.0] * shape[0]
         self._kept: dict[tuple[object, ...], Any] = {}
 
     @property
@@ -115,10 +120,17 @@ class Subject:
     @property
     def calibration_sha256(self) -> str | None:
         """A hash of the calibration images."""
-        if self._calibration is None:
+        return self._hash("calibration", self._calibration.images if self._calibration else None)
+
+    @property
+    def samples_sha256(self) -> str | None:
+        """A hash of the real inputs."""
+        return self._hash("samples", self._samples)
+
+    def _hash(self, what: str, images: torch.Tensor | None) -> str | None:
+        if images is None:
             return None
-        images = self._calibration.images
-        return self._once(("calibration",), lambda: weights_sha256({"images": images}))
+        return self._once((what,), lambda: weights_sha256({what: images}))
 
     def _once(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
         if key not in self._kept:
@@ -158,8 +170,7 @@ class Subject:
         Samples that are no images spread over the range of a byte.
         """
         mean, std = (
-            torch.tensor(each, dtype=torch.float64)[:, None, None]
-            for each in (self._mean, self._std)
+            torch.tensor(each, dtype=torch.float64)[:, None, None] for each in (self.mean, self.std)
         )
         spread = pixels / 6 + 0.5
         real = torch.tensor([kind == "real" for kind in kinds])[:, None, None, None]
@@ -194,7 +205,7 @@ class Subject:
             lambda: parity.bounds(computes, name, golden),
         )
         if spec.input_type == "uint8":
-            module = FromBytes(module, self._mean, self._std)
+            module = FromBytes(module, self.mean, self.std)
         return Task(
             module=copy.deepcopy(module),
             golden=golden,
@@ -237,6 +248,9 @@ class Subject:
         self, scheme: str, fp8: bool
     ) -> tuple[list[Gate], list[dict[str, str]], dict[str, Any]]:
         assert self._calibration is not None
+        graph = simulated(self._quantised(scheme), torch.float32, fp8=fp8)
+        golden = self.golden("float32")
+        found = [gates.quantisation_noise(run_in_float32(graph, golden.pixels), golden)]
         entry: dict[str, Any] = {
             "scheme": scheme,
             "calibration": self._calibration.source,
@@ -246,14 +260,8 @@ class Subject:
         }
         if self._labelled is None:
             reason = "no labelled images: what quantisation costs in accuracy is not known"
-            return [], [{"name": "accuracy budget", "reason": reason}], entry
-        before, after = (
-            self._accuracy(module)
-            for module in (
-                self.folded,
-                simulated(self._quantised(scheme), torch.float32, fp8=fp8),
-            )
-        )
+            return found, [{"name": "accuracy budget", "reason": reason}], entry
+        before, after = (self._accuracy(module) for module in (self.folded, graph))
         entry["accuracy"] = {"before": before, "after": after, "images": len(self._labelled.labels)}
         lost = before - after
         gate = {
@@ -262,7 +270,7 @@ class Subject:
             "bound": ACCURACY_BUDGET,
             "passed": lost <= ACCURACY_BUDGET,
         }
-        return [gate], [], entry
+        return [*found, gate], [], entry
 
     def _accuracy(self, module: nn.Module) -> float:
         """Per cent of the labelled samples that `module` classifies rightly."""
@@ -272,3 +280,17 @@ class Subject:
             classes = torch.cat([module(chunk).argmax(dim=1) for chunk in chunks])
         right = int((classes == self._labelled.labels).sum())
         return 100 * right / len(classes)
+
+
+def run_in_float32(module: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    """The module's outputs for (N, C, H, W), one by one: (N, classes) float32."""
+    with torch.no_grad():
+        return torch.cat([module(sample) for sample in torch.split(pixels.float(), 1)])
+
+
+def _check_images(what: str, images: torch.Tensor, shape: tuple[int, int, int], least: int) -> None:
+    wanted = f"(N >= {least}, {', '.join(map(str, shape))}) float32, finite"
+    fits = images.ndim == 4 and tuple(images.shape[1:]) == shape and len(images) >= least
+    if not fits or images.dtype != torch.float32 or not bool(torch.isfinite(images).all()):
+        found = f"{tuple(images.shape)} {str(images.dtype).removeprefix('torch.')}"
+        raise BadArtifact(f"the {what} are {found}; give {wanted}")

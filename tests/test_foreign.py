@@ -121,7 +121,7 @@ def test_timm_refuses(libraries: SimpleNamespace, monkeypatch: pytest.MonkeyPatc
         raise OSError("no route to the hub\nand more")
 
     monkeypatch.setattr(libraries.timm, "create_model", unreachable)
-    with pytest.raises(Unavailable, match="no route to the hub; .* --fresh"):
+    with pytest.raises(Unavailable, match=r"no route to the hub; .* --fresh"):
         find_foreign("timm:resnet18", seed=0, fresh=False, shape=None)
 
 
@@ -197,7 +197,7 @@ def test_a_killed_build_leaves_nothing_that_looks_like_an_artifact(
     time.sleep(0.5)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
-    left = [path for path in (tmp_path / "artifacts").glob("*/*")]
+    left = list((tmp_path / "artifacts").glob("*/*"))
     assert left and all(path.name.startswith(".staging-") for path in left)
     listed = zoo("list", "--json")
     assert json.loads(listed.stdout)["artifacts"] == []

@@ -31,7 +31,9 @@ class Foreign:
     name: str
     network: nn.Module
     shape: Shape
-    """What it was made for, or what was asked for."""
+    """What was asked for, or what it was made for."""
+    native: Shape | None
+    """What it was made for, if it says so."""
     origin: str
     preprocessing: Preprocessing | None = None
 
@@ -76,6 +78,7 @@ def _from_timm(name: str, seed: int, fresh: bool, shape: Shape | None) -> Foreig
         name=f"timm-{name}",
         network=network,
         shape=(channels, height, width),
+        native=(channels, *config["input_size"][1:]),
         origin=f"timm:{name}" + (f" fresh:seed={seed}" if fresh else ""),
         preprocessing=_timm_preprocessing(config, (channels, height, width)),
     )
@@ -112,7 +115,7 @@ def _from_callable(model: str, seed: int, fresh: bool, shape: Shape | None) -> F
         found = getattr(found, part)
     try:
         network = found if isinstance(found, nn.Module) else found()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise CheckFailed(f"{model}() broke: {_first_line(error)}") from error
     if not isinstance(network, nn.Module):
         raise CheckFailed(f"{model} gave a {type(network).__name__}; it must give an nn.Module")
@@ -123,19 +126,19 @@ def _from_callable(model: str, seed: int, fresh: bool, shape: Shape | None) -> F
         name=match["name"].replace(".", "-"),
         network=network,
         shape=shape,
-        origin=f"{model} seed={seed}",
+        native=None,
+        origin=f"{model} seed={seed}" + (" fresh" if fresh else ""),
     )
 
 
 def _import(name: str, hint: str) -> Any:
     try:
         return importlib.import_module(name)
-    except Exception as error:  # torchvision beside a foreign torch raises a RuntimeError
-        kind = UsageError if isinstance(error, ModuleNotFoundError) else Unavailable
-        if name == "timm":
-            kind = Unavailable
+    except (Exception, SystemExit) as error:  # torchvision beside a foreign torch: RuntimeError
+        misspelt = isinstance(error, ModuleNotFoundError) and error.name == name.split(".")[0]
+        kind = UsageError if misspelt and name != "timm" else Unavailable
         raise kind(f"{name} does not import: {_first_line(error)}; {hint}") from error
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

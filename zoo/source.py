@@ -30,25 +30,25 @@ class Source:
     """In evaluation mode, on the CPU, float32."""
     shape: tuple[int, int, int]
     """Channels, height and width of one sample."""
-    native: tuple[int, int, int]
-    """The shape that it was trained at, or published for."""
+    native: tuple[int, int, int] | None
+    """The shape that it was trained at, or published for, if that is known."""
     origin: str
     """The run's folder, or `fresh:seed=0`."""
     classes: tuple[str, ...] | None = None
     preprocessing: Preprocessing | None = None
     run: Run | None = None
+    untrained: bool = False
+    """Whether its weights are seeded noise, for which synthetic images are as good as any."""
     words: tuple[str, ...] = ()
     """What names it on a command line, to make the very same again."""
 
     @property
-    def macs(self) -> int:
-        """Multiply-accumulates for one sample."""
-        return macs(self.network, self.shape)
+    def macs(self) -> int | None:
+        """Multiply-accumulates for one sample; None for networks of others.
 
-    @property
-    def untrained(self) -> bool:
-        """Whether its weights are seeded noise, for which synthetic images are as good as any."""
-        return "fresh:" in self.origin
+        Their layers may be called in ways that the counter of ours does not know.
+        """
+        return None if self.name not in names() else macs(self.network, self.shape)
 
     def data(self) -> Data | None:
         """The data set that the run was trained on; None for fresh weights."""
@@ -100,10 +100,15 @@ class Source:
         """Images of a folder and those below it, evenly chosen, as the network's input."""
         if not folder.is_dir():
             raise UsageError(f"--calibrate {folder} is no folder; give one of images")
-        paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        paths = sorted(
+            path
+            for path in folder.rglob("*")
+            if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+        )
         if not paths:
             raise BadArtifact(f"--calibrate {folder} holds no images ({', '.join(IMAGE_SUFFIXES)})")
-        chosen = paths[:: max(1, len(paths) // count)][:count]
+        places = torch.linspace(0, len(paths) - 1, min(count, len(paths))).long()
+        chosen = [paths[place] for place in places]
         channels, height, width = self.shape
         plain: Preprocessing = {
             "channels": channels,
@@ -151,9 +156,10 @@ def _foreign(model: str, seed: int, fresh: bool, shape: tuple[int, int, int] | N
         name=found.name,
         network=found.network,
         shape=found.shape,
-        native=found.shape,
+        native=found.native,
         origin=found.origin,
         preprocessing=found.preprocessing,
+        untrained=fresh,
         words=(model, "--seed", str(seed), *(["--fresh"] if fresh else [])),
     )
 
@@ -192,6 +198,7 @@ def _fresh(model: str, seed: int, shape: tuple[int, int, int]) -> Source:
         shape=shape,
         native=(shape[0], *info(model).shape[1:]),
         origin=f"fresh:seed={seed}",
+        untrained=True,
         words=(model, "--fresh", "--seed", str(seed)),
     )
 

@@ -80,6 +80,12 @@ def _precision(path: Path) -> str:
 
 @contextmanager
 def _deprecation_silenced() -> Iterator[None]:
+    """No word of torch's own deprecation, nor that a trace may hold for one batch alone: every
+    batch of the range is tried on the saved file.
+    """
+    import torch
+
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         warnings.filterwarnings("ignore", message=r"`torch\.jit\.\w+` is (deprec|not supp)")
         yield

@@ -105,6 +105,7 @@ def compile_(
         runner=runner,
         force=force,
         timeout=timeout,
+        threads=threads,
         quiet=quiet or json,
     )
     compile_all(order, cells, json=json)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from compile.backends import BACKENDS, backend, choose
 from compile.errors import NotBuildable, Unavailable, UsageError, ZooError
+from compile.machine import LEVELS
 from compile.precision import QUANTIZED
 from compile.precision import precision as find_precision
-from compile.spec import CompileSpec, parse_batch, parse_shape
+from compile.spec import INPUT_TYPES, CompileSpec, parse_batch, parse_shape
 from zoo.cli.apart import build_apart
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Order:
     runner: Path | None
     force: bool
     timeout: float | None
+    threads: int | None
     quiet: bool
 
 
@@ -89,6 +91,19 @@ def _require_some(cells: list[Cell]) -> None:
         raise Unavailable(f"nothing can be built here: {'; '.join(sorted(reasons))}")
 
 
+def check_options(order: Order, cells: list[Cell]) -> None:
+    """Refuse options that cannot be meant, before anything is loaded."""
+    parse_batch(order.batch)
+    if order.input_type not in INPUT_TYPES:
+        known = ", ".join(INPUT_TYPES)
+        raise UsageError(f"unknown --input-type '{order.input_type}'; choose one of: {known}")
+    if order.portable and not any(cell.backend.startswith("tensorrt") for cell in cells):
+        raise UsageError("--portable is for the backends tensorrt and tensorrt-plan")
+    levels = ("native", *LEVELS)
+    if order.target not in levels:
+        raise UsageError(f"unknown target '{order.target}'; choose one of: {', '.join(levels)}")
+
+
 def compile_all(order: Order, cells: list[Cell], *, json: bool) -> None:
     """Build every cell that can be, print the table, and fail if one that should build did not."""
     from compile.report import show, to_json
@@ -96,6 +111,7 @@ def compile_all(order: Order, cells: list[Cell], *, json: bool) -> None:
     from zoo.cli.tables import Progress, compile_table
     from zoo.source import resolve
 
+    check_options(order, cells)
     shape = parse_shape(order.shape) if order.shape else None
     source = resolve(order.model, runs=order.runs, fresh=order.fresh, seed=order.seed, shape=shape)
     if not json:
@@ -114,9 +130,17 @@ def compile_all(order: Order, cells: list[Cell], *, json: bool) -> None:
         )
     else:
         show(*compile_table(cells))
-    raise_worst([cell.failed for cell in cells if cell.failed is not None])
+    raise_worst([_named(cell) for cell in cells if cell.failed is not None])
     if not json:
         show("next: zoo check")
+
+
+def _named(cell: Cell) -> ZooError:
+    """What failed, with the cell that it failed in."""
+    assert cell.failed is not None
+    said = str(cell.failed)
+    where = f"{cell.backend} {cell.precision}"
+    return type(cell.failed)(said if said.startswith(where) else f"{where}: {said}")
 
 
 def make_subject(source: Source, order: Order, *, quantised: bool) -> Subject:
@@ -170,7 +194,7 @@ def _build(
                 device=cell.device,
                 target=order.target,
                 input_type=order.input_type,
-                portable=order.portable,
+                portable=order.portable and cell.backend.startswith("tensorrt"),
             ),
             backend=cell.backend,
             root=order.out,
@@ -203,6 +227,7 @@ def _apart(order: Order, cell: Cell, source: Source) -> list[str]:
     """The words after `zoo compile` that build this one cell in another process."""
     words = [*_words(order, cell, source), "--runs", str(order.runs)]
     words += ["--runner", str(order.runner)] if order.runner else []
+    words += ["--threads", str(order.threads)] if order.threads else []
     return words + (["--force"] if order.force else [])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,11 +63,17 @@ def compile_table(cells: list[Cell]) -> list[Any]:
     return lines
 
 
+def _label(row: Row) -> str:
+    """Backend, precision and batch, and what else the folder's name says."""
+    rest = re.sub(r"^.*?-b[0-9-]+-cpu|^.*?-b[0-9-]+", "", row.artifact.rpartition("/")[2])
+    return f"{row.backend} {row.precision} b{row.batch}{rest}"
+
+
 def check_table(rows: list[Row], runner: Path | None) -> list[Any]:
     """One row for each artifact and place it ran in, and what the columns mean."""
     cells = [
         (
-            f"{row.backend} {row.precision} b{row.batch}",
+            _label(row),
             row.ran_in,
             short(row.ratio, 2),
             short(row.eager_ratio, 2),
@@ -90,8 +97,10 @@ def check_table(rows: list[Row], runner: Path | None) -> list[Any]:
         "PyTorch's own at that precision; top-1: agreeing, of the samples that are clear "
         "enough to decide"
     ]
-    if any(row.backend == "onnx" for row in rows):
-        notes.append("onnx: zoo-run has no engine for it, so it ran in Python only")
+    served = {row.backend for row in rows if row.ran_in == "zoo-run"}
+    alone = dict.fromkeys(row.backend for row in rows if row.backend not in served)
+    if runner is not None and alone:
+        notes.append(f"{', '.join(alone)}: no engine in zoo-run, so in Python only")
     if runner is None:
         notes.append("zoo-run is not built: these are Python rows only; run `just runner`")
     return [*lines, *wrapped(notes)]
@@ -189,7 +198,8 @@ def _range(interval: tuple[float, float] | None) -> str:
 def inspect_lines(path: Path, manifest: dict[str, Any]) -> list[Any]:
     """What the artifact is, needs and proved."""
     model, parity, needs = manifest["model"], manifest["parity"], manifest["requirements"]
-    worst = max(s["rmse"] / s["bound"] for s in parity["samples"])
+    ratios = [s["rmse"] / s["bound"] for s in parity["samples"] if s["rmse"] and s["bound"]]
+    worst = f"{max(ratios):.2f}" if ratios else "not recorded"
     files = ", ".join(f"{n} {size(f['size'])}" for n, f in manifest["files"].items())
     batches = ", ".join("{}..{}".format(*p["batch"]) for p in manifest["programs"])
     shape = "x".join(map(str, manifest["inputs"][0]["shape"]))
@@ -197,17 +207,35 @@ def inspect_lines(path: Path, manifest: dict[str, Any]) -> list[Any]:
     rows = [
         ("model", f"{model['name']}, {model['parameters']:,} parameters, from {model['source']}"),
         ("program", f"{manifest['backend']} {manifest['precision']} on {manifest['device']}"),
-        ("input", f"float32 N x {shape}, N in {batches}"),
+        ("input", f"{manifest['inputs'][0]['dtype']} N x {shape}, N in {batches}"),
         ("needs", f"torch {needs['torch'] or 'any'}, {manifest['target']['name']} ({isa} flags)"),
         ("files", files),
-        ("parity", f"largest error/bound {worst:.2f}, ran in {', '.join(parity['ran_in'])}"),
+        ("parity", f"largest error/bound {worst}, ran in {', '.join(parity['ran_in'])}"),
         ("gates", ", ".join(gate["name"] for gate in parity["gates"])),
+        ("not gated", _skipped(parity)),
+        ("quantised", _quantised(manifest.get("quantization"))),
         ("non-finite", ", ".join(f"{k} {v}" for k, v in (manifest["nonfinite"] or {}).items())),
         ("built", f"{manifest['build']['date']} in {manifest['build']['seconds']} s"),
     ]
-    lines = [f"{name:<11} {value}" for name, value in rows]
+    lines = [f"{name:<11} {value}" for name, value in rows if value]
     lines.append(f"rebuild     {manifest['build']['command']}")
     return [f"{path}: sound", *wrapped(lines, indent=12)]
+
+
+def _skipped(parity: dict[str, Any]) -> str:
+    return "; ".join(
+        f"{each['name']}: {each['reason']}" for each in parity.get("skipped_gates", [])
+    )
+
+
+def _quantised(entry: dict[str, Any] | None) -> str:
+    if not entry:
+        return ""
+    text = f"by {entry['samples']} images ({entry['calibration']})"
+    counted = entry.get("accuracy")
+    if counted:
+        text += f"; accuracy {counted['before']:.1f} % before, {counted['after']:.1f} % after"
+    return text
 
 
 def wrapped(lines: list[str], indent: int = 2) -> list[str]:
