@@ -44,7 +44,8 @@ clean:
 [group('use')]
 demo: install runner
     {{ zoo }} train resnet18 --if-needed
-    {{ zoo }} compile --backend all --precision all
+    {{ zoo }} compile --backend all
+    {{ zoo }} compile --backend inductor --precision all
     {{ zoo }} check
     {{ zoo }} bench
 

@@ -47,3 +47,8 @@ def by_code(code: int) -> type[ZooError]:
     """Return the error that another process meant by its exit code; CheckFailed if unknown."""
     kinds: tuple[type[ZooError], ...] = (UsageError, BadArtifact, Unavailable)
     return next((kind for kind in kinds if kind.exit_code == code), CheckFailed)
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception of others says, in one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -21,9 +21,9 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from compile.backends.base import Program
-from compile.errors import BadArtifact, CheckFailed
+from compile.errors import BadArtifact, CheckFailed, first_line
 from compile.precision import QUANTIZED, precision, tensor_float
-from compile.prepare import eager_dtype, first_line
+from compile.prepare import eager_dtype
 from compile.spec import ROWS
 
 _MARGIN_BOUNDS = 4.0

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from compile.errors import BadArtifact, CheckFailed
+from compile.errors import BadArtifact, CheckFailed, first_line
 from compile.precision import QUANTIZED, precision
 from compile.weights import check_finite
 
@@ -140,11 +140,6 @@ def _required_inputs(module: nn.Module) -> list[str]:
         for each in parameters
         if each.kind in positional and each.default is inspect.Parameter.empty
     ]
-
-
-def first_line(error: Exception) -> str:
-    """What an exception says, in one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 class Blamed:

@@ -71,7 +71,9 @@ def has_engine(runner: Path | None, backend: str) -> bool:
 def _engines(runner: Path) -> frozenset[str]:
     """The backends that a zoo-run names on the second line of --version."""
     lines = call_runner(runner, ["--version"], timeout=60).splitlines()
-    named = next((line for line in lines if line.startswith("engines: ")), "")
+    named = next((line for line in lines if line.startswith("engines: ")), None)
+    if named is None:
+        raise Unavailable(f"{runner} is no zoo-run of this version; build one with `just runner`")
     return frozenset(re.findall(r"[\w-]+(?= \.)", named.removeprefix("engines: ")))
 
 

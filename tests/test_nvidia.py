@@ -186,7 +186,7 @@ def test_which_gpu_an_artifact_accepts(
 
 
 def test_folders_of_plans_and_portable_engines_are_found(tmp_path: Path) -> None:
-    model = Model(name="resnet18")
+    model = Model(name="resnet18", shape=spec_of().shape)
     folders = [
         artifact_folder(
             tmp_path, model, 64 * "a", "tensorrt-plan", spec_of("int8", portable), "native"

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from compile.errors import first_line
 from zoo.data import Preprocessing
 from zoo.errors import CheckFailed, Unavailable, UsageError
 from zoo.models import calibrate_batch_norms
@@ -67,7 +68,7 @@ def _from_timm(name: str, seed: int, fresh: bool, shape: Shape | None) -> Foreig
         network = timm.create_model(name, pretrained=not fresh, **options).eval()
     except Exception as error:  # a hub that cannot be reached raises a dozen kinds
         raise Unavailable(
-            f"timm cannot give the weights of '{name}': {_first_line(error)}; "
+            f"timm cannot give the weights of '{name}': {first_line(error)}; "
             "fetch them first, or take seeded ones with --fresh"
         ) from error
     config = network.pretrained_cfg
@@ -116,7 +117,7 @@ def _from_callable(model: str, seed: int, fresh: bool, shape: Shape | None) -> F
     try:
         network = found if isinstance(found, nn.Module) else found()
     except (Exception, SystemExit) as error:
-        raise CheckFailed(f"{model}() broke: {_first_line(error)}") from error
+        raise CheckFailed(f"{model}() broke: {first_line(error)}") from error
     if not isinstance(network, nn.Module):
         raise CheckFailed(f"{model} gave a {type(network).__name__}; it must give an nn.Module")
     network = network.float().eval()
@@ -137,8 +138,4 @@ def _import(name: str, hint: str) -> Any:
     except (Exception, SystemExit) as error:  # torchvision beside a foreign torch: RuntimeError
         misspelt = isinstance(error, ModuleNotFoundError) and error.name == name.split(".")[0]
         kind = UsageError if misspelt and name != "timm" else Unavailable
-        raise kind(f"{name} does not import: {_first_line(error)}; {hint}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise kind(f"{name} does not import: {first_line(error)}; {hint}") from error

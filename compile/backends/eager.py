@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compile.backends import nvidia
 from compile.backends.base import Built, Program, ProgramFile, exported
 from compile.precision import of_constants
 from compile.spec import CompileSpec
@@ -25,9 +26,9 @@ FILE = "model.pt2"
 
 
 def missing(device: str, precision: str) -> str | None:
-    """torch alone is enough."""
-    del device, precision
-    return None
+    """torch alone is enough on a CPU."""
+    del precision
+    return nvidia.missing(device, ()) if device == "cuda" else None
 
 
 def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:

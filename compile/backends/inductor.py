@@ -22,6 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from compile.backends import nvidia
 from compile.backends.base import Built, Program, ProgramFile, exported
 from compile.errors import CheckFailed, Unavailable
 from compile.precision import QUANTIZED, of_constants
@@ -44,7 +45,8 @@ _VECTOR_BITS = {"x86-64-v3": 256, "x86-64-v4": 512, "sapphirerapids": 512}
 
 def missing(device: str, precision: str) -> str | None:
     """AOTInductor compiles C++ while it builds; int8 needs the quantiser's package."""
-    del device
+    if device == "cuda" and (reason := nvidia.missing(device, ())) is not None:
+        return reason
     if precision in QUANTIZED and find_spec("torchao") is None:
         return "needs torchao for int8: pip install 'resnet-zoo[int8]'"
     return no_compiler()

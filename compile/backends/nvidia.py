@@ -1,6 +1,6 @@
-"""What both forms of TensorRT share: what the machine lacks, what a file needs, batches, the cache.
+"""What a GPU asks of a machine; what the two forms of TensorRT share: batches, requirements, cache.
 
-No backend by itself: `tensorrt` and `tensorrt_plan` are built from it.
+No backend by itself.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ def missing(device: str, packages: tuple[str, ...]) -> str | None:
     lacks += [name for name in packages if not _installed(name)]
     if not lacks:
         return None
-    return (
-        "needs an NVIDIA GPU with its driver, a CUDA build of torch and "
-        f"`pip install 'resnet-zoo[tensorrt]'`; missing here: {', '.join(lacks)}"
-    )
+    needed = "an NVIDIA GPU with its driver and a CUDA build of torch"
+    if packages:
+        needed += ", and `pip install 'resnet-zoo[tensorrt]'`"
+    return f"needs {needed}; missing here: {', '.join(lacks)}"
 
 
 def _driver_fault() -> str | None:

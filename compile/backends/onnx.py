@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compile.backends.base import Built, Program, ProgramFile, exported
-from compile.errors import BadArtifact, CheckFailed
+from compile.errors import BadArtifact, CheckFailed, first_line
 from compile.machine import versions
 from compile.precision import QUANTIZED, of_constants
-from compile.prepare import first_line
 from compile.spec import CompileSpec
 
 if TYPE_CHECKING:

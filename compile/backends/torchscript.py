@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compile.backends import nvidia
 from compile.backends.base import Built, Program, ProgramFile
 from compile.spec import CompileSpec
 
@@ -28,9 +29,9 @@ FILE = "model.ts"
 
 
 def missing(device: str, precision: str) -> str | None:
-    """torch alone is enough."""
-    del device, precision
-    return None
+    """torch alone is enough on a CPU."""
+    del precision
+    return nvidia.missing(device, ()) if device == "cuda" else None
 
 
 def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:

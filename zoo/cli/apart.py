@@ -19,7 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from compile.artifact import stale_stagings
-from compile.errors import CheckFailed, by_code
+from compile.errors import CheckFailed, NotBuildable, by_code
+
+REFUSED = "nothing can be built here: "
+"""How a command starts to say that it refused every cell."""
 
 
 def build_apart(arguments: Sequence[str], out: Path, timeout: float) -> dict[str, Any]:
@@ -46,6 +49,9 @@ def build_apart(arguments: Sequence[str], out: Path, timeout: float) -> dict[str
         _end(child, out)
     if child.returncode != 0:
         lines = errors.strip().splitlines() or [f"it ended with {child.returncode}"]
+        _, refused, reason = lines[-1].partition(REFUSED)
+        if refused:
+            raise NotBuildable(reason)
         raise by_code(child.returncode)(lines[-1].removeprefix("zoo: "))
     cell: dict[str, Any] = json.loads(output)["cells"][0]
     return cell

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import sys
 import time
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ from compile.machine import LEVELS
 from compile.precision import QUANTIZED
 from compile.precision import precision as find_precision
 from compile.spec import INPUT_TYPES, CompileSpec, parse_batch, parse_shape
-from zoo.cli.apart import build_apart
+from zoo.cli.apart import REFUSED, build_apart
 
 if TYPE_CHECKING:
     from compile.subject import Subject
@@ -88,7 +90,7 @@ def _require_some(cells: list[Cell]) -> None:
     """Raise Unavailable when every cell was refused."""
     reasons = {f"{cell.backend} {cell.refused}" for cell in cells if cell.refused}
     if all(cell.refused for cell in cells):
-        raise Unavailable(f"nothing can be built here: {'; '.join(sorted(reasons))}")
+        raise Unavailable(REFUSED + "; ".join(sorted(reasons)))
 
 
 def check_options(order: Order, cells: list[Cell]) -> None:
@@ -113,11 +115,18 @@ def compile_all(order: Order, cells: list[Cell], *, json: bool) -> None:
 
     check_options(order, cells)
     shape = parse_shape(order.shape) if order.shape else None
-    source = resolve(order.model, runs=order.runs, fresh=order.fresh, seed=order.seed, shape=shape)
+    # What a network of others prints is no part of the JSON document.
+    with redirect_stdout(sys.stderr) if json else nullcontext():
+        source = resolve(
+            order.model, runs=order.runs, fresh=order.fresh, seed=order.seed, shape=shape
+        )
     if not json:
         show(f"{source.name} from {source.origin}")
     runner = ready_runner(order.runner)
-    with Progress(quiet=order.quiet) as progress:
+    with (
+        Progress(quiet=order.quiet) as progress,
+        redirect_stdout(sys.stderr) if json else nullcontext(),
+    ):
         quantised = any(each.precision in QUANTIZED and not each.refused for each in cells)
         subject = make_subject(source, order, quantised=quantised)
         for cell in cells:
