@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import platform
 import re
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -43,6 +44,10 @@ __all__ = [
 ]
 
 Progress = Callable[[str], None]
+
+_ONE_AT_A_TIME = threading.Lock()
+"""torch.export and torch.compile keep their state in globals, so the threads of a process build
+one after the other. Processes build side by side."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
@@ -129,7 +134,7 @@ def compile_module(
     standing = None if force else _standing(final, request, runner)
     if standing is not None:
         return Result(path=final, built=False, seconds=0.0, manifest=standing)
-    with staging(final) as folder:
+    with _ONE_AT_A_TIME, staging(final) as folder:
         progress("prepare")
         classes = subject.num_classes
         task = subject.task(spec, maker)

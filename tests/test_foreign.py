@@ -189,17 +189,26 @@ def test_a_killed_build_leaves_nothing_that_looks_like_an_artifact(
     nets: str, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "zoo", "compile", f"{nets}:Slow", "--input", "1x3x8x8"]
-    child = subprocess.Popen([*command, "--backend", "torchscript"], stderr=subprocess.PIPE)
-    assert child.stderr is not None
-    for line in child.stderr:
-        if b"prepare" in line:
-            break
-    time.sleep(0.5)
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
+    command += ["--backend", "torchscript"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as child:
+        assert child.stderr is not None
+        for line in child.stderr:
+            if b"prepare" in line:
+                break
+        time.sleep(0.5)
+        os.kill(child.pid, signal.SIGKILL)
     left = list((tmp_path / "artifacts").glob("*/*"))
     assert left and all(path.name.startswith(".staging-") for path in left)
     listed = zoo("list", "--json")
     assert json.loads(listed.stdout)["artifacts"] == []
     done = zoo("compile", f"{nets}:Net", "--input", "1x3x8x8", "--backend", "torchscript")
     assert done.returncode == 0, done.stderr
+
+
+def test_two_commands_at_once_leave_one_whole_artifact(nets: str, tmp_path: Path) -> None:
+    words = ["compile", f"{nets}:Net", "--input", "1x3x8x8", "--backend", "torchscript"]
+    command = [sys.executable, "-m", "zoo", *words, "--quiet"]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
+    assert [(each.wait(), each.communicate()[1]) for each in both] == [(0, b"")] * 2
+    (path,) = (tmp_path / "artifacts").glob("*/*")
+    open_artifact(path)
