@@ -8,9 +8,10 @@ and asked afterwards what it took.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compile.backends import onnx
 from compile.backends.base import Built, Program, ProgramFile
@@ -63,10 +64,9 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
 
 def session(model: bytes, precision: str) -> onnx.Session:
     """Load a graph; Unavailable where the CPU plugin would compute in another precision."""
-    import openvino
     import torch
 
-    core = openvino.Core()
+    core = _core()
     settings = {
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -79,6 +79,19 @@ def session(model: bytes, precision: str) -> onnx.Session:
         raise Unavailable(f"openvino computes in {taken} on this CPU, not in {precision}")
     request = compiled.create_infer_request()
     return lambda x: request.infer([x])[0].copy()
+
+
+@cache
+def _core() -> Any:
+    """The one Core of this process, which is never given up.
+
+    Each Core gives the thread a stack for signal handlers and takes it back when it goes. Two whose
+    lives overlap leave the thread with a stack that is gone, and the next signal ends the process:
+    that of a loading process which ended, for one.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def constants(path: str, program: ProgramFile) -> Iterator[torch.Tensor]:
