@@ -51,7 +51,6 @@ def find_foreign(model: str, *, seed: int, fresh: bool, shape: Shape | None) -> 
     package that does not import or weights that cannot be fetched, CheckFailed where the callable
     breaks or gives something else than a module.
     """
-    torch.manual_seed(seed)
     if model.startswith("timm:"):
         return _from_timm(model.removeprefix("timm:"), seed, fresh, shape)
     return _from_callable(model, seed, fresh, shape)
@@ -64,6 +63,7 @@ def _from_timm(name: str, seed: int, fresh: bool, shape: Shape | None) -> Foreig
         offer = f"; near: {', '.join(near)}" if near else "; timm.list_models() lists them"
         raise UsageError(f"timm has no '{name}'{offer}")
     options = {"in_chans": shape[0]} if shape is not None and fresh else {}
+    torch.manual_seed(seed)
     try:
         network = timm.create_model(name, pretrained=not fresh, **options).eval()
     except Exception as error:  # a hub that cannot be reached raises a dozen kinds
@@ -114,6 +114,7 @@ def _from_callable(model: str, seed: int, fresh: bool, shape: Shape | None) -> F
         if not hasattr(found, part):
             raise UsageError(f"{match['module']} has no '{match['name']}'")
         found = getattr(found, part)
+    torch.manual_seed(seed)  # after the import, which may draw numbers too
     try:
         network = found if isinstance(found, nn.Module) else found()
     except (Exception, SystemExit) as error:
