@@ -9,7 +9,7 @@ import torch
 from compile.artifact import Artifact, open_artifact
 from compile.backends import BACKENDS, backend
 from compile.backends.base import Program
-from compile.errors import BadArtifact, Unavailable, ZooError
+from compile.errors import BadArtifact, Unavailable, ZooError, first_line
 from compile.precision import tensor_float
 from compile.validate import check_input
 
@@ -35,7 +35,7 @@ def load_artifact(artifact: Artifact, *, allow_nonfinite: bool = False) -> Progr
         except ZooError:
             raise
         except Exception as error:  # each loader has exceptions of its own
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise BadArtifact(f"{artifact.path / program.file} does not load: {reason}") from error
 
     def run(x: torch.Tensor) -> torch.Tensor:

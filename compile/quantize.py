@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from compile.errors import BadArtifact, CheckFailed
+from compile.errors import BadArtifact, CheckFailed, first_line
+from compile.spec import MAX_BATCH
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule
@@ -26,7 +27,6 @@ MIN_SAMPLES = 32
 """Fewer images than this leave the ranges of activations to chance."""
 
 CHUNK = 16
-MAX_BATCH = 4096
 
 FP8_STRETCH = 448 / 127
 """From the largest number of int8's symmetric grid to that of float8_e4m3fn."""
@@ -90,7 +90,7 @@ def quantize(module: nn.Module, calibration: torch.Tensor, scheme: str) -> FakeQ
         except ValueError:
             return _quantize(module, calibration, scheme, strict=True)
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise CheckFailed(f"the module cannot be quantised: {reason}") from error
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from compile.backends import nvidia
 from compile.backends.base import Built, Program, ProgramFile
-from compile.errors import BadArtifact, CheckFailed, Unavailable
+from compile.errors import BadArtifact, CheckFailed, Unavailable, first_line
 from compile.machine import versions
 from compile.precision import of_constants
 from compile.spec import CompileSpec
@@ -214,7 +214,7 @@ def _import() -> Any:
             warnings.simplefilter("ignore")
             import torch_tensorrt
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise Unavailable(
             f"torch_tensorrt does not import: {reason}; "
             "try `pip install 'resnet-zoo[tensorrt]'` on a machine with an NVIDIA GPU"

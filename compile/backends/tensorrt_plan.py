@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from compile.backends import nvidia, qdq
 from compile.backends.base import Built, Program, ProgramFile
 from compile.backends.onnx import export
-from compile.errors import BadArtifact, CheckFailed, Unavailable
+from compile.errors import BadArtifact, CheckFailed, Unavailable, first_line
 from compile.machine import versions
 from compile.precision import QUANTIZED
 from compile.spec import CompileSpec
@@ -242,7 +242,7 @@ def _import() -> Any:
     try:
         import tensorrt
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise Unavailable(
             f"tensorrt does not import: {reason}; "
             "try `pip install 'resnet-zoo[tensorrt]'` on a machine with an NVIDIA GPU"
