@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from compile.manifest import MANIFEST, MANIFEST_HASH, REBUILD, Manifest, read_ma
 
 _ARCHIVES = (".pt2", ".ts", ".pt")
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+_PAUSES_S = (0.01, 0.1, 0.5, 1.0, 2.0)
+"""Between attempts to seal: the kernel itself may hold a page for a moment while it moves it."""
 _PLACE = re.compile(r"[^/.][^/]*-[0-9a-f]{8}/[a-z-]+-[a-z0-9]+-b[0-9][^/]*")
 _RENAME_NOREPLACE, _RENAME_EXCHANGE = 1, 2
 _AT_FDCWD = -100
@@ -161,10 +164,25 @@ def _seal(folder: Path, name: str, size: int, sha256: str) -> SealedFile:
             digest.update(block)
             os.write(copy, block)
             left -= len(block)
-    fcntl.fcntl(copy, fcntl.F_ADD_SEALS, _SEALS)
+    freeze(copy, where)
     if left or digest.hexdigest() != sha256:
         raise BadArtifact(f"{where} does not match its sha256; {REBUILD}")
     return sealed
+
+
+def freeze(copy: int, where: Path) -> None:
+    """Make a file in memory immutable; Unavailable where something keeps it busy."""
+    for pause_s in _PAUSES_S:
+        try:
+            fcntl.fcntl(copy, fcntl.F_ADD_SEALS, _SEALS)
+            return
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            time.sleep(pause_s)
+    raise Unavailable(
+        f"{where}: the kernel keeps its copy in memory busy, so it cannot be sealed; try again"
+    )
 
 
 def _goes_through_link(folder: Path, where: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import mmap
 import os
 import random
 import subprocess
@@ -11,10 +12,12 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from threading import Timer
 
 import pytest
 from conftest import KINDS, PYTHON_ONLY, rewrite
 
+from compile import artifact
 from compile.archive import check_archive
 from compile.artifact import file_entries, find_artifacts, open_artifact, publish, staging
 from compile.errors import BadArtifact, Unavailable
@@ -228,13 +231,29 @@ def test_links_are_refused(copy_of: Copy, runner: Path, tmp_path: Path) -> None:
 
 def test_a_sealed_copy_outlives_the_file(copy_of: Copy) -> None:
     folder = copy_of("torchscript")
-    artifact = open_artifact(folder)
+    opened = open_artifact(folder)
     content = (folder / "model.ts").read_bytes()
     (folder / "model.ts").write_bytes(b"swapped after the check")
-    sealed = artifact.files["model.ts"].path
+    sealed = opened.files["model.ts"].path
     assert Path(sealed).read_bytes() == content
     with pytest.raises(OSError):
         os.truncate(sealed, 0)
+
+
+def test_sealing_waits_for_a_busy_page_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mapping that can be written keeps the kernel from sealing, as a page in motion does."""
+    copy = os.memfd_create("copy", os.MFD_ALLOW_SEALING)
+    os.write(copy, b"content")
+    mapping = mmap.mmap(copy, 7)
+    monkeypatch.setattr(artifact, "_PAUSES_S", (0.0, 0.0))
+    with pytest.raises(Unavailable, match="busy"):
+        artifact.freeze(copy, Path("model.ts"))
+    monkeypatch.undo()
+    Timer(0.05, mapping.close).start()
+    artifact.freeze(copy, Path("model.ts"))
+    with pytest.raises(PermissionError):
+        os.write(copy, b"more")
+    os.close(copy)
 
 
 def test_publishing_exchanges_and_leaves_nothing(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <thread>
 #include <vector>
 
 #include "error.h"
@@ -16,6 +17,7 @@ namespace zoo {
 namespace {
 
 constexpr size_t kCopyBytes = size_t{1} << 20;
+constexpr std::chrono::milliseconds kPause{10};
 
 // What the system said, as the exit code it means: what may not be read is the machine's matter,
 // what is not there or is something else is the artifact's.
@@ -105,6 +107,18 @@ uint64_t file_size(const FileDescriptor& file, const std::string& name) {
   return static_cast<uint64_t>(status.st_size);
 }
 
+void freeze(const FileDescriptor& copy, const std::string& name,
+            std::chrono::milliseconds patience) {
+  const auto end = std::chrono::steady_clock::now() + patience;
+  constexpr int kSeals = F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL;
+  while (::fcntl(copy.get(), F_ADD_SEALS, kSeals) != 0) {
+    if (errno != EBUSY || std::chrono::steady_clock::now() > end) {
+      fail_machine(name + ": its copy in memory cannot be sealed: " + std::strerror(errno));
+    }
+    std::this_thread::sleep_for(kPause);
+  }
+}
+
 SealedFile seal(const FileDescriptor& file, const std::string& name, uint64_t max_bytes) {
   FileDescriptor copy(::memfd_create("zoo-run", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!copy.valid()) {
@@ -126,9 +140,7 @@ SealedFile seal(const FileDescriptor& file, const std::string& name, uint64_t ma
     hash.update(bytes);
     write_all(copy.get(), bytes, name);
   }
-  if (::fcntl(copy.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)) {
-    fail_machine(name + ": its copy in memory cannot be sealed: " + std::strerror(errno));
-  }
+  freeze(copy, name);
   return SealedFile(std::move(copy), size, hash.hex());
 }
 

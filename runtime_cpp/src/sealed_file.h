@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -51,6 +52,11 @@ class SealedView {
 [[nodiscard]] FileDescriptor open_regular(const std::string& path);
 
 [[nodiscard]] uint64_t file_size(const FileDescriptor& file, const std::string& name);
+
+// Makes a file in memory immutable. The kernel refuses while something holds a page of it, which
+// it may do itself for a moment: so this tries for a few seconds.
+void freeze(const FileDescriptor& copy, const std::string& name,
+            std::chrono::milliseconds patience = std::chrono::seconds{4});
 
 // Copies the whole file, hashing what was copied; more than `max_bytes` is refused.
 [[nodiscard]] SealedFile seal(const FileDescriptor& file, const std::string& name,

@@ -2,7 +2,10 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <unistd.h>
+
+#include <thread>
 
 #include "fixtures.h"
 #include "sha256.h"
@@ -40,6 +43,23 @@ TEST(SealedFile, IsACopyThatNobodyCanChange) {
     ::close(fd);
   }
   EXPECT_EQ(testing::read_file(file.path()), "abc");
+}
+
+// A mapping that can be written keeps the kernel from sealing, as a page in motion does.
+TEST(SealedFile, IsFrozenOnceNothingHoldsItsPages) {
+  const FileDescriptor copy(::memfd_create("copy", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  ASSERT_EQ(::write(copy.get(), "abc", 3), 3);
+  void* mapping = ::mmap(nullptr, 3, PROT_READ | PROT_WRITE, MAP_SHARED, copy.get(), 0);
+  ASSERT_NE(mapping, MAP_FAILED);
+  EXPECT_REFUSED(ExitCode::kMachineLacks, "f: its copy in memory cannot be sealed",
+                 freeze(copy, "f", std::chrono::milliseconds{0}));
+  std::thread holder([mapping] {
+    std::this_thread::sleep_for(std::chrono::milliseconds{30});
+    ::munmap(mapping, 3);
+  });
+  freeze(copy, "f");
+  EXPECT_LT(::write(copy.get(), "x", 1), 0);
+  holder.join();
 }
 
 TEST(SealedFile, MapsItsBytes) {
