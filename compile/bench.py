@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from compile.errors import ZooError, by_code
 from compile.loading import load_artifact
 from compile.manifest import GOLDEN
 from compile.runner import allocator_of, has_engine, measure
+from compile.spec import ROWS
 from compile.stats import doubts, summary
 
 DURATION_S = 3.0
@@ -77,13 +77,6 @@ def _in_python(
     return report
 
 
-def _allocator() -> str:
-    """The library that serves malloc in this process, as the process itself maps it."""
-    mapped = Path("/proc/self/maps").read_text()
-    match = re.search(r"(/\S*(?:tcmalloc|jemalloc|mimalloc)\S*)", mapped)
-    return match[1] if match else "glibc"
-
-
 def measure_here(path: Path, duration: float, iterations: int, threads: int) -> dict[str, Any]:
     """Measure an artifact in this process; both the duration and the iterations are met.
 
@@ -96,7 +89,7 @@ def measure_here(path: Path, duration: float, iterations: int, threads: int) -> 
     load_ns = time.perf_counter_ns() - start
     batch = artifact.programs[0].batch[0]
     golden = torch.load(artifact.files[GOLDEN].path, weights_only=True)
-    x = golden["input"][torch.arange(batch) % len(golden["input"])].contiguous()
+    x = golden["input"][torch.arange(batch) % ROWS].contiguous()
     with torch.no_grad():
         first, second = _call(run, x), _call(run, x)
         calls, end = 0, time.perf_counter_ns() + int(_WARMUP_S * 1e9)
@@ -122,7 +115,7 @@ def measure_here(path: Path, duration: float, iterations: int, threads: int) -> 
         "conditions": {
             **machine.conditions(),
             "threads": threads,
-            "allocator": _allocator(),
+            "allocator": machine.allocator(),
             "executor": executor() if artifact.manifest["backend"] == "onnx" else "torch",
         },
         "samples_ns": samples,

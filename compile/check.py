@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from compile import machine, parity
+from compile import behaviour, machine, parity
+from compile.accuracy import score
 from compile.artifact import Artifact, open_artifact
 from compile.backends.base import Program, ProgramFile
 from compile.backends.onnx import executor
@@ -16,13 +18,13 @@ from compile.errors import BadArtifact, Unavailable, ZooError
 from compile.files import write_atomic
 from compile.loading import load_artifact
 from compile.manifest import GOLDEN
-from compile.runner import has_engine, run_inputs
+from compile.runner import allocator_of, has_engine, run_inputs
 from compile.subject import Labelled
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One artifact, run in one place."""
+    """One program of an artifact, run in one place."""
 
     artifact: str
     backend: str
@@ -34,15 +36,43 @@ class Row:
     """Largest rmse / bound over the golden samples; at most 1 passes."""
     eager_ratio: float
     """Largest rmse / e_eager: how much more wrong than PyTorch at that precision."""
+    worst: str
+    """The kind of sample that came nearest to its bound, or went furthest beyond."""
+    kinds: dict[str, dict[str, float]]
+    """For each kind of sample `samples`, and the largest `ratio` and `eager_ratio`."""
     sqnr_db: float | None
+    """Of the ordinary samples, as is `max_abs`."""
     max_abs: float
     agreed: int
     decided: int
+    samples: int
     correct: int | None
     """Test samples classified rightly, of `total`; None where there is no data."""
     total: int | None
+    accuracy: dict[str, Any] | None
+    """What compile.accuracy.score says of them."""
+    same_bits: dict[str, Any] | None
+    """How zoo-run's outputs differ from Python's, of the same file, rows and number of threads;
+    the allocators of both. None in Python's own rows."""
+    determinism: dict[str, Any] | None
+    """As the manifest has it, or measured anew where it was asked for."""
+    nonfinite: dict[str, str] | None
+    """As the manifest has it."""
+    skipped_samples: list[dict[str, str]]
+    """Hostile samples that golden.pt leaves out, and why."""
     verdict: str
     reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ran:
+    """What one program gave in one place."""
+
+    output: torch.Tensor
+    """(N, classes) for the golden samples; NaN where it broke."""
+    classes: torch.Tensor | None = None
+    """(M,) of the labelled images."""
+    failure: str | None = None
 
 
 def check_artifact(
@@ -51,26 +81,33 @@ def check_artifact(
     data: Labelled | None = None,
     *,
     threads: int | None = None,
+    calls: int | None = None,
 ) -> list[Row]:
-    """Return a row for Python and, where zoo-run has an engine for the backend, one for zoo-run.
+    """Return a row for each program in Python and, where zoo-run has an engine for it, in zoo-run.
 
-    Writes `parity-<folder>.json` beside the artifact where it may. Raises BadArtifact or
-    Unavailable when it cannot be opened; a failed check is a row, not an exception.
+    `calls` repeats the measurement of determinism, with that many calls. Writes
+    `parity-<folder>.json` beside the artifact where it may. Raises BadArtifact or Unavailable when
+    the artifact cannot be opened; a failed check is a row, not an exception.
     """
     artifact = open_artifact(path)
     golden, limit = _golden(artifact)
     backend = artifact.manifest["backend"]
     run = load_artifact(artifact)
+    engine = runner if runner is not None and has_engine(runner, backend) else None
+    count = threads or torch.get_num_threads()
     here = {"onnx": executor(), "openvino": "openvino"}.get(backend, "torch")
+    repeats = artifact.manifest["determinism"]
+    if calls is not None:
+        repeats = _determinism(artifact, run, golden.ordinary.input, engine, count, calls)
     rows = []
     for program in artifact.programs:
-        places = {here: _in_python(run, program)}
-        if runner is not None and has_engine(runner, backend):
-            places["zoo-run"] = _in_runner(runner, path, program, threads)
-        rows += [
-            _row(artifact, program, where, call, golden, limit, data)
-            for where, call in places.items()
-        ]
+        ours = _run(artifact, _in_python(run, program), golden, data)
+        rows.append(_row(artifact, program, here, ours, golden, limit, data))
+        if engine is not None:
+            theirs = _run(artifact, _in_runner(engine, path, program, count), golden, data)
+            row = _row(artifact, program, "zoo-run", theirs, golden, limit, data)
+            rows.append(replace(row, same_bits=_difference(theirs, ours, engine, count)))
+    rows = [replace(row, determinism=repeats) for row in rows]
     with suppress(Unavailable):  # a read-only place is no reason not to check
         _write_report(artifact.path.resolve(), rows)
     return rows
@@ -80,7 +117,7 @@ def _in_python(run: Program, program: ProgramFile) -> Program:
     return lambda x: parity.run_rows(run, x, program.batch)
 
 
-def _in_runner(runner: Path, path: Path, program: ProgramFile, threads: int | None) -> Program:
+def _in_runner(runner: Path, path: Path, program: ProgramFile, threads: int) -> Program:
     def run(x: torch.Tensor) -> torch.Tensor:
         rows = parity.padded(x, program.batch)
         size = parity.chunk(len(x), program.batch)
@@ -109,28 +146,32 @@ def _golden(artifact: Artifact) -> tuple[parity.Golden, parity.Bounds]:
     return golden, limit
 
 
+def _run(artifact: Artifact, call: Program, golden: parity.Golden, data: Labelled | None) -> _Ran:
+    try:
+        output = call(golden.input)[: len(golden.input)]
+        if data is None:
+            return _Ran(output=output)
+        logits = call(_as_input(artifact, data.images))[: len(data.images)]
+    except ZooError as error:
+        return _Ran(output=torch.full_like(golden.oracle, torch.nan), failure=str(error))
+    return _Ran(output=output, classes=logits.argmax(dim=1))
+
+
 def _row(
     artifact: Artifact,
     program: ProgramFile,
     ran_in: str,
-    call: Program,
+    ran: _Ran,
     golden: parity.Golden,
     limit: parity.Bounds,
     data: Labelled | None,
 ) -> Row:
     manifest = artifact.manifest
-    correct = total = None
-    failure: list[str] = []
-    output = torch.full_like(golden.oracle, torch.nan)
-    try:
-        output = call(golden.input)[: len(golden.input)]
-        if data is not None:
-            logits = call(_as_input(artifact, data.images))[: len(data.images)]
-            correct, total = int((logits.argmax(dim=1) == data.labels).sum()), len(data.labels)
-    except ZooError as error:
-        failure.append(str(error))
-    verdict = parity.judge(output, golden, limit)
-    reasons = tuple(failure) or verdict.reasons
+    verdict = parity.judge(ran.output, golden, limit)
+    reasons = (ran.failure,) if ran.failure else verdict.reasons
+    accuracy = None
+    if data is not None and ran.classes is not None:
+        accuracy = score(ran.classes, data.labels, data.reference)
     return Row(
         artifact=artifact.name,
         backend=manifest["backend"],
@@ -139,15 +180,59 @@ def _row(
         ran_in=ran_in,
         ratio=verdict.ratio,
         eager_ratio=verdict.eager_ratio,
+        worst=verdict.worst,
+        kinds=verdict.kinds,
         sqnr_db=verdict.sqnr_db,
         max_abs=verdict.max_abs,
         agreed=verdict.agreed,
         decided=verdict.decided,
-        correct=correct,
-        total=total,
+        samples=len(golden.kinds),
+        correct=accuracy["correct"] if accuracy else None,
+        total=accuracy["total"] if accuracy else None,
+        accuracy=accuracy,
+        same_bits=None,
+        determinism=manifest["determinism"],
+        nonfinite=manifest["nonfinite"],
+        skipped_samples=manifest["parity"].get("skipped_samples", []),
         verdict="FAILED" if reasons else "PASSED",
         reasons=reasons,
     )
+
+
+def _difference(theirs: _Ran, ours: _Ran, runner: Path, threads: int) -> dict[str, Any] | None:
+    """How zoo-run's outputs differ from Python's, and under what conditions."""
+    if theirs.failure or ours.failure:
+        return None
+    return {
+        **behaviour.compare(theirs.output, ours.output),
+        "threads": threads,
+        "allocators": {
+            "python": Path(machine.allocator()).name,
+            "zoo-run": Path(allocator_of(runner) or "glibc").name,
+        },
+    }
+
+
+def _determinism(
+    artifact: Artifact,
+    run: Program,
+    x: torch.Tensor,
+    runner: Path | None,
+    threads: int,
+    calls: int,
+) -> dict[str, Any]:
+    """The manifest's entry, measured again: as many calls as were asked for, however long."""
+    batch = artifact.programs[0].batch
+    loads = [lambda: run, *[lambda: load_artifact(artifact)] * (behaviour.LOADS - 1)]
+    found = behaviour.determinism(loads, x, batch, calls=calls)
+    agree = None
+    if runner is not None:
+        rows, size = parity.padded(x, batch), parity.chunk(len(x), batch)
+        each = max(1, threads // behaviour.RUNNERS)
+        one, other = behaviour.run_at_once(runner, artifact.path, rows, size, each)
+        agree = behaviour.same_bits(one, other)
+    runners = 0 if agree is None else behaviour.RUNNERS
+    return {**found, "runners": runners, "runners_identical": agree}
 
 
 def _as_input(artifact: Artifact, images: torch.Tensor) -> torch.Tensor:

@@ -34,15 +34,16 @@ def before_cast(folded: nn.Module, golden: parity.Golden, limit: parity.Bounds) 
     module = copy.deepcopy(folded).cpu().float().eval()
     with torch.no_grad():
         out = torch.cat([module(sample) for sample in torch.split(golden.pixels.float(), 1)])
-    ratio = float((parity.rmse(out, golden.oracle) / limit.bound).max())
-    return {"name": "fp32 before the cast", "value": ratio, "bound": 1.0, "passed": ratio <= 1.0}
+    ratio = float(parity.share(parity.rmse(out, golden.oracle), limit.bound).max())
+    value = ratio if math.isfinite(ratio) else None
+    return {"name": "fp32 before the cast", "value": value, "bound": 1.0, "passed": ratio <= 1.0}
 
 
 def quantisation_noise(quantised: torch.Tensor, golden: parity.Golden) -> Gate:
     """Hold what quantisation adds to the outputs to what tells one input from another.
 
-    `quantised` is (16, classes), the fake-quantised graph's. It needs no labels: ranges that cut
-    everything off leave outputs that no longer depend on the input.
+    `quantised` is (16, classes), the fake-quantised graph's for the ordinary samples. It needs no
+    labels: ranges that cut everything off leave outputs that no longer depend on the input.
     """
     noise = (quantised.double() - golden.oracle).square().mean().sqrt()
     signal = (golden.oracle - golden.oracle.mean(dim=0)).square().mean().sqrt()
@@ -61,7 +62,8 @@ def batches(
         index = golden.rows(size)
         with torch.no_grad():
             out = program(golden.input[index].contiguous()).cpu()
-        ratio = float((parity.rmse(out, golden.oracle[index]) / limit.bound[index]).max())
+        error = parity.rmse(out, golden.oracle[index])
+        ratio = float(parity.share(error, limit.bound[index]).max())
         if not ratio <= worst:  # NaN is the worst of all
             worst, culprit = ratio, f"batch {size}"
     value = worst if math.isfinite(worst) else None

@@ -154,3 +154,10 @@ def conditions() -> dict[str, Any]:
         "commit": commit(),
         "date": now(),
     }
+
+
+def allocator() -> str:
+    """The library that serves malloc in this process, as the process itself maps it."""
+    mapped = Path("/proc/self/maps").read_text()
+    match = re.search(r"(/\S*(?:tcmalloc|jemalloc|mimalloc)\S*)", mapped)
+    return match[1] if match else "glibc"

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -22,6 +21,7 @@ from torch.nn.functional import interpolate
 
 from compile.backends.base import Program
 from compile.errors import BadArtifact, CheckFailed, first_line
+from compile.hostile import hostile_samples
 from compile.precision import QUANTIZED, precision, tensor_float
 from compile.prepare import eager_dtype
 from compile.spec import ROWS
@@ -34,17 +34,32 @@ class Golden:
     """The samples on which an artifact proves itself."""
 
     input: torch.Tensor
-    """(16, C, H, W) float32, or (16, H, W, C) uint8: what programs are given."""
+    """(N, C, H, W) float32, or (N, H, W, C) uint8: what programs are given."""
     pixels: torch.Tensor
-    """(16, C, H, W) float64: what the module sees; `input` itself unless that is bytes."""
+    """(N, C, H, W) float64: what the module sees; `input` itself unless that is bytes."""
     oracle: torch.Tensor
-    """(16, classes) float64: the module in float64."""
+    """(N, classes) float64: the module in float64."""
     kinds: tuple[str, ...]
-    """`real`, `synthetic` or `normal`, per row."""
+    """`real`, `synthetic` or `normal` for the first 16 rows; then names of compile.hostile."""
 
     def rows(self, count: int) -> torch.Tensor:
-        """Indices of the first `count` rows, from the start again where 16 are not enough."""
-        return torch.arange(count) % len(self.input)
+        """Indices of `count` ordinary rows, from the start again where 16 are not enough."""
+        return torch.arange(count) % min(ROWS, len(self.input))
+
+    @property
+    def ordinary(self) -> Golden:
+        """Without the hostile rows."""
+        return self.take(torch.arange(len(self.input)) < ROWS)
+
+    def take(self, kept: torch.Tensor) -> Golden:
+        """The rows that a mask (N,) of booleans keeps."""
+        kinds = (kind for kind, keep in zip(self.kinds, kept.tolist(), strict=True) if keep)
+        return Golden(
+            input=self.input[kept],
+            pixels=self.pixels[kept],
+            oracle=self.oracle[kept],
+            kinds=tuple(kinds),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +68,18 @@ class Bounds:
 
     k: float
     e_eager: torch.Tensor
-    """(16,) root mean square error of eager PyTorch at the precision."""
+    """(N,) root mean square error of eager PyTorch at the precision."""
     floor: torch.Tensor
-    """(16,) half a rounding step of a typical output."""
+    """(N,) half a rounding step of a typical output."""
 
     @property
     def bound(self) -> torch.Tensor:
-        """(16,) largest root mean square error that passes."""
+        """(N,) largest root mean square error that passes."""
         return self.k * self.e_eager + self.floor
+
+    def take(self, kept: torch.Tensor) -> Bounds:
+        """The rows that a mask (N,) of booleans keeps."""
+        return Bounds(k=self.k, e_eager=self.e_eager[kept], floor=self.floor[kept])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +91,12 @@ class Verdict:
     """Largest rmse / bound; at most 1 passes."""
     eager_ratio: float
     """Largest rmse / e_eager: how much more wrong than PyTorch itself."""
+    worst: str
+    """The kind of sample that came nearest to its bound, or went furthest beyond."""
+    kinds: dict[str, dict[str, float]]
+    """For each kind of sample `samples`, and the largest `ratio` and `eager_ratio`."""
     max_abs: float
+    """Of the ordinary samples, as is `sqnr_db`."""
     sqnr_db: float | None
     decided: int
     """Samples whose oracle margin is wide enough that the class must agree."""
@@ -107,8 +131,10 @@ def choose_samples(
 def make_golden(
     module: nn.Module, shape: tuple[int, int, int], real: torch.Tensor | None, seed: int = 0
 ) -> Golden:
-    """Choose 16 float samples and compute their oracle."""
+    """Choose 16 float samples, add the hostile ones, and compute their oracle."""
     x, kinds = choose_samples(shape, real, seed)
+    more, names = hostile_samples(shape, seed)
+    x, kinds = torch.cat([x, more]), (*kinds, *names)
     return Golden(input=x, pixels=x.double(), oracle=oracle(module, x.double()), kinds=kinds)
 
 
@@ -129,18 +155,41 @@ def bounds(module: nn.Module, name: str, golden: Golden) -> Bounds:
     """Measure how wrong eager PyTorch is at precision `name` on the golden samples.
 
     At a quantised precision `module` is the fake-quantised graph that computes in float32. The
-    error of one sample is a draw of luck, so e_eager is the set's largest error relative to the
-    size of its sample's output, scaled to each sample: the worst of four ways to run eager
-    PyTorch, NCHW or channels_last, one by one or all at once (other kernels round otherwise).
+    error of one sample is a draw of luck, so e_eager is the largest relative error of the ordinary
+    samples, scaled to each sample. A hostile sample's is its own where that is larger: it loosens
+    no other. Where PyTorch overflows on one, its bound is NaN: see `finite_rows`.
     """
     row = precision(name)
+    typical = golden.oracle.square().mean(dim=1).sqrt()
+    wrong = _eager_errors(module, name, golden).amax(dim=0)  # NaN is the largest of all
+    wrong = torch.where(torch.isfinite(wrong), wrong, torch.nan)
+    ordinary = wrong[:ROWS] / typical[:ROWS].clamp_min(1e-300)
+    if not bool(torch.isfinite(ordinary).all()):
+        raise CheckFailed(
+            f"PyTorch itself overflows in {name}: its outputs are not finite; "
+            "take another --precision"
+        )
+    # Less than a rounding step is luck: another order of summation has it no more.
+    relative = max(0.0 if name in QUANTIZED else row.eps, float(ordinary.max()))
+    e_eager = relative * typical
+    e_eager[ROWS:] = torch.maximum(e_eager, wrong)[ROWS:]
+    floor = row.eps / 2 * typical
+    if "denormal" in golden.kinds:  # a program may take subnormal numbers for zero
+        tiny, zeros = map(golden.kinds.index, ("denormal", "zeros"))
+        floor[tiny] += rmse(golden.oracle, golden.oracle[zeros])[tiny]
+    return Bounds(k=row.k, e_eager=e_eager, floor=floor)
+
+
+def _eager_errors(module: nn.Module, name: str, golden: Golden) -> torch.Tensor:
+    """Root mean square errors (ways, N) of the ways to run PyTorch, NaN where it overflows.
+
+    NCHW or channels_last, one by one or all at once: other kernels round otherwise.
+    """
     dtype = eager_dtype(name)
     device = "cuda" if name == "tf32" else "cpu"  # a CPU has no TF32 to be wrong by
     # Few CPUs have kernels for float16; without them a sample takes seconds.
-    sizes = (ROWS,) if dtype == torch.float16 else (1, ROWS)
-    typical = golden.oracle.square().mean(dim=1).sqrt()
-    # Less than a rounding step is luck: another order of summation has it no more.
-    relative = 0.0 if name in QUANTIZED else row.eps
+    sizes = (len(golden.input),) if dtype == torch.float16 else (1, len(golden.input))
+    found = []
     for layout in (torch.contiguous_format, torch.channels_last):
         eager = copy.deepcopy(module).to(device).eval().to(dtype)
         eager.to(memory_format=layout)  # type: ignore[call-overload]
@@ -157,53 +206,88 @@ def bounds(module: nn.Module, name: str, golden: Golden) -> Bounds:
                     f"PyTorch itself cannot run the module in {name}: {first_line(error)}; "
                     "take another --precision"
                 ) from error
-            wrong = rmse(out.cpu(), golden.oracle) / typical.clamp_min(1e-300)
-            if not bool(torch.isfinite(wrong).all()):
-                raise CheckFailed(
-                    f"PyTorch itself overflows in {name}: its outputs are not finite; "
-                    "take another --precision"
-                )
-            relative = max(relative, float(wrong.max()))
-    return Bounds(k=row.k, e_eager=relative * typical, floor=row.eps / 2 * typical)
+            found.append(rmse(out.cpu(), golden.oracle))
+    return torch.stack(found)
+
+
+def finite_rows(
+    golden: Golden, limit: Bounds, name: str
+) -> tuple[Golden, Bounds, list[dict[str, str]]]:
+    """Leave out hostile samples on which PyTorch overflows at precision `name`, and name them."""
+    kept = torch.isfinite(limit.bound)
+    left_out = [
+        {"kind": kind, "reason": f"PyTorch itself overflows on it in {name}"}
+        for kind, keep in zip(golden.kinds, kept.tolist(), strict=True)
+        if not keep
+    ]
+    return golden.take(kept), limit.take(kept), left_out
+
+
+def share(error: torch.Tensor, bound: torch.Tensor) -> torch.Tensor:
+    """error / bound, where no error is 0 of any bound: (N,) and (N,) -> (N,).
+
+    A network without biases gives exactly 0 for zeros, and so must the program: its bound is 0.
+    """
+    return torch.where(error == 0, 0.0, error / bound)
 
 
 def judge(output: torch.Tensor, golden: Golden, limit: Bounds) -> Verdict:
-    """Hold an output (16, classes) to the rule."""
+    """Hold an output (N, classes) to the rule."""
     if output.shape != golden.oracle.shape:
         raise BadArtifact(
             f"the program returned {tuple(output.shape)}, expected {tuple(golden.oracle.shape)}"
         )
     error = rmse(output, golden.oracle)
     within = error <= limit.bound  # False for NaN
+    ratios = share(error, limit.bound)
     largest = golden.oracle.topk(min(2, golden.oracle.shape[1]), dim=1).values
     margin = largest[:, 0] - largest[:, -1]
     sure = margin > _MARGIN_BOUNDS * limit.bound
     agrees = (output.argmax(dim=1) == golden.oracle.argmax(dim=1)) & sure
+    worst = golden.kinds[int(ratios.argmax())]  # NaN is the largest of all
     reasons = []
     if not bool(torch.isfinite(output).all()):
         reasons.append("non-finite outputs")
     if not bool(within.all()):
-        worst = float((error / limit.bound).max())
         reasons.append(
             f"{int((~within).sum())} of {len(within)} samples beyond their bound, the worst "
-            f"{worst:.3g} times"
+            f"({worst}) {float(ratios.max()):.3g} times"
         )
     if int(agrees.sum()) < int(sure.sum()):
         reasons.append(f"another class in {int(sure.sum() - agrees.sum())} clear samples")
-    if not bool(sure.any()):
+    if not bool(sure[:ROWS].any()):
         reasons.append("no sample is clear enough to compare classes (are the weights trained?)")
-    noise = float((output.double() - golden.oracle).square().sum())
-    signal = float(golden.oracle.square().sum())
+    # Of the ordinary samples: one of a size of 1e4 would drown them.
+    differences = output[:ROWS].double() - golden.oracle[:ROWS]
+    noise, signal = float(differences.square().sum()), float(golden.oracle[:ROWS].square().sum())
+    to_eager = share(error, limit.e_eager)
     return Verdict(
         rmse=error.tolist(),
-        ratio=float((error / limit.bound).max()),
-        eager_ratio=float((error / limit.e_eager.clamp_min(1e-300)).max()),
-        max_abs=float((output.double() - golden.oracle).abs().max()),
+        ratio=float(ratios.max()),
+        eager_ratio=float(to_eager.max()),
+        worst=worst,
+        kinds=_by_kind(golden.kinds, ratios, to_eager),
+        max_abs=float(differences.abs().max()),
         sqnr_db=float(10 * torch.tensor(signal / noise).log10()) if noise > 0 else None,
         decided=int(sure.sum()),
         agreed=int(agrees.sum()),
         reasons=tuple(reasons),
     )
+
+
+def _by_kind(
+    kinds: tuple[str, ...], ratios: torch.Tensor, to_eager: torch.Tensor
+) -> dict[str, dict[str, float]]:
+    """The largest rmse / bound and rmse / e_eager of each kind, and how many samples it has."""
+    found = {}
+    for kind in dict.fromkeys(kinds):
+        index = torch.tensor([each == kind for each in kinds])
+        found[kind] = {
+            "samples": int(index.sum()),
+            "ratio": float(ratios[index].max()),
+            "eager_ratio": float(to_eager[index].max()),
+        }
+    return found
 
 
 def padded(x: torch.Tensor, batch: tuple[int, int]) -> torch.Tensor:
@@ -225,39 +309,3 @@ def run_rows(program: Program, x: torch.Tensor, batch: tuple[int, int]) -> torch
 def chunk(rows: int, batch: tuple[int, int]) -> int:
     """How many of `rows` rows a program of batches min..max takes in one call."""
     return max(batch[0], min(rows, batch[1]))
-
-
-def determinism(
-    programs: list[Program], x: torch.Tensor, batch: tuple[int, int], calls: int = 10
-) -> dict[str, Any]:
-    """Run the same chunk `calls` times on each of several loads and compare the bits."""
-    rows = padded(x, batch)[: chunk(len(x), batch)]
-    with torch.no_grad():
-        outputs = [program(rows).clone() for program in programs for _ in range(calls)]
-    return {
-        "calls": calls,
-        "loads": len(programs),
-        "threads": torch.get_num_threads(),
-        "bit_identical": all(torch.equal(outputs[0], output) for output in outputs[1:]),
-    }
-
-
-def nonfinite(program: Program, x: torch.Tensor, batch: tuple[int, int]) -> dict[str, str] | None:
-    """What one NaN, or one infinite, pixel in a sample does to its output; None for bytes.
-
-    `propagates`, `absorbs`, or `raises`.
-    """
-    if not x.is_floating_point():
-        return None
-    found = {}
-    for name, value in (("nan", float("nan")), ("inf", float("inf"))):
-        poisoned = x.clone()
-        poisoned[0, 0, x.shape[2] // 2, x.shape[3] // 2] = value
-        try:
-            with torch.no_grad():
-                output = program(padded(poisoned, batch)[: chunk(len(x), batch)])[0]
-        except BadArtifact:  # an eigenvalue of NaN, say
-            found[name] = "raises"
-            continue
-        found[name] = "absorbs" if bool(torch.isfinite(output).all()) else "propagates"
-    return found

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from compile import gates, parity
+import torch
+
+from compile import behaviour, gates, parity
 from compile.artifact import open_artifact
 from compile.backends.base import Backend, Built, Program, ProgramFile
 from compile.errors import Unavailable
 from compile.gates import Gate
 from compile.loading import load_artifact
+from compile.machine import usable_cores
 from compile.manifest import Manifest, write_manifest
-from compile.runner import has_engine, run_inputs
-from compile.spec import ROWS
+from compile.runner import has_engine
 from compile.subject import Task
+
+_SECONDS = 5.0
+"""After which no further call is made to see whether the program repeats itself."""
 
 
 def prove(
@@ -38,24 +44,48 @@ def prove(
         found.append(gates.constants(task.weights, manifest["precision"], values))
     artifact = open_artifact(folder)
     run = load_artifact(artifact)
-    outputs = {}
+    x = task.golden.input
+    outputs: dict[str, torch.Tensor] = {}
+    agree = []
     for program in artifact.programs:
         where = _where(program, artifact.programs)
-        outputs[f"python{where}"] = parity.run_rows(run, task.golden.input, program.batch)
+        outputs[f"python{where}"] = parity.run_rows(run, x, program.batch)
         if runner is not None and has_engine(runner, manifest["backend"]):
-            rows = parity.padded(task.golden.input, program.batch)
-            returned = run_inputs(
-                runner, folder, rows, None, batch=parity.chunk(ROWS, program.batch)
-            )
-            outputs[f"zoo-run{where}"] = returned[:ROWS]
+            one, other = _in_two_runners(runner, folder, x, program)
+            outputs |= {f"zoo-run{where}": one, f"zoo-run beside it{where}": other}
+            agree.append(behaviour.same_bits(one, other))
     verdicts = {where: parity.judge(out, task.golden, task.limit) for where, out in outputs.items()}
     found += _batches(run, made, task)
     gates.require(found, verdicts)
     _record(manifest, verdicts, found, skipped)
-    again = load_artifact(open_artifact(folder), allow_nonfinite=True)
-    batch = artifact.programs[0].batch
-    manifest["determinism"] = parity.determinism([run, again], task.golden.input, batch)
-    manifest["nonfinite"] = parity.nonfinite(again, task.golden.input, batch)
+    manifest["parity"]["skipped_samples"] = task.left_out
+    first, ordinary = artifact.programs[0].batch, task.golden.ordinary.input
+    manifest["determinism"] = {
+        **behaviour.determinism(_loads(folder, run), ordinary, first, seconds=_SECONDS),
+        "runners": behaviour.RUNNERS if agree else 0,
+        "runners_identical": all(agree) if agree else None,
+    }
+    unguarded = load_artifact(open_artifact(folder), allow_nonfinite=True)
+    manifest["nonfinite"] = behaviour.nonfinite(unguarded, ordinary, first)
+
+
+def _in_two_runners(
+    runner: Path, folder: Path, x: torch.Tensor, program: ProgramFile
+) -> list[torch.Tensor]:
+    """The outputs of two zoo-runs at once, which share the cores: (N, classes) each."""
+    rows, size = parity.padded(x, program.batch), parity.chunk(len(x), program.batch)
+    threads = max(1, usable_cores() // behaviour.RUNNERS)
+    found = behaviour.run_at_once(runner, folder, rows, size, threads)
+    return [out[: len(x)] for out in found]
+
+
+def _loads(folder: Path, run: Program) -> list[Callable[[], Program]]:
+    """The program as it is loaded already, and two loads more, made when they are called."""
+
+    def again() -> Program:
+        return load_artifact(open_artifact(folder))
+
+    return [lambda: run, *[again] * (behaviour.LOADS - 1)]
 
 
 def _where(program: ProgramFile, programs: list[ProgramFile]) -> str:

@@ -17,7 +17,10 @@ MAX_INPUT_BYTES = 2**30
 """A range is proved at its largest batch, whose input must fit into memory with room to spare."""
 
 ROWS = 16
-"""Samples that every artifact is proved on."""
+"""Ordinary samples that every artifact is proved on; hostile ones follow them."""
+
+MAX_ROWS = 64
+"""Samples that a proof may have altogether. The hostile ones are fewer than 16 today."""
 
 INPUT_TYPES = ("float32", "uint8")
 
@@ -56,14 +59,14 @@ class CompileSpec:
                 f"unknown input type '{self.input_type}'; choose one of: {', '.join(INPUT_TYPES)}"
             )
         per_sample = 4 * math.prod(self.shape)
-        if max(high, ROWS) * per_sample > MAX_INPUT_BYTES:
+        if max(high, 2 * ROWS) * per_sample > MAX_INPUT_BYTES:
             largest = MAX_INPUT_BYTES // per_sample
             advice = (
-                f"the largest batch for it is {largest}" if largest >= ROWS else "use a smaller"
+                f"the largest batch for it is {largest}" if largest >= 2 * ROWS else "use a smaller"
             )
             raise UsageError(
                 f"batch {high} of --input {'x'.join(map(str, self.shape))} is more than "
-                f"{MAX_INPUT_BYTES >> 20} MiB with the 16 samples of the proof; {advice}"
+                f"{MAX_INPUT_BYTES >> 20} MiB with the samples of the proof; {advice}"
             )
 
     @property

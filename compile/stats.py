@@ -1,7 +1,8 @@
-"""Latency statistics over raw nanosecond samples: one definition, here and in the runner.
+"""Statistics: latencies over raw nanosecond samples, and counts of right answers.
 
-The functions are pure; runtime_cpp/src/stats.cpp is their twin and a test compares the two on the
-same samples. Percentiles are nearest-rank: the smallest sample with at least p % at or below it.
+The functions are pure. Those of latencies have a twin in runtime_cpp/src/stats.cpp, and a test
+compares the two on the same samples; their percentiles are nearest-rank: the smallest sample with
+at least p % at or below it.
 """
 
 from __future__ import annotations
@@ -101,3 +102,25 @@ def doubts(samples: Sequence[int], clock_skew: float) -> list[str]:
     if change is not None and abs(change) > DRIFT_LIMIT:
         reasons.append(f"the second half differs from the first by {100 * change:+.1f} %")
     return reasons
+
+
+def wilson(part: int, whole: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a proportion, within 0 and 1; `whole` above 0.
+
+    It keeps its meaning near 0 and 1, where accuracies are and the usual interval leaves them.
+    """
+    share, z2 = part / whole, _Z95**2
+    centre = share + z2 / (2 * whole)
+    spread = _Z95 * math.sqrt(share * (1 - share) / whole + z2 / (4 * whole**2))
+    low, high = ((centre + sign * spread) / (1 + z2 / whole) for sign in (-1, 1))
+    return max(0.0, low), min(1.0, high)
+
+
+def mcnemar(lost: int, won: int) -> float:
+    """McNemar's exact test: the two-sided p of the discordant pairs, 1 where there are none.
+
+    Were both models equally good, each pair would fall to either side like a coin.
+    """
+    n = lost + won
+    tail: int = sum(math.comb(n, k) for k in range(min(lost, won) + 1))
+    return float(min(1.0, 2 * tail / 2**n))

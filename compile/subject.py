@@ -15,9 +15,11 @@ import torch
 from torch import nn
 
 from compile import gates, parity
+from compile.accuracy import paired, percent
 from compile.backends.base import Backend
 from compile.errors import BadArtifact, NotBuildable
 from compile.gates import Gate
+from compile.hostile import hostile_bytes, hostile_samples
 from compile.machine import package_version
 from compile.parity import Bounds, Golden
 from compile.precision import QUANTIZED
@@ -40,6 +42,8 @@ class Labelled:
     """(N, C, H, W) float32, preprocessed."""
     labels: torch.Tensor
     """(N,) class indices."""
+    reference: torch.Tensor | None = None
+    """(N,) the classes that the float64 model gives, where they were asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +69,8 @@ class Task:
     gates: list[Gate]
     """Those that need no file, judged already."""
     skipped: list[dict[str, str]]
+    left_out: list[dict[str, str]]
+    """Hostile samples that golden does not hold, `kind` and `reason` of each."""
     quantization: dict[str, Any] | None
     """The manifest's entry, for quantised precisions."""
 
@@ -156,28 +162,30 @@ class Subject:
 
     def _golden(self, input_type: str) -> Golden:
         x, kinds = parity.choose_samples(self.shape, self._samples)
-        pixels = x.double()
-        if input_type == "uint8":
-            x, pixels = self._as_bytes(pixels, kinds)
+        as_bytes = input_type == "uint8"
+        more, names = hostile_bytes(self.shape) if as_bytes else hostile_samples(self.shape)
+        x = torch.cat([self._as_bytes(x, kinds) if as_bytes else x, more])
+        pixels = self._seen(x) if as_bytes else x.double()
         oracle = parity.oracle(self.module, pixels)
-        return Golden(input=x, pixels=pixels, oracle=oracle, kinds=kinds)
+        return Golden(input=x, pixels=pixels, oracle=oracle, kinds=(*kinds, *names))
 
-    def _as_bytes(
-        self, pixels: torch.Tensor, kinds: Sequence[str]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Bytes (N, H, W, C) of samples, and what they are once normalised, in float64.
-
-        Samples that are no images spread over the range of a byte.
-        """
-        mean, std = (
-            torch.tensor(each, dtype=torch.float64)[:, None, None] for each in (self.mean, self.std)
-        )
-        spread = pixels / 6 + 0.5
+    def _as_bytes(self, x: torch.Tensor, kinds: Sequence[str]) -> torch.Tensor:
+        """Bytes (N, H, W, C) of samples (N, C, H, W); no images spread over a byte's range."""
+        mean, std = self._normalisation()
+        pixels = x.double()
         real = torch.tensor([kind == "real" for kind in kinds])[:, None, None, None]
-        scaled = torch.where(real, pixels * std + mean, spread)
+        scaled = torch.where(real, pixels * std + mean, pixels / 6 + 0.5)
         byte = (scaled * 255).round().clamp(0, 255)
-        channels_last = byte.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-        return channels_last, (byte / 255 - mean) / std
+        return byte.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+    def _seen(self, x: torch.Tensor) -> torch.Tensor:
+        """What bytes (N, H, W, C) are once normalised: (N, C, H, W) float64."""
+        mean, std = self._normalisation()
+        return (x.permute(0, 3, 1, 2).double() / 255 - mean) / std
+
+    def _normalisation(self) -> tuple[torch.Tensor, torch.Tensor]:
+        mean, std = (torch.tensor(each, dtype=torch.float64) for each in (self.mean, self.std))
+        return mean[:, None, None], std[:, None, None]
 
     def task(self, spec: CompileSpec, maker: Backend) -> Task:
         """What `maker` is to build for `spec`, and what its result is held to."""
@@ -204,15 +212,17 @@ class Subject:
             ("bounds", name, spec.input_type, scheme),
             lambda: parity.bounds(computes, name, golden),
         )
+        kept, limit, left_out = parity.finite_rows(golden, limit, name)
         if spec.input_type == "uint8":
             module = FromBytes(module, self.mean, self.std)
         return Task(
             module=copy.deepcopy(module),
-            golden=golden,
+            golden=kept,
             limit=limit,
             weights=list(weights),
             gates=list(found),
             skipped=list(skipped),
+            left_out=left_out,
             quantization=entry,
         )
 
@@ -221,8 +231,9 @@ class Subject:
         limit = self._once(
             ("bounds", "fp32", input_type, ""), lambda: parity.bounds(self.module, "fp32", golden)
         )
+        kept, limit, _ = parity.finite_rows(golden, limit, "fp32")
         return self._once(
-            ("before cast", input_type), lambda: gates.before_cast(self.folded, golden, limit)
+            ("before cast", input_type), lambda: gates.before_cast(self.folded, kept, limit)
         )
 
     def _quantised(self, scheme: str) -> FakeQuantised:
@@ -249,7 +260,7 @@ class Subject:
     ) -> tuple[list[Gate], list[dict[str, str]], dict[str, Any]]:
         assert self._calibration is not None
         graph = simulated(self._quantised(scheme), torch.float32, fp8=fp8)
-        golden = self.golden("float32")
+        golden = self.golden("float32").ordinary
         found = [gates.quantisation_noise(run_in_float32(graph, golden.pixels), golden)]
         entry: dict[str, Any] = {
             "scheme": scheme,
@@ -261,9 +272,14 @@ class Subject:
         if self._labelled is None:
             reason = "no labelled images: what quantisation costs in accuracy is not known"
             return found, [{"name": "accuracy budget", "reason": reason}], entry
-        before, after = (self._accuracy(module) for module in (self.folded, graph))
-        entry["accuracy"] = {"before": before, "after": after, "images": len(self._labelled.labels)}
-        lost = before - after
+        before, after = (self._right(module) for module in (self.folded, graph))
+        entry["accuracy"] = {
+            "before": percent(before),
+            "after": percent(after),
+            "images": len(before),
+            **paired(before, after),
+        }
+        lost = percent(before) - percent(after)
         gate = {
             "name": "accuracy budget",
             "value": lost,
@@ -272,14 +288,13 @@ class Subject:
         }
         return [*found, gate], [], entry
 
-    def _accuracy(self, module: nn.Module) -> float:
-        """Per cent of the labelled samples that `module` classifies rightly."""
+    def _right(self, module: nn.Module) -> torch.Tensor:
+        """Which of the labelled samples `module` classifies rightly: (N,) booleans."""
         assert self._labelled is not None
         with torch.no_grad():
             chunks = torch.split(self._labelled.images, ROWS)
             classes = torch.cat([module(chunk).argmax(dim=1) for chunk in chunks])
-        right = int((classes == self._labelled.labels).sum())
-        return 100 * right / len(classes)
+        return classes == self._labelled.labels
 
 
 def run_in_float32(module: nn.Module, pixels: torch.Tensor) -> torch.Tensor:

@@ -23,8 +23,9 @@ LAYERS = (
     {"compile.prepare", "compile.quantize"},
     {"compile.backends"},
     {"compile.loading", "compile.runner", "compile.stats", "compile.tritonserver"},
+    {"compile.hostile"},
     {"compile.parity", "compile.bench"},
-    {"compile.gates"},
+    {"compile.gates", "compile.accuracy", "compile.behaviour"},
     {"compile.subject"},
     {"compile.proof"},
     {"compile.report"},
@@ -44,7 +45,7 @@ LAYERS = (
 
 SHARED = {
     "compile.backends": {"eager", "inductor", "nvidia", "onnx", "qdq"},
-    "zoo.cli": {"apart", "options", "selecting", "compiling", "trainings", "tables"},
+    "zoo.cli": {"apart", "options", "selecting", "compiling", "trainings", "tables", "matrix"},
     "zoo.study": {"lab", "drawing"},
     "zoo.models": {"sizes", "family", "unit", "resnet", "cifar", "tricks", "attention"},
     "zoo.data": {

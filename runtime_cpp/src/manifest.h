@@ -69,7 +69,9 @@ struct Manifest {
 
 inline constexpr uint64_t kMaxManifestBytes = uint64_t{1} << 20;
 inline constexpr const char* kGoldenFile = "golden.pt";
-inline constexpr int64_t kGoldenRows = 16;
+// Every golden.pt begins with these rows, real and normal ones. Hostile ones may follow.
+inline constexpr int64_t kOrdinaryRows = 16;
+inline constexpr int64_t kMaxGoldenRows = 64;
 
 // Parses and validates; each refusal names the field.
 [[nodiscard]] Manifest parse_manifest(std::string_view text);

@@ -55,7 +55,7 @@ double largest_error(std::span<const float> outputs, std::span<const double> ora
 }  // namespace
 
 bool CheckResult::passed() const {
-  return num_decided > 0 && std::ranges::all_of(rows, &RowResult::passed);
+  return num_ordinary_decided > 0 && std::ranges::all_of(rows, &RowResult::passed);
 }
 
 CheckResult check_parity(const Parity& parity, std::span<const float> outputs,
@@ -73,7 +73,11 @@ CheckResult check_parity(const Parity& parity, std::span<const float> outputs,
     result.num_decided += result.rows.back().decided ? 1 : 0;
     result.num_agreed += result.rows.back().decided && result.rows.back().agreed ? 1 : 0;
   }
-  result.max_abs = largest_error(outputs, oracle);
+  const size_t ordinary = std::min(num_rows, static_cast<size_t>(kOrdinaryRows));
+  result.num_ordinary_decided = std::count_if(result.rows.begin(), result.rows.begin() + ordinary,
+                                              [](const RowResult& row) { return row.decided; });
+  result.max_abs =
+      largest_error(outputs.first(ordinary * classes), oracle.first(ordinary * classes));
   return result;
 }
 

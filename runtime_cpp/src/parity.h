@@ -20,13 +20,16 @@ struct RowResult {
   bool decided = false;  // the oracle's margin exceeds 4 * bound
   bool agreed = false;   // the same most likely class
   [[nodiscard]] bool passed() const { return within_bound && (!decided || agreed); }
+  // rmse / bound. A network without biases gives exactly 0 for zeros, and so must the program.
+  [[nodiscard]] double ratio() const { return rmse == 0 ? 0 : rmse / bound; }
 };
 
 struct CheckResult {
   std::vector<RowResult> rows;
   int64_t num_decided = 0;
-  int64_t num_agreed = 0;  // among the decided
-  double max_abs = 0;      // largest |output - oracle|; NaN where an output is
+  int64_t num_agreed = 0;            // among the decided
+  int64_t num_ordinary_decided = 0;  // without the hostile rows, which prove no classifier
+  double max_abs = 0;  // largest |output - oracle| of the ordinary rows; NaN where an output is
   [[nodiscard]] bool passed() const;
 };
 

@@ -76,14 +76,14 @@ std::vector<Chunk> plan_chunks(const std::vector<Program>& programs, int64_t row
   return chunks;
 }
 
-std::vector<std::vector<int64_t>> plan_golden(const Program& program,
-                                              std::optional<int64_t> batch) {
+std::vector<std::vector<int64_t>> plan_golden(const Program& program, std::optional<int64_t> batch,
+                                              int64_t golden_rows) {
   const int64_t size =
-      batch.value_or(std::clamp(kGoldenRows, program.min_batch, program.max_batch));
+      batch.value_or(std::clamp(golden_rows, program.min_batch, program.max_batch));
   std::vector<std::vector<int64_t>> calls;
-  for (int64_t row = 0; row < kGoldenRows; row += size) {
+  for (int64_t row = 0; row < golden_rows; row += size) {
     std::vector<int64_t> rows;
-    for (int64_t i = row; i < row + size; ++i) rows.push_back(i % kGoldenRows);
+    for (int64_t i = row; i < row + size; ++i) rows.push_back(i % golden_rows);
     calls.push_back(rows);
   }
   return calls;

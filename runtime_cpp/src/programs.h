@@ -30,7 +30,8 @@ struct Chunk {
 // The rows of golden.pt for each call of a check, wrapping around, until every row has been run:
 // docs/artifact.md, golden.pt.
 [[nodiscard]] std::vector<std::vector<int64_t>> plan_golden(const Program& program,
-                                                            std::optional<int64_t> batch);
+                                                            std::optional<int64_t> batch,
+                                                            int64_t golden_rows);
 
 [[nodiscard]] std::string describe_batches(const Program& program);
 // "batch 1, batches 2 to 64"

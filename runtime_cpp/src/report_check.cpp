@@ -22,7 +22,7 @@ OrderedJson rows_json(const CheckResult& result) {
     rows.push_back({{"kind", row.kind},
                     {"rmse", finite_or_null(row.rmse)},
                     {"bound", row.bound},
-                    {"ratio", finite_or_null(row.rmse / row.bound)},
+                    {"ratio", finite_or_null(row.ratio())},
                     {"decided", row.decided},
                     {"agreed", row.agreed},
                     {"passed", row.passed()}});
@@ -31,12 +31,12 @@ OrderedJson rows_json(const CheckResult& result) {
 }
 
 std::string rows_text(const CheckResult& result) {
-  std::string text = "row  kind            rmse       bound   rmse/bound  top-1\n";
+  std::string text = "row  kind              rmse       bound   rmse/bound  top-1\n";
   for (size_t i = 0; i < result.rows.size(); ++i) {
     const RowResult& row = result.rows[i];
-    text += format("%3zu  %-10.10s %9.3g   %9.3g   %10.3f  %s%s\n", i, printable(row.kind).c_str(),
-                   row.rmse, row.bound, row.rmse / row.bound, top1_text(row),
-                   row.passed() ? "" : ", FAILED");
+    text +=
+        format("%3zu  %-12.12s %9.3g   %9.3g   %10.3f  %s%s\n", i, printable(row.kind).c_str(),
+               row.rmse, row.bound, row.ratio(), top1_text(row), row.passed() ? "" : ", FAILED");
   }
   return text;
 }
@@ -71,7 +71,7 @@ std::string verdict_line(const CheckResult& result) {
       format("%s: %lld of %zu rows pass, top-1 agrees on %lld of %lld decided",
              verdict(result.passed()), static_cast<long long>(passed), result.rows.size(),
              static_cast<long long>(result.num_agreed), static_cast<long long>(result.num_decided));
-  if (result.num_decided == 0) text += "; none decided proves nothing";
+  if (result.num_ordinary_decided == 0) text += "; none of the first 16 decided proves nothing";
   return text + "\n";
 }
 

@@ -146,8 +146,8 @@ Report Session::check() {
   std::vector<ProgramCheck> checks;
   for (const size_t program : programs) {
     load(program);
-    at::Tensor outputs = at::empty({kGoldenRows, manifest_.num_classes});
-    const auto calls = plan_golden(*program_, options_.batch);
+    at::Tensor outputs = at::empty(golden.oracle.sizes(), at::kFloat);
+    const auto calls = plan_golden(*program_, options_.batch, golden.input.size(0));
     for (size_t i = calls.size(); i-- > 0;) {  // backwards: a row counts the first time it ran
       outputs.index_copy_(0, at::tensor(calls[i], at::kLong),
                           call_checked(rows_of(golden.input, calls[i])));
@@ -164,7 +164,7 @@ Report Session::measure() {
   const int64_t batch = options_.batch.value_or(manifest_.programs[program].min_batch);
   const Golden golden = read_golden(artifact_.file(kGoldenFile), manifest_);
   std::vector<int64_t> rows;
-  for (int64_t i = 0; i < batch; ++i) rows.push_back(i % kGoldenRows);
+  for (int64_t i = 0; i < batch; ++i) rows.push_back(i % kOrdinaryRows);
   const at::Tensor input = rows_of(golden.input, rows).to(c10::Device(manifest_.device));
   load(program);
 

@@ -94,16 +94,17 @@ Golden read_golden(const SealedFile& file, const Manifest& manifest) {
   const c10::IValue value = load_value(file, kGoldenFile);
   const Golden golden{golden_tensor(value, "input"), golden_tensor(value, "oracle")};
   validate_input(golden.input, manifest, "golden.pt: input", false);
-  if (golden.input.size(0) != kGoldenRows) {
+  const auto rows = static_cast<int64_t>(manifest.parity.samples.size());
+  if (golden.input.size(0) != rows) {
     fail_artifact("golden.pt: input has " + std::to_string(golden.input.size(0)) +
-                  " rows, 16 are wanted");
+                  " rows, parity.samples has " + std::to_string(rows));
   }
-  const std::vector<int64_t> wanted = {kGoldenRows, manifest.num_classes};
+  const std::vector<int64_t> wanted = {rows, manifest.num_classes};
   if (golden.oracle.scalar_type() != at::kDouble || golden.oracle.sizes() != wanted ||
       !golden.oracle.is_contiguous() || !all_finite(golden.oracle)) {
     fail_artifact("golden.pt: oracle is " + describe(golden.oracle) +
-                  ", contiguous finite float64 [16, " + std::to_string(manifest.num_classes) +
-                  "] is wanted");
+                  ", contiguous finite float64 [" + std::to_string(rows) + ", " +
+                  std::to_string(manifest.num_classes) + "] is wanted");
   }
   return golden;
 }

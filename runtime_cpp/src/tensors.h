@@ -11,8 +11,8 @@
 namespace zoo {
 
 struct Golden {
-  at::Tensor input;   // (16, C, H, W) float32 or (16, H, W, C) uint8
-  at::Tensor oracle;  // (16, classes) float64
+  at::Tensor input;   // (N, C, H, W) float32 or (N, H, W, C) uint8, N the entries of parity.samples
+  at::Tensor oracle;  // (N, classes) float64
 };
 
 // golden.pt of a verified artifact.

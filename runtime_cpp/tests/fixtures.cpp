@@ -102,7 +102,7 @@ Json make_manifest() {
               "date": "2026-01-01", "versions": {}, "request": {}}
   })");
   manifest["model"]["weights_sha256"] = std::string(64, '0');
-  for (int i = 0; i < kGoldenRows; ++i) {
+  for (int i = 0; i < kOrdinaryRows; ++i) {
     manifest["parity"]["samples"].push_back({{"kind", i < 8 ? "synthetic" : "normal"},
                                              {"e_eager", 1e-7},
                                              {"floor", 1e-6},

@@ -151,6 +151,20 @@ TEST(Manifest, NamesTheFieldAndWhatIsAllowed) {
   expect_refused_with("/parity/samples/3/floor", nullptr, "parity.samples[3].floor");
 }
 
+TEST(Manifest, HoldsSixteenToSixtyFourSamples) {
+  Json manifest = make_manifest();
+  Json& samples = manifest["parity"]["samples"];
+  Json sample = samples[0];
+  sample["kind"] = "zeros";
+  while (samples.size() < 64) samples.push_back(sample);
+  manifest["parity"]["top1"] = {{"decided", 64}, {"agreed", 64}};
+  EXPECT_EQ(parse_manifest(manifest.dump()).parity.samples.size(), 64u);
+  samples.push_back(sample);
+  expect_refused(manifest.dump(), "16 to 64 entries, it holds 65");
+  while (samples.size() > 15) samples.erase(0);
+  expect_refused(manifest.dump(), "16 to 64 entries, it holds 15");
+}
+
 TEST(Manifest, RefusesHostileFileNames) {
   for (const char* name : {"../x", "/x", "a\\b", "a//b", "", "a\nb", "a/.."}) {
     Json manifest = make_manifest();

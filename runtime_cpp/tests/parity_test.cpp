@@ -95,6 +95,49 @@ TEST(Parity, DecidingNoneProvesNothing) {
   EXPECT_FALSE(result.passed());
 }
 
+TEST(Parity, AHostileRowAloneDecidesNothing) {
+  Parity parity;
+  parity.k = 1;
+  parity.samples.assign(16, {"normal", 0, 10, {}});  // too wide to decide a class
+  parity.samples.push_back({"zeros", 0, 0.01, {}});
+  const std::vector<double> oracle(34, 0.0);
+  std::vector<double> clear = oracle;
+  clear[32] = 1;
+  std::vector<float> outputs(34, 0.0f);
+  outputs[32] = 1;
+  const CheckResult result = check_parity(parity, outputs, clear);
+  EXPECT_EQ(result.num_decided, 1);
+  EXPECT_FALSE(result.passed());
+  parity.samples[3].floor = 0.01;
+  clear[6] = outputs[6] = 1;
+  EXPECT_TRUE(check_parity(parity, outputs, clear).passed());
+}
+
+TEST(Parity, WhereNothingMayBeWrongExactlyNothingPasses) {
+  Parity parity = two_rows();
+  parity.samples.push_back({"zeros", 0, 0, {}});  // a network without biases
+  std::vector<double> oracle = kOracle;
+  oracle.insert(oracle.end(), {0, 0});
+  const std::vector<float> exact = {1, 0, 0, 1, 0, 0};
+  const CheckResult result = check_parity(parity, exact, oracle);
+  EXPECT_EQ(result.rows[2].ratio(), 0);
+  EXPECT_TRUE(result.passed());
+  std::vector<float> wrong = exact;
+  wrong[5] = 1e-30f;
+  EXPECT_FALSE(check_parity(parity, wrong, oracle).passed());
+}
+
+TEST(Parity, LargeHostileOutputsDoNotHideInMaxAbs) {
+  Parity parity;
+  parity.k = 2;
+  parity.samples.assign(17, {"normal", 0.1, 0, {}});
+  std::vector<double> oracle(34, 0.0);
+  std::vector<float> outputs(34, 0.0f);
+  outputs[1] = 0.05f;
+  outputs[33] = 0.2f;
+  EXPECT_NEAR(check_parity(parity, outputs, oracle).max_abs, 0.05, 1e-8);
+}
+
 TEST(Parity, SizesMustFit) {
   EXPECT_REFUSED(ExitCode::kBadArtifact, "golden.pt",
                  check_parity(two_rows(), std::vector<float>{1, 0, 0}, kOracle));

@@ -64,18 +64,22 @@ TEST(Programs, RefusesARemainderThatNothingAnswers) {
 }
 
 TEST(Programs, GoldenRowsWrapAround) {
-  EXPECT_EQ(plan_golden(program(1, 64), {}).size(), 1u);
-  EXPECT_EQ(plan_golden(program(1, 1), {}).size(), 16u);
-  const auto wide = plan_golden(program(32, 32), {});
+  EXPECT_EQ(plan_golden(program(1, 64), {}, 16).size(), 1u);
+  EXPECT_EQ(plan_golden(program(1, 1), {}, 16).size(), 16u);
+  EXPECT_EQ(plan_golden(program(1, 1), {}, 23).size(), 23u);
+  const auto wide = plan_golden(program(32, 32), {}, 16);
   ASSERT_EQ(wide.size(), 1u);
   EXPECT_EQ(wide[0].size(), 32u);
   EXPECT_EQ(wide[0][17], 1);
-  const auto odd = plan_golden(program(5, 5), {});
+  const auto odd = plan_golden(program(5, 5), {}, 16);
   ASSERT_EQ(odd.size(), 4u);
   EXPECT_EQ(odd[3], (std::vector<int64_t>{15, 0, 1, 2, 3}));
   std::set<int64_t> rows;
   for (const auto& call : odd) rows.insert(call.begin(), call.end());
   EXPECT_EQ(rows.size(), 16u);
+  const auto more = plan_golden(program(8, 8), {}, 23);
+  ASSERT_EQ(more.size(), 3u);
+  EXPECT_EQ(more[2], (std::vector<int64_t>{16, 17, 18, 19, 20, 21, 22, 0}));
 }
 
 }  // namespace

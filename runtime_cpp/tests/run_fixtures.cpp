@@ -64,10 +64,15 @@ struct OperatorResolver final : torch::jit::Resolver {
   }
 };
 
-// golden.pt's rows, (16, 1, 2, 2) float32 or (16, 2, 2, 1) uint8.
-at::Tensor make_input(bool bytes) {
-  if (!bytes) return at::linspace(-2, 3, kGoldenRows * 4).sin().reshape({16, 1, 2, 2});
-  return (at::arange(kGoldenRows * 4) * 37).remainder(256).to(at::kByte).reshape({16, 2, 2, 1});
+// golden.pt's rows, (16 + hostile, 1, 2, 2) float32 or (16 + hostile, 2, 2, 1) uint8; of the
+// hostile ones the first is zeros.
+at::Tensor make_input(bool bytes, int64_t hostile) {
+  const int64_t rows = kOrdinaryRows + hostile;
+  at::Tensor x =
+      bytes ? (at::arange(rows * 4) * 37).remainder(256).to(at::kByte).reshape({-1, 2, 2, 1})
+            : at::linspace(-2, 3, rows * 4).sin().reshape({-1, 1, 2, 2});
+  if (hostile > 0) x[kOrdinaryRows].zero_();
+  return x;
 }
 
 std::string bytes_of(const c10::IValue& value) {
@@ -106,10 +111,10 @@ void expect_refusal(const std::vector<std::string>& arguments, int exit_code,
 
 void write_network(const std::string& folder, const TinyNetwork& network) {
   at::Tensor weights = at::linspace(-1, 1, 12).reshape({4, 3});
-  const at::Tensor input = make_input(network.byte_input);
+  const at::Tensor input = make_input(network.byte_input, network.hostile_rows);
   const at::Tensor exact = input.flatten(1).to(at::kDouble) / (network.byte_input ? 255 : 1);
   at::Tensor oracle = exact.matmul(weights.to(at::kDouble));
-  oracle[5][1] += network.oracle_error;
+  oracle[network.wrong_row][1] += network.oracle_error;
   weights[1][2] += network.weight_error;
 
   torch::jit::Module module("m");
@@ -135,6 +140,15 @@ void write_network(const std::string& folder, const TinyNetwork& network) {
         {"name", "x"}, {"dtype", "uint8"}, {"layout", "NHWC"}, {"shape", {2, 2, 1}}};
   }
   manifest["programs"][0]["batch"] = {network.min_batch, network.max_batch};
+  for (int64_t i = 0; i < network.hostile_rows; ++i) {
+    // No allowance for zeros: this network has no bias, so its answer is exactly 0.
+    const double floor = i == 0 ? 0 : 1e-6;
+    manifest["parity"]["samples"].push_back({{"kind", i == 0 ? "zeros" : "hot pixel"},
+                                             {"e_eager", 0},
+                                             {"floor", floor},
+                                             {"bound", floor},
+                                             {"rmse", nullptr}});
+  }
   write_artifact(folder, manifest, {{"model.ts", program.str()}, {"golden.pt", bytes_of(golden)}});
 }
 

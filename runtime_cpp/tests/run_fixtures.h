@@ -32,9 +32,11 @@ struct TinyNetwork {
   std::string body = "return torch.flatten(x, 1).matmul(self.w)";
   std::vector<std::string> load_first = {};
   float weight_error = 0;   // added to one weight of the program, not of the oracle
-  double oracle_error = 0;  // added to one value of the oracle
-  bool byte_input = false;  // (N, 2, 2, 1) uint8; the body scales it
-  at::Tensor bound = {};    // weights in an object of the test library's class, self.engine
+  double oracle_error = 0;  // added to one value of the oracle, in wrong_row
+  int64_t wrong_row = 5;
+  int64_t hostile_rows = 0;  // of golden.pt, after the ordinary ones; the first is zeros
+  bool byte_input = false;   // (N, 2, 2, 1) uint8; the body scales it
+  at::Tensor bound = {};     // weights in an object of the test library's class, self.engine
   int64_t min_batch = 1;
   int64_t max_batch = 64;
 };

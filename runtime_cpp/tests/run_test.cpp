@@ -68,6 +68,34 @@ TEST(Run, CheckFindsPlantedFaults) {
   EXPECT_EQ(code({.body = "return torch.flatten(x, 1).matmul(self.w) / 0"}), 1);
 }
 
+TEST(Run, ChecksTheHostileRowsToo) {
+  const TempFolder folder;
+  write_network(folder.path(), {.hostile_rows = 3, .max_batch = 8});
+  const Outcome outcome = run_zoo({folder.path(), "--check"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.out << outcome.err;
+  EXPECT_NE(outcome.out.find("PASSED: 19 of 19 rows"), std::string::npos) << outcome.out;
+  EXPECT_NE(outcome.out.find("hot pixel"), std::string::npos) << outcome.out;
+
+  for (const int64_t row : {16, 18}) {  // zeros, of which nothing may be wrong, and the last
+    write_network(folder.path(), {.oracle_error = 1e-4, .wrong_row = row, .hostile_rows = 3});
+    const Outcome wrong = run_zoo({folder.path(), "--check", "--json", "-"});
+    EXPECT_EQ(wrong.exit_code, 1) << wrong.out << wrong.err;
+    const Json samples = Json::parse(wrong.out)["check"]["samples"];
+    for (size_t i = 0; i < samples.size(); ++i) {
+      EXPECT_EQ(samples[i]["passed"].get<bool>(), i != static_cast<size_t>(row)) << i;
+    }
+  }
+}
+
+TEST(Run, RefusesAGoldenFileWithoutAllRows) {
+  const TempFolder folder;
+  write_network(folder.path(), {.hostile_rows = 3});
+  Json manifest = Json::parse(read_file(folder / "manifest.json"));
+  manifest["parity"]["samples"].erase(18);
+  testing::write_manifest(folder.path(), manifest.dump());
+  testing::expect_refusal({folder.path(), "--check"}, 3, "has 19 rows, parity.samples has 18");
+}
+
 TEST(Run, WritesOutputsThatEqualTheProgramsOwn) {
   const TempFolder folder;
   write_network(folder.path());

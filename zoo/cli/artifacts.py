@@ -26,7 +26,7 @@ from zoo.cli.options import (
     check_device,
     set_threads,
 )
-from zoo.cli.selecting import raise_worst, ready_runner, select, test_set
+from zoo.cli.selecting import TestSets, raise_worst, ready_runner, select
 from zoo.errors import CheckFailed, UsageError, ZooError
 
 if TYPE_CHECKING:
@@ -117,6 +117,18 @@ def check(
     runs: Runs = RUNS,
     out: Artifacts = ARTIFACTS,
     runner: Runner = None,
+    images: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Test images, at most, evenly taken.")
+    ] = 4000,
+    calls: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=10**6,
+            help="Calls to see whether an artifact repeats itself to the bit.",
+            show_default="as measured when it was built",
+        ),
+    ] = None,
     threads: Threads = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -124,27 +136,36 @@ def check(
     """Re-prove artifacts: parity and accuracy, in Python and by zoo-run."""
     from compile.check import check_artifact
     from compile.report import show, to_json
-    from zoo.cli.tables import Progress, check_table
+    from zoo.cli.matrix import check_table
+    from zoo.cli.tables import Progress
 
     set_threads(threads)
     paths = select(what, out, everything=all_)
     zoo_run = ready_runner(runner)
+    test_sets = TestSets(runs, images)
     rows: list[Row] = []
+    no_data: dict[str, str] = {}
     errors: list[ZooError] = []
     with Progress(quiet=quiet or json) as progress:
         for path in paths:
             progress(f"checking {path.parent.name}/{path.name}")
             try:
-                rows += check_artifact(path, zoo_run, test_set(path, runs), threads=threads)
+                found = test_sets.of(path)
+                if isinstance(found, str):
+                    no_data[f"{path.parent.name}/{path.name}"] = found
+                data = None if isinstance(found, str) else found
+                rows += check_artifact(path, zoo_run, data, threads=threads, calls=calls)
             except ZooError as error:
                 errors.append(error)
     if json:
-        print(
-            to_json({"rows": [asdict(row) for row in rows], "errors": list(map(str, errors))}),
-            end="",
-        )
+        document = {
+            "rows": [asdict(row) for row in rows],
+            "no_data": no_data,
+            "errors": list(map(str, errors)),
+        }
+        print(to_json(document), end="")
     elif rows:
-        show(*check_table(rows, zoo_run))
+        show(*check_table(rows, zoo_run, no_data))
     failed = [f"{r.artifact} in {r.ran_in}: {'; '.join(r.reasons)}" for r in rows if r.reasons]
     if failed:
         errors.append(CheckFailed(f"{len(failed)} of {len(rows)} rows: {'. '.join(failed)}"))

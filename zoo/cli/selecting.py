@@ -11,6 +11,7 @@ from zoo.errors import BadArtifact, CheckFailed, Unavailable, UsageError, ZooErr
 
 if TYPE_CHECKING:
     from compile.subject import Labelled
+    from zoo.checkpoint import Run
 
 
 def select(what: str | None, root: Path, *, everything: bool) -> list[Path]:
@@ -68,35 +69,57 @@ def raise_worst(errors: list[ZooError]) -> None:
             raise kind("; ".join(map(str, chosen)))
 
 
-def test_set(artifact: Path, runs: Path) -> Labelled | None:
-    """The test half for an artifact: of the run it was built from, or of one with its weights.
+class TestSets:
+    """The test halves that artifacts belong to; read, and classified in float64, once each."""
 
-    None where the weights were never trained, the run is gone, or the input has another size.
-    """
-    import torch
+    def __init__(self, runs: Path, images: int) -> None:
+        """Look for runs below `runs` and take `images` images of each at most, evenly."""
+        self._runs, self._images = runs, images
+        self._kept: tuple[object, Labelled] | None = None  # one: those of 224x224 take gigabytes
 
-    from compile.artifact import input_of
-    from compile.manifest import read_manifest
-    from compile.subject import Labelled
-    from zoo.checkpoint import find_weights, load_run
-    from zoo.source import MAX_LABELLED, load_data
+    def of(self, artifact: Path) -> Labelled | str:
+        """The test half of the run that it was built from, or of one with its weights.
 
-    manifest = read_manifest(artifact)
-    folder = find_weights(runs, manifest["model"]["weights_sha256"])
-    source = Path(manifest["model"]["source"])
-    if folder is None and (source / "config.json").is_file():
-        folder = source
-    if folder is None:
-        return None
-    try:
-        run = load_run(folder)
-        data = load_data(run.config)
-    except ZooError:
-        return None
-    if run.config.weights_sha256 != manifest["model"]["weights_sha256"] or data is None:
-        return None
-    if data.shape != input_of(manifest).chw:
-        return None
-    # An even sample of a large set: its images must fit into memory.
-    chosen = torch.arange(0, len(data.test), -(-len(data.test) // MAX_LABELLED))
-    return Labelled(images=data.test.load(chosen), labels=data.test.labels[chosen])
+        Otherwise why there is none, in a few words.
+        """
+        from compile.artifact import input_of
+        from compile.manifest import read_manifest
+        from zoo.checkpoint import find_weights, load_run
+
+        manifest = read_manifest(artifact)
+        model = manifest["model"]
+        folder = find_weights(self._runs, model["weights_sha256"])
+        source = Path(model["source"])
+        if folder is None and (source / "config.json").is_file():
+            folder = source
+        if folder is None:
+            gone = source.is_absolute() or len(source.parts) > 2
+            return f"its run {source} is gone" if gone else f"its source is {source}, no run"
+        try:
+            run = load_run(folder)
+            if run.config.weights_sha256 != model["weights_sha256"]:
+                return f"{folder} holds other weights now"
+            return self._read(run, input_of(manifest).chw)
+        except ZooError as error:
+            return str(error)
+
+    def _read(self, run: Run, shape: tuple[int, int, int]) -> Labelled | str:
+        import torch
+
+        from compile.accuracy import reference_classes
+        from compile.subject import Labelled
+        from zoo.source import load_data
+
+        key = run.folder.resolve(), shape
+        if self._kept is None or self._kept[0] != key:
+            data = load_data(run.config)
+            if data is None:
+                return f"{run.folder} names no data set"
+            if data.shape != shape:
+                return "its test images have another size"
+            chosen = torch.arange(0, len(data.test), -(-len(data.test) // self._images))
+            images = data.test.load(chosen)
+            labels = data.test.labels[chosen]
+            reference = reference_classes(run.build(), images)
+            self._kept = key, Labelled(images=images, labels=labels, reference=reference)
+        return self._kept[1]

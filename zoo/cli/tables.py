@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.status import Status
 
-from compile.report import percent, short, size, table
+from compile.report import short, size, table
 
 if TYPE_CHECKING:
-    from compile.check import Row
     from zoo.cli.compiling import Cell
     from zoo.speed import Speed
 
@@ -61,49 +59,6 @@ def compile_table(cells: list[Cell]) -> list[Any]:
     reasons = {f"{cell.backend}: {cell.refused}" for cell in cells if cell.refused}
     lines += [*wrapped(sorted(reasons)), *([f"in {root}/"] if root else [])]
     return lines
-
-
-def _label(row: Row) -> str:
-    """Backend, precision and batch, and what else the folder's name says."""
-    rest = re.sub(r"^.*?-b[0-9-]+-cpu|^.*?-b[0-9-]+", "", row.artifact.rpartition("/")[2])
-    return f"{row.backend} {row.precision} b{row.batch}{rest}"
-
-
-def check_table(rows: list[Row], runner: Path | None) -> list[Any]:
-    """One row for each artifact and place it ran in, and what the columns mean."""
-    cells = [
-        (
-            _label(row),
-            row.ran_in,
-            short(row.ratio, 2),
-            short(row.eager_ratio, 2),
-            short(row.sqnr_db),
-            f"{row.agreed}/{row.decided}",
-            percent(row.correct, row.total),
-            row.verdict,
-        )
-        for row in rows
-    ]
-    columns = (
-        *("artifact", "ran in", "error\n/bound", "error\n/eager"),
-        *("SQNR\ndB", "top-1", "accuracy", "verdict"),
-    )
-    lines: list[Any] = []
-    for model in dict.fromkeys(row.artifact.split("/")[0] for row in rows):
-        chosen = [c for c, row in zip(cells, rows, strict=True) if row.artifact.startswith(model)]
-        lines += [f"{model}", table(columns, chosen, left=("artifact", "ran in"))]
-    notes = [
-        "error: the largest against float64, over what is allowed (at most 1 passes) and over "
-        "PyTorch's own at that precision; top-1: agreeing, of the samples that are clear "
-        "enough to decide"
-    ]
-    served = {row.backend for row in rows if row.ran_in == "zoo-run"}
-    alone = dict.fromkeys(row.backend for row in rows if row.backend not in served)
-    if runner is not None and alone:
-        notes.append(f"{', '.join(alone)}: no engine in zoo-run, so in Python only")
-    if runner is None:
-        notes.append("zoo-run is not built: these are Python rows only; run `just runner`")
-    return [*lines, *wrapped(notes)]
 
 
 def bench_table(reports: list[dict[str, Any]]) -> list[Any]:

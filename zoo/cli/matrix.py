@@ -1,0 +1,215 @@
+"""The tables of `zoo check`: parity in every place, accuracy, and what was measured beside them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compile.report import short, table
+from zoo.cli.tables import wrapped
+
+if TYPE_CHECKING:
+    from compile.check import Row
+
+_LABEL_WIDTH = 19
+
+
+def check_table(rows: list[Row], runner: Path | None, no_data: dict[str, str]) -> list[Any]:
+    """One row for each program and place it ran in, then its accuracy, then what else was seen.
+
+    `no_data` says of an artifact by its name why it has no test images.
+    """
+    lines: list[Any] = []
+    for model in dict.fromkeys(row.artifact.split("/")[0] for row in rows):
+        chosen = [row for row in rows if row.artifact.startswith(f"{model}/")]
+        lines += [model, _parity_table(chosen), *_accuracy_lines(chosen)]
+    return [*lines, *wrapped(_notes(rows, runner, no_data))]
+
+
+def _label(row: Row) -> str:
+    """Backend, precision and batch; what else the folder's name says is on a line of its own."""
+    rest = re.sub(r"^.*?-b[0-9-]+-cpu-?|^.*?-b[0-9-]+-?", "", row.artifact.rpartition("/")[2])
+    label = f"{row.backend} {row.precision} b{row.batch}"
+    if len(label) > _LABEL_WIDTH:
+        label = label.replace(" ", "\n  ", 1)
+    return f"{label}\n  {rest}" if rest else label
+
+
+def _parity_table(rows: list[Row]) -> Any:
+    cells = [
+        (
+            _label(row),
+            row.ran_in,
+            short(row.ratio, 2),
+            short(row.eager_ratio, 2),
+            short(row.sqnr_db),
+            "-" if row.max_abs != row.max_abs else f"{row.max_abs:.0e}",
+            f"{row.agreed}/{row.decided}",
+            _percent(row.correct, row.total),
+            row.verdict,
+        )
+        for row in rows
+    ]
+    columns = (
+        *("artifact", "ran in", "error\n/bound", "error\n/eager"),
+        *("SQNR\ndB", "max\nabs", "top-1", "right\n%", "verdict"),
+    )
+    return table(columns, cells, left=("artifact", "ran in"))
+
+
+def _percent(part: int | None, whole: int | None) -> str:
+    return f"{100 * part / whole:.1f}" if part is not None and whole else "-"
+
+
+def _accuracy_lines(rows: list[Row]) -> list[Any]:
+    """A table of what is classified rightly, the float64 model first; empty without images."""
+    counted = [row for row in rows if row.accuracy]
+    lines: list[Any] = []
+    for total in dict.fromkeys(row.total for row in counted):
+        chosen = [row for row in counted if row.total == total]
+        columns = ("on the test set", "right", "%", "95 % interval", "lost", "won", "p")
+        cells = [*_float64_cells(chosen[0].accuracy), *_accuracy_cells(chosen)]
+        lines += ["", f"accuracy on {total} test images"]
+        lines.append(table(columns, cells, left=("on the test set",)))
+    return lines
+
+
+def _float64_cells(accuracy: dict[str, Any] | None) -> list[tuple[str, ...]]:
+    """The row of the model itself, where its classes are known."""
+    from compile.stats import wilson
+
+    if accuracy is None or accuracy["float64"] is None:
+        return []
+    correct, total = accuracy["float64"]["correct"], accuracy["total"]
+    interval = [100 * end for end in wilson(correct, total)]
+    shown = (str(correct), _percent(correct, total), _interval(interval))
+    return [("the module in float64", *shown, "", "", "")]
+
+
+def _accuracy_cells(rows: list[Row]) -> list[tuple[str, ...]]:
+    """One row for each program; one for each place where they classify differently."""
+    cells = []
+    for artifact, batch in dict.fromkeys((row.artifact, row.batch) for row in rows):
+        places = [row for row in rows if (row.artifact, row.batch) == (artifact, batch)]
+        alike = all(row.accuracy == places[0].accuracy for row in places)
+        for row in places[:1] if alike else places:
+            label = _label(row).replace("\n ", "")
+            cells.append(_accuracy_row(label if alike else f"{label}, {row.ran_in}", row))
+    return cells
+
+
+def _accuracy_row(label: str, row: Row) -> tuple[str, ...]:
+    assert row.accuracy is not None
+    pairs = row.accuracy["float64"]
+    shown = (
+        str(row.correct),
+        _percent(row.correct, row.total),
+        _interval(row.accuracy["interval"]),
+    )
+    if pairs is None:
+        return (label, *shown, "-", "-", "-")
+    return (label, *shown, str(pairs["lost"]), str(pairs["won"]), short(pairs["mcnemar_p"], 2))
+
+
+def _interval(ends: list[float]) -> str:
+    return f"{ends[0]:.1f} to {ends[1]:.1f}"
+
+
+def _notes(rows: list[Row], runner: Path | None, no_data: dict[str, str]) -> list[str]:
+    most = max(row.samples for row in rows)
+    notes = [
+        f"error: the largest of {most} samples, hostile ones among them, against float64: over "
+        "what is allowed (at most 1 passes) and over PyTorch's own at that precision; top-1: "
+        "agreeing, of the samples that are clear enough to decide; SQNR and max abs: of the "
+        "16 ordinary samples"
+    ]
+    if any(row.accuracy and row.accuracy["float64"] for row in rows):
+        notes.append(
+            "lost, won: images that float64 alone, or the artifact alone, classifies rightly; "
+            "p: McNemar's exact test, small where chance does not split them so"
+        )
+    notes += [f"right %, {name}: no test images: {why}" for name, why in _grouped(no_data)]
+    notes += [*_bits(rows), *_repeats(rows), *_nan(rows), *_left_out(rows)]
+    served = {row.backend for row in rows if row.ran_in == "zoo-run"}
+    alone = dict.fromkeys(row.backend for row in rows if row.backend not in served)
+    if runner is not None and alone:
+        notes.append(f"{', '.join(alone)}: no engine in zoo-run, so in Python only")
+    if runner is None:
+        notes.append("zoo-run is not built: these are Python rows only; run `just runner`")
+    return notes
+
+
+def _grouped(no_data: dict[str, str]) -> list[tuple[str, str]]:
+    """Models and why they have no images, each pair once."""
+    return list(dict.fromkeys((name.split("/")[0], why) for name, why in no_data.items()))
+
+
+def _bits(rows: list[Row]) -> list[str]:
+    """Whether Python and zoo-run gave the same outputs."""
+    compared = [(row, row.same_bits) for row in rows if row.same_bits]
+    if not compared:
+        return []
+    same = sum(bits["identical"] for _, bits in compared)
+    first = compared[0][1]
+    allocators = " and ".join(dict.fromkeys(first["allocators"].values()))
+    text = (
+        f"zoo-run's outputs and Python's of the same file, {first['threads']} threads, allocator "
+        f"{allocators}: the same bits in {same} of {len(compared)} programs"
+    )
+    others = [
+        f"{_flat(row)} by {bits['ulps']} ulps, {bits['max_abs']:.0e}"
+        if bits["ulps"] is not None
+        else f"{_flat(row)} not finite"
+        for row, bits in compared
+        if not bits["identical"]
+    ]
+    return [text + (f"; at most {'; '.join(others)}" if others else "")]
+
+
+def _repeats(rows: list[Row]) -> list[str]:
+    """Which artifacts do not repeat themselves to the bit, and how often that was tried."""
+    known = {row.artifact: (row, row.determinism) for row in rows if row.determinism}
+    if not known:
+        return []
+    entries = [entry for _, entry in known.values()]
+    calls = min(entry["calls"] for entry in entries)
+    text = f"over {calls} calls or more and {entries[0]['loads']} loads"
+    if any(entry.get("runners") for entry in entries):
+        text += f", and by {max(entry.get('runners', 0) for entry in entries)} zoo-runs at once"
+    restless = [
+        _flat(row)
+        for row, entry in known.values()
+        if not entry["bit_identical"] or entry.get("runners_identical") is False
+    ]
+    if restless:
+        return [f"not the same bits {text}: {', '.join(restless)}"]
+    return [f"the same bits {text}: all"]
+
+
+def _nan(rows: list[Row]) -> list[str]:
+    """What one NaN pixel does, by what it does."""
+    found: dict[str, list[str]] = {}
+    for row in {row.artifact: row for row in rows if row.nonfinite}.values():
+        assert row.nonfinite is not None
+        found.setdefault(row.nonfinite["nan"], []).append(f"{row.backend} {row.precision}")
+    if not found:
+        return []
+    parts = (f"{what} in {', '.join(dict.fromkeys(names))}" for what, names in found.items())
+    return [f"a NaN pixel, refused unless it is allowed: {'; '.join(parts)}"]
+
+
+def _left_out(rows: list[Row]) -> list[str]:
+    """Hostile samples that artifacts leave out."""
+    texts: Iterable[str] = (
+        f"{_flat(row)} is not tried on '{entry['kind']}': {entry['reason']}"
+        for row in rows
+        for entry in row.skipped_samples
+    )
+    return list(dict.fromkeys(texts))
+
+
+def _flat(row: Row) -> str:
+    """The label in one line."""
+    return _label(row).replace("\n ", "")
