@@ -101,6 +101,12 @@ SHAPE: dict[str, Any] = {
 }
 """Every field and its form: a type, a list of one form, an object, or a tuple of alternatives."""
 
+LATER: dict[str, dict[str, Any]] = {
+    "parity": {"skipped_samples": [{"kind": str, "reason": str}]},
+    "determinism": {"runners": _COUNT, "runners_identical": (bool, _NULL)},
+}
+"""Fields that came with a later minor schema: they may be absent."""
+
 
 def read_manifest(folder: Path) -> Manifest:
     """Steps 1 to 3 of opening an artifact: hash, JSON, schema, fields, file names.
@@ -177,6 +183,10 @@ def _check_fields(manifest: Manifest, where: Path) -> None:
     if not re.fullmatch(r"1\.[0-9]{1,6}", schema if isinstance(schema, str) else ""):
         raise BadArtifact(f"{where} has schema {schema!r}; this zoo reads {SCHEMA}")
     wrong = _mismatch(manifest, SHAPE, "")
+    for outer, forms in LATER.items():
+        inner = manifest[outer] if wrong is None and manifest[outer] is not None else {}
+        present = {key: form for key, form in forms.items() if key in inner}
+        wrong = wrong or _mismatch(inner, present, outer)
     if wrong is not None:
         fail(f"the field '{wrong}' is missing or has the wrong type")
     if manifest["device"] not in ("cpu", "cuda"):

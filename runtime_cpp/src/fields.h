@@ -19,6 +19,7 @@ class Field {
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
 
   [[nodiscard]] bool is_null() const { return value_->is_null(); }
+  [[nodiscard]] bool has(const std::string& key) const { return value_->contains(key); }
   [[nodiscard]] std::string string() const;
   [[nodiscard]] int64_t integer(int64_t min, int64_t max) const;
   [[nodiscard]] double number() const;  // finite

@@ -192,6 +192,11 @@ void read_parity(const Field& field, Manifest& manifest) {
                             item["bound"].number_or_null(), item["passed"].boolean()});
   }
   (void)field["ran_in"].strings();
+  if (!field.has("skipped_samples")) return;  // it came with schema 1.2
+  for (const Field& item : field["skipped_samples"].list()) {
+    (void)item["kind"].string();
+    (void)item["reason"].string();
+  }
 }
 
 // Fields that zoo-run does not use are held to their types all the same: an artifact that breaks
@@ -200,6 +205,10 @@ void check_the_rest(const Field& root) {
   if (const Field field = root["determinism"]; !field.is_null()) {
     for (const char* key : {"calls", "loads", "threads"}) (void)field[key].integer(0, kAnyInteger);
     (void)field["bit_identical"].boolean();
+    if (field.has("runners")) (void)field["runners"].integer(0, kAnyInteger);
+    if (field.has("runners_identical") && !field["runners_identical"].is_null()) {
+      (void)field["runners_identical"].boolean();
+    }
   }
   if (const Field field = root["nonfinite"]; !field.is_null()) {
     (void)field["nan"].string();

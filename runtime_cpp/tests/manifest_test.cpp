@@ -165,6 +165,23 @@ TEST(Manifest, HoldsSixteenToSixtyFourSamples) {
   expect_refused(manifest.dump(), "16 to 64 entries, it holds 15");
 }
 
+TEST(Manifest, FieldsThatCameLaterMayBeAbsentAndHaveATypeAllTheSame) {
+  Json manifest = make_manifest();
+  manifest["parity"]["skipped_samples"] = {{{"kind", "large"}, {"reason", "too large"}}};
+  manifest["determinism"]["runners"] = 2;
+  manifest["determinism"]["runners_identical"] = true;
+  EXPECT_EQ(parse_manifest(manifest.dump()).model, "tiny");
+  manifest["determinism"]["runners_identical"] = nullptr;
+  EXPECT_EQ(parse_manifest(manifest.dump()).model, "tiny");
+  for (const char* pointer : {"/parity/skipped_samples", "/parity/skipped_samples/0/kind",
+                              "/parity/skipped_samples/0/reason", "/determinism/runners",
+                              "/determinism/runners_identical"}) {
+    Json wrong = manifest;
+    wrong[Json::json_pointer(pointer)] = 0.5;
+    expect_refused(wrong.dump(), "must be");
+  }
+}
+
 TEST(Manifest, RefusesHostileFileNames) {
   for (const char* name : {"../x", "/x", "a\\b", "a//b", "", "a\nb", "a/.."}) {
     Json manifest = make_manifest();

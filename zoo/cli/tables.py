@@ -168,6 +168,8 @@ def inspect_lines(path: Path, manifest: dict[str, Any]) -> list[Any]:
         ("parity", f"largest error/bound {worst}, ran in {', '.join(parity['ran_in'])}"),
         ("gates", ", ".join(gate["name"] for gate in parity["gates"])),
         ("not gated", _skipped(parity)),
+        ("not tried", _left_out(parity)),
+        ("repeats", _repeats(manifest["determinism"])),
         ("quantised", _quantised(manifest.get("quantization"))),
         ("non-finite", ", ".join(f"{k} {v}" for k, v in (manifest["nonfinite"] or {}).items())),
         ("built", f"{manifest['build']['date']} in {manifest['build']['seconds']} s"),
@@ -183,6 +185,24 @@ def _skipped(parity: dict[str, Any]) -> str:
     )
 
 
+def _left_out(parity: dict[str, Any]) -> str:
+    return "; ".join(
+        f"{each['kind']}: {each['reason']}" for each in parity.get("skipped_samples", [])
+    )
+
+
+def _repeats(entry: dict[str, Any] | None) -> str:
+    """How often it was tried whether the outputs have the same bits, and whether they have."""
+    if entry is None:
+        return ""
+    text = f"{entry['calls']} calls, {entry['loads']} loads, {entry['threads']} threads: "
+    text += "the same bits" if entry["bit_identical"] else "NOT the same bits"
+    if entry.get("runners"):
+        same = "the same bits" if entry.get("runners_identical") else "NOT the same bits"
+        text += f"; {entry['runners']} zoo-runs at once: {same}"
+    return text
+
+
 def _quantised(entry: dict[str, Any] | None) -> str:
     if not entry:
         return ""
@@ -190,6 +210,8 @@ def _quantised(entry: dict[str, Any] | None) -> str:
     counted = entry.get("accuracy")
     if counted:
         text += f"; accuracy {counted['before']:.1f} % before, {counted['after']:.1f} % after"
+        if "mcnemar_p" in counted:
+            text += f" ({counted['lost']} lost, {counted['won']} won, p {counted['mcnemar_p']:.2g})"
     return text
 
 

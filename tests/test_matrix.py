@@ -1,0 +1,365 @@
+"""What `zoo check` measures beside the ordinary samples: hostile ones, accuracy, bits, repeats."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import KINDS, PYTHON_ONLY, SHAPE, SmallNet, rewrite, small_net
+from torch import nn
+
+from compile import behaviour, parity
+from compile.accuracy import reference_classes, score
+from compile.artifact import file_entries, open_artifact
+from compile.backends import backend
+from compile.check import check_artifact
+from compile.errors import BadArtifact
+from compile.hostile import MOST, hostile_bytes, hostile_samples
+from compile.spec import ROWS, CompileSpec
+from compile.stats import mcnemar, wilson
+from compile.subject import Labelled, Subject
+
+HOSTILE = ("zeros", "constant", "checkerboard", "hot pixel", "large", "small", "denormal")
+
+
+class NoBias(nn.Module):
+    """A network that gives exactly 0 for zeros, and next to nothing for subnormal numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(SHAPE[0], 8, 3, padding=1, bias=False)
+        self.fc = nn.Linear(8, 10, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.conv(x).relu().mean((2, 3)))
+
+
+def no_bias() -> NoBias:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return NoBias().eval()
+
+
+@torch.no_grad()
+def judged(net: nn.Module, program: Callable[[torch.Tensor], torch.Tensor]) -> parity.Verdict:
+    golden = parity.make_golden(net, SHAPE, None)
+    limit = parity.bounds(net, "fp32", golden)
+    return parity.judge(program(golden.input), golden, limit)
+
+
+def test_hostile_samples_are_what_they_are_called() -> None:
+    x, kinds = hostile_samples(SHAPE)
+    assert kinds == HOSTILE and len(x) == MOST and x.dtype == torch.float32
+    assert bool(torch.isfinite(x).all())
+    by_kind = dict(zip(kinds, x, strict=True))
+    smallest_normal = torch.finfo(torch.float32).tiny
+    assert bool((by_kind["denormal"].abs() < smallest_normal).all())
+    assert int((by_kind["denormal"] != 0).sum()) > 100
+    assert int((by_kind["hot pixel"] != 0).sum()) == SHAPE[0]
+    assert by_kind["zeros"].unique().tolist() == [0]
+    assert by_kind["checkerboard"].unique().tolist() == [-2, 2]
+    bytes_, kinds = hostile_bytes(SHAPE)
+    assert bytes_.shape == (len(kinds), *SHAPE[1:], SHAPE[0]) and bytes_.dtype == torch.uint8
+    assert [bytes_[kinds.index("largest")].min(), bytes_.max(), bytes_.min()] == [255, 255, 0]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_hostile_samples_loosen_no_other(net: SmallNet, precision: str) -> None:
+    golden = parity.make_golden(net, SHAPE, None)
+    all_, ordinary = (parity.bounds(net, precision, each) for each in (golden, golden.ordinary))
+    torch.testing.assert_close(all_.bound[:ROWS], ordinary.bound)
+    typical = golden.oracle.square().mean(dim=1).sqrt()
+    relative = all_.e_eager / typical
+    assert bool((relative[ROWS:] >= relative[0] * 0.999).all())
+
+
+def _clamped(x: torch.Tensor) -> torch.Tensor:
+    return small_net()(x.clamp(-50, 50))
+
+
+def _by_the_largest(x: torch.Tensor) -> torch.Tensor:
+    """Scales each sample by its largest pixel and back, which takes 0 apart."""
+    largest = x.abs().amax((1, 2, 3), keepdim=True)
+    return small_net()(x / largest * largest)
+
+
+def _in_half(x: torch.Tensor) -> torch.Tensor:
+    """Keeps the pixels in float16 where that loses nothing that ordinary samples have."""
+    return small_net()(torch.where(x.abs() < 1e4, x, x.half().float()))
+
+
+@pytest.mark.parametrize(
+    ("program", "kind"),
+    [(_clamped, "hot pixel"), (_by_the_largest, "zeros"), (_in_half, "large")],
+)
+def test_a_fault_that_only_a_hostile_sample_shows(
+    program: Callable[[torch.Tensor], torch.Tensor], kind: str
+) -> None:
+    golden = parity.make_golden(small_net(), SHAPE, None)
+    limit = parity.bounds(small_net(), "fp32", golden)
+    with torch.no_grad():
+        output = program(golden.input)
+    ordinary = torch.arange(len(output)) < ROWS
+    unseen = parity.judge(output[:ROWS], golden.ordinary, limit.take(ordinary))
+    assert unseen.passed, unseen.reasons
+    verdict = parity.judge(output, golden, limit)
+    assert not verdict.passed
+    assert not verdict.kinds[kind]["ratio"] <= 1
+    assert verdict.kinds["normal"]["ratio"] <= 1
+
+
+def test_a_network_without_biases_answers_zeros_with_nothing() -> None:
+    net = no_bias()
+    golden = parity.make_golden(net, SHAPE, None)
+    zeros = golden.kinds.index("zeros")
+    assert float(parity.bounds(net, "fp32", golden).bound[zeros]) == 0
+    assert judged(net, net).passed
+    wrong = judged(net, lambda x: net(x) + 1e-30)
+    assert [kind for kind, found in wrong.kinds.items() if not found["ratio"] <= 1] == [
+        *("zeros", "denormal")
+    ]
+
+
+def test_subnormal_numbers_may_be_taken_for_zero_and_for_nothing_else() -> None:
+    net = no_bias()
+    tiny = torch.finfo(torch.float32).tiny
+    assert judged(net, lambda x: net(torch.where(x.abs() < tiny, 0.0, x))).passed
+    wrong = judged(net, lambda x: net(torch.where(x.abs() < tiny, 3 * x, x)))
+    assert wrong.worst == "denormal" and not wrong.passed
+
+
+def test_what_overflows_in_pytorch_itself_is_left_out() -> None:
+    net = small_net()
+    with torch.no_grad():
+        net.conv1.weight.mul_(30)
+    task = Subject(net, SHAPE).task(CompileSpec(shape=SHAPE, precision="fp16"), backend("eager"))
+    assert task.left_out == [{"kind": "large", "reason": "PyTorch itself overflows on it in fp16"}]
+    assert "large" not in task.golden.kinds
+    assert len(task.golden.kinds) == len(task.limit.bound) == ROWS + MOST - 1
+    assert bool(torch.isfinite(task.limit.bound).all())
+
+
+def test_a_large_sample_drowns_no_figure(net: SmallNet) -> None:
+    """SQNR and max abs are those of the ordinary samples, else that of 1e4 would decide both."""
+    golden = parity.make_golden(net, SHAPE, None)
+    limit = parity.bounds(net, "fp32", golden)
+    output = golden.oracle.clone()
+    output[golden.kinds.index("large"), 0] += 1.0
+    assert parity.judge(output, golden, limit).max_abs == 0
+    output[3, 0] += 1e-3
+    assert parity.judge(output, golden, limit).max_abs == pytest.approx(1e-3)
+
+
+def test_a_hostile_sample_alone_decides_no_class(net: SmallNet) -> None:
+    golden = parity.make_golden(net, SHAPE, None)
+    limit = parity.bounds(net, "fp32", golden)
+    wide = replace(limit, e_eager=limit.e_eager.index_fill(0, torch.arange(ROWS), 1e9))
+    verdict = parity.judge(golden.oracle, golden, wide)
+    assert verdict.decided > 0
+    assert "clear enough" in " ".join(verdict.reasons)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_artifact_was_tried_on_all_of_them(kind: str, built: dict[str, Path]) -> None:
+    manifest = open_artifact(built[kind]).manifest
+    samples = manifest["parity"]["samples"]
+    assert tuple(sample["kind"] for sample in samples[ROWS:]) == HOSTILE
+    assert manifest["parity"]["skipped_samples"] == []
+    repeats = manifest["determinism"]
+    assert repeats["bit_identical"] and repeats["calls"] >= behaviour.FEWEST
+    assert repeats["loads"] == 3
+    served = kind not in PYTHON_ONLY
+    assert (repeats["runners"], repeats["runners_identical"]) == (
+        (2, True) if served else (0, None)
+    )
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in PYTHON_ONLY])
+def test_the_runner_names_the_hostile_samples(
+    kind: str, built: dict[str, Path], runner: Path
+) -> None:
+    done = subprocess.run(
+        [runner, built[kind], "--check"],
+        env={"PATH": "/nowhere"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{ROWS + MOST} of {ROWS + MOST} rows pass" in done.stdout
+    assert all(name in done.stdout for name in HOSTILE)
+
+
+def test_an_artifact_of_sixteen_samples_is_still_read(
+    copy_of: Callable[[str], Path], runner: Path
+) -> None:
+    """Artifacts of schema 1.1 have no hostile samples."""
+    folder = copy_of("torchscript")
+    golden = torch.load(folder / "golden.pt", weights_only=True)
+    torch.save({name: x[:ROWS].clone() for name, x in golden.items()}, folder / "golden.pt")
+
+    def older(manifest: dict) -> None:  # type: ignore[type-arg]
+        manifest.update(schema="1.1", files=file_entries(folder))
+        entry = manifest["parity"]
+        del entry["samples"][ROWS:], entry["skipped_samples"]
+        entry["top1"] = {"decided": ROWS, "agreed": ROWS}
+        manifest["determinism"] = {"calls": 10, "loads": 2, "threads": 1, "bit_identical": True}
+
+    rewrite(folder, older)
+    rows = check_artifact(folder, runner)
+    assert [(row.verdict, row.samples) for row in rows] == [("PASSED", ROWS)] * 2
+
+
+def test_samples_without_their_rows_are_refused(
+    copy_of: Callable[[str], Path], runner: Path
+) -> None:
+    folder = copy_of("torchscript")
+    rewrite(folder, lambda m: m["parity"]["samples"].pop())
+    with pytest.raises(BadArtifact, match="different samples"):
+        check_artifact(folder, runner)
+    done = subprocess.run([runner, folder, "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 3 and "23 rows" in done.stderr
+
+
+def test_python_and_the_runner_are_compared_bit_by_bit(
+    built: dict[str, Path], runner: Path, tmp_path: Path
+) -> None:
+    del tmp_path
+    for kind in ("torchscript", "inductor", "openvino"):
+        rows = check_artifact(built[kind], runner)
+        for row in rows:
+            if row.ran_in != "zoo-run":
+                assert row.same_bits is None
+                continue
+            assert row.same_bits is not None
+            assert row.same_bits["threads"] == torch.get_num_threads()
+            assert set(row.same_bits["allocators"]) == {"python", "zoo-run"}
+            assert row.same_bits["identical"] is (row.same_bits["ulps"] == 0)
+            assert row.same_bits["max_abs"] < 1e-5
+
+
+def test_ulps_are_counted() -> None:
+    x = torch.tensor([1.0, -1.0, 0.0, 3e38])
+    assert behaviour.compare(x, x.clone()) == {"identical": True, "ulps": 0, "max_abs": 0.0}
+    up = torch.nextafter(x, torch.tensor([2.0, -2.0, 1.0, 1.0]))
+    assert behaviour.compare(x, up)["ulps"] == 1
+    either_side = torch.tensor([1e-45]), torch.tensor([-1e-45])
+    assert behaviour.compare(*either_side)["ulps"] == 2
+    signs = behaviour.compare(torch.tensor([0.0]), torch.tensor([-0.0]))
+    assert (signs["identical"], signs["ulps"]) == (False, 0)
+    broken = behaviour.compare(torch.tensor([torch.nan]), torch.tensor([1.0]))
+    assert broken == {"identical": False, "ulps": None, "max_abs": None}
+
+
+def test_a_program_that_does_not_repeat_itself_is_found() -> None:
+    x = torch.randn(4, *SHAPE)
+    steps, loads = count(), count()
+
+    def steady(rows: torch.Tensor) -> torch.Tensor:
+        return rows.mean((2, 3))
+
+    def restless(rows: torch.Tensor) -> torch.Tensor:
+        return rows.mean((2, 3)) + (1e-7 if next(steps) == 900 else 0)
+
+    def another() -> Callable[[torch.Tensor], torch.Tensor]:
+        shift = 1e-7 * next(loads)
+        return lambda rows: rows.mean((2, 3)) + shift
+
+    def found(load: Callable[[], Callable[[torch.Tensor], torch.Tensor]]) -> bool:
+        return bool(behaviour.determinism([load] * 3, x, (1, 4))["bit_identical"])
+
+    assert found(lambda: steady)
+    assert not found(lambda: restless)
+    assert not found(another)
+
+
+def test_repeating_ends_in_time_and_says_how_often() -> None:
+    x = torch.randn(4, *SHAPE)
+    taken = behaviour.determinism([lambda: torch.sum], x, (2, 4), calls=10**6, seconds=0.0)
+    assert (taken["calls"], taken["loads"]) == (behaviour.FEWEST, 1)
+
+
+def test_check_repeats_as_often_as_it_is_told(copy_of: Callable[[str], Path], runner: Path) -> None:
+    folder = copy_of("torchscript")
+    (row, _) = check_artifact(folder, runner, calls=37)
+    assert row.determinism is not None
+    assert (row.determinism["calls"], row.determinism["runners_identical"]) == (37, True)
+    report = json.loads(folder.with_name("parity-torchscript.json").read_text())
+    assert report["rows"][0]["determinism"]["calls"] == 37
+
+
+def test_float64_decides_where_float32_cannot() -> None:
+    class Tie(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(2, 3, bias=False)
+            self.fc.weight.data = torch.tensor([[1.0, 0.0], [1.0, 2.0**-25], [0.0, 0.0]])
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(x.flatten(1))
+
+    images = torch.tensor([[1.0, 1.0], [1.0, -1.0]]).reshape(2, 1, 1, 2)
+    assert Tie()(images).argmax(dim=1).tolist() == [0, 0]
+    assert reference_classes(Tie().eval(), images).tolist() == [1, 0]
+
+
+def test_reference_classes_are_those_of_float64(net: SmallNet) -> None:
+    images = torch.randn(200, *SHAPE, generator=torch.Generator().manual_seed(4))
+    expected = parity.oracle(net, images.double()).argmax(dim=1)
+    assert torch.equal(reference_classes(net, images), expected)
+
+
+def test_mcnemar_by_hand() -> None:
+    assert mcnemar(0, 0) == 1
+    assert mcnemar(1, 0) == 1
+    assert mcnemar(5, 0) == mcnemar(0, 5) == 2 / 32
+    assert mcnemar(1, 6) == pytest.approx(2 * (1 + 7) / 128)
+    assert mcnemar(3, 3) == 1
+    assert 0 < mcnemar(1500, 2500) < 1e-50
+
+
+def test_intervals_and_tests_against_scipy() -> None:
+    stats = pytest.importorskip("scipy.stats", reason="scipy, the judge here, is not installed")
+    for part, whole in ((0, 10), (10, 10), (891, 899), (1, 3), (50, 100)):
+        judge = stats.binomtest(part, whole).proportion_ci(method="wilson")
+        assert wilson(part, whole) == pytest.approx((judge.low, judge.high), abs=1e-7)
+    for lost, won in ((1, 6), (9, 2), (0, 1), (40, 61), (7, 7)):
+        judge = stats.binomtest(lost, lost + won).pvalue
+        assert mcnemar(lost, won) == pytest.approx(judge, rel=1e-9)
+
+
+def test_scores_pair_each_image_with_float64() -> None:
+    labels = torch.tensor([0, 1, 2, 3, 4, 5])
+    reference = torch.tensor([0, 1, 2, 3, 0, 0])
+    classes = torch.tensor([0, 1, 0, 0, 4, 1])
+    entry = score(classes, labels, reference)
+    assert (entry["correct"], entry["total"]) == (3, 6)
+    assert entry["float64"] == {
+        "correct": 4,
+        "same_class": 2,
+        "lost": 2,
+        "won": 1,
+        "mcnemar_p": 1.0,
+    }
+    assert score(classes, labels, None)["float64"] is None
+
+
+def test_check_compares_accuracy_with_float64(copy_of: Callable[[str], Path], runner: Path) -> None:
+    images = torch.randn(40, *SHAPE)
+    reference = reference_classes(small_net(), images)
+    labels = reference.clone()
+    labels[:4] = (labels[:4] + 1) % 10  # four that the model itself gets wrong
+    data = Labelled(images=images, labels=labels, reference=reference)
+    for row in check_artifact(copy_of("inductor-bf16"), runner, data):
+        assert row.accuracy is not None
+        against = row.accuracy["float64"]
+        assert against["correct"] == 36
+        assert row.correct == 36 - against["lost"] + against["won"]
+        low, high = row.accuracy["interval"]
+        assert low < 100 * 36 / 40 < high
