@@ -31,10 +31,18 @@ def _finite(value: Any) -> Any:
 
 
 def table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    left: Sequence[str] = (),
+    gap: int = 2,
 ) -> Table:
-    """A plain table; numbers stand to the right, the columns named in `left` to the left."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    """A plain table; numbers stand to the right, the columns named in `left` to the left.
+
+    `gap` spaces stand between two columns, one at least.
+    """
+    padding = (0, gap - 1, 0, 0)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=padding)
     for column in columns:
         made.add_column(column, justify="left" if column in left else "right", no_wrap=True)
     for row in rows:

@@ -125,6 +125,43 @@ def test_tables_fit_eighty_columns(
         assert "…" not in printed, "a cell was cut"
 
 
+def checked(home: Path, runner: Path, capfd: pytest.CaptureFixture[str], *more: str) -> dict:  # type: ignore[type-arg]
+    """The document of `zoo check` over the artifact in `home`."""
+    capfd.readouterr()
+    out = ["--out", str(home / "artifacts")]
+    assert _run(["check", *out, "--runner", str(runner), "--json", *more]) == 0
+    document: dict = json.loads(capfd.readouterr().out)  # type: ignore[type-arg]
+    return document
+
+
+def test_check_counts_test_images_against_float64(
+    home: Path, runner: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    runs = str(home / "runs")
+    document = checked(home, runner, capfd, "--runs", runs, "--images", "50", "--calls", "20")
+    assert document["no_data"] == {}
+    assert {row["ran_in"] for row in document["rows"]} == {"torch", "zoo-run"}
+    for row in document["rows"]:
+        assert 40 <= row["total"] <= 50
+        against = row["accuracy"]["float64"]
+        assert row["correct"] == against["correct"] - against["lost"] + against["won"]
+        assert row["determinism"]["calls"] == 20
+        assert (row["same_bits"] is None) is (row["ran_in"] == "torch")
+
+
+def test_check_says_why_there_are_no_test_images(
+    home: Path, runner: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (home / "runs").rename(home / "gone")
+    try:
+        document = checked(home, runner, capfd, "--runs", str(home / "runs"))
+    finally:
+        (home / "gone").rename(home / "runs")
+    (why,) = document["no_data"].values()
+    assert why.startswith(f"its run {home / 'runs'}") and why.endswith("is gone")
+    assert all(row["accuracy"] is None for row in document["rows"])
+
+
 def test_a_damaged_artifact_stops_check_with_three(
     home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,7 @@ from torch import nn
 
 from compile import behaviour, parity
 from compile.accuracy import reference_classes, score
+from compile.api import compile_module
 from compile.artifact import file_entries, open_artifact
 from compile.backends import backend
 from compile.check import check_artifact
@@ -124,6 +125,18 @@ def test_a_network_without_biases_answers_zeros_with_nothing() -> None:
     assert [kind for kind, found in wrong.kinds.items() if not found["ratio"] <= 1] == [
         *("zeros", "denormal")
     ]
+
+
+def test_a_network_without_biases_is_proved_everywhere(runner: Path, tmp_path: Path) -> None:
+    spec = CompileSpec(shape=SHAPE)
+    made = compile_module(no_bias(), spec, backend="torchscript", root=tmp_path, runner=runner)
+    samples = {each["kind"]: each for each in made.manifest["parity"]["samples"]}
+    assert (samples["zeros"]["rmse"], samples["zeros"]["bound"]) == (0, 0)
+    assert made.manifest["parity"]["ran_in"] == ["python", "zoo-run"]
+    for row in check_artifact(made.path, runner):
+        assert row.verdict == "PASSED", row
+    done = subprocess.run([runner, made.path, "--check"], capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def test_subnormal_numbers_may_be_taken_for_zero_and_for_nothing_else() -> None:

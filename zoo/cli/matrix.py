@@ -56,7 +56,7 @@ def _parity_table(rows: list[Row]) -> Any:
         *("artifact", "ran in", "error\n/bound", "error\n/eager"),
         *("SQNR\ndB", "max\nabs", "top-1", "right\n%", "verdict"),
     )
-    return table(columns, cells, left=("artifact", "ran in"))
+    return table(columns, cells, left=("artifact", "ran in"), gap=1)
 
 
 def _percent(part: int | None, whole: int | None) -> str:
