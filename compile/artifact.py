@@ -97,6 +97,16 @@ def open_artifact(path: Path) -> Artifact:
     Raises BadArtifact (damaged, or made for something else) or Unavailable (this machine lacks
     something that can be installed). Nothing has been loaded then.
     """
+    artifact = verify_artifact(path)
+    check_requirements(artifact.manifest, path)
+    return artifact
+
+
+def verify_artifact(path: Path) -> Artifact:
+    """The first five steps: whether the artifact is sound, on whatever machine it is to run.
+
+    Raises BadArtifact when it is damaged.
+    """
     manifest = read_manifest(path)
     files = {}
     for name, entry in manifest["files"].items():
@@ -104,7 +114,6 @@ def open_artifact(path: Path) -> Artifact:
         if name.endswith(_ARCHIVES):
             with open(files[name].path, "rb") as stream:
                 check_archive(stream, name)
-    check_requirements(manifest, path)
     return Artifact(path=path, manifest=manifest, files=files)
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import rewrite
 
+from compile.manifest import Manifest
 from zoo.cli import _run
 from zoo.data import load
 from zoo.recipe import Recipe
@@ -176,6 +178,25 @@ def test_a_damaged_artifact_stops_check_with_three(
     assert "golden.pt" in capfd.readouterr().err
     (golden.parent / "manifest.json").unlink()
     assert _run(["check", "--all", "--out", str(root), "--quiet"]) == 3
+
+
+def test_an_artifact_for_another_machine_can_be_inspected_and_handed_over(
+    home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    built = next((home / "artifacts").glob("*/torchscript*"))
+    artifact = Path(shutil.copytree(built, tmp_path / built.name))
+
+    def retarget(manifest: Manifest) -> None:
+        manifest["requirements"]["isa"] = manifest["target"]["cpuid"] = ["avx1024"]
+
+    rewrite(artifact, retarget)
+    assert _run(["inspect", str(artifact)]) == 0
+    printed = capfd.readouterr().out
+    assert "here" in printed and "avx1024" in printed and "next:" not in printed
+    assert _run(["export", str(artifact), "--triton", str(tmp_path / "models")]) == 0
+    assert _run(["check", str(artifact), "--quiet"]) == 3
 
 
 def test_clean_removes_artifacts_and_nothing_else(home: Path, tmp_path: Path) -> None:

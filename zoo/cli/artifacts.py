@@ -222,17 +222,24 @@ def inspect(
     artifact: Annotated[Path, typer.Argument(help="An artifact's folder.")], json: Json = False
 ) -> None:
     """Verify an artifact and say what it is, what it needs and what it proved."""
-    from compile.artifact import open_artifact
+    from compile.artifact import check_requirements, verify_artifact
     from compile.report import show, to_json
     from zoo.cli.tables import inspect_lines
 
     if not artifact.is_dir():
         raise UsageError(f"{artifact} is no folder; `zoo list` shows the artifacts")
-    manifest = open_artifact(artifact).manifest
+    manifest = verify_artifact(artifact).manifest
     if json:
         print(to_json(manifest), end="")
         return
-    show(*inspect_lines(artifact, manifest), f"next: zoo check {artifact}")
+    unfit = None
+    try:
+        check_requirements(manifest, artifact)
+    except ZooError as error:  # it may well be meant for another machine
+        unfit = str(error)
+    show(*inspect_lines(artifact, manifest, unfit))
+    if unfit is None:
+        show(f"next: zoo check {artifact}")
 
 
 COMMANDS = {"compile": compile_, "check": check, "bench": bench, "inspect": inspect}

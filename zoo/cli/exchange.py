@@ -111,13 +111,13 @@ def export(
 def _export_artifact(
     artifact: Path, repository: Path, name: str | None, *, force: bool, json: bool
 ) -> None:
-    from compile.artifact import open_artifact
+    from compile.artifact import verify_artifact
     from compile.report import show, to_json
     from compile.tritonserver import export_triton
 
     if not artifact.is_dir():
         raise UsageError(f"{artifact} is no artifact's folder; `zoo list` shows them")
-    made = export_triton(open_artifact(artifact), repository, name=name, force=force)
+    made = export_triton(verify_artifact(artifact), repository, name=name, force=force)
     if json:
         report = {
             "artifact": str(artifact),

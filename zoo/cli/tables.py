@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.status import Status
+from rich.progress import Progress as Live
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from compile.report import short, size, table
 
@@ -17,25 +18,29 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """A line on stderr that says what runs: a spinner on a terminal, plain lines elsewhere."""
+    """A line on stderr that says what runs: it ticks on a terminal, elsewhere each stage is one."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._console = Console(stderr=True, quiet=quiet, highlight=False)
-        self._status: Status | None = None
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            TimeElapsedColumn(),
+        )
+        self._live = Live(*columns, console=self._console, transient=True)
+        self._task = self._live.add_task("", total=None)
 
     def __enter__(self) -> Progress:
         if self._console.is_terminal:
-            self._status = self._console.status("")
-            self._status.start()
+            self._live.start()
         return self
 
     def __exit__(self, *reason: object) -> None:
-        if self._status is not None:
-            self._status.stop()
+        self._live.stop()
 
     def __call__(self, stage: str) -> None:
-        if self._status is not None:
-            self._status.update(stage)
+        if self._console.is_terminal:
+            self._live.update(self._task, description=stage)
         else:
             self._console.print(stage, markup=False)
 
@@ -150,8 +155,8 @@ def _range(interval: tuple[float, float] | None) -> str:
     return f"{short(interval[0])}..{short(interval[1])}" if interval else "-"
 
 
-def inspect_lines(path: Path, manifest: dict[str, Any]) -> list[Any]:
-    """What the artifact is, needs and proved."""
+def inspect_lines(path: Path, manifest: dict[str, Any], unfit: str | None) -> list[Any]:
+    """What the artifact is, needs and proved; `unfit` says why it cannot run here."""
     model, parity, needs = manifest["model"], manifest["parity"], manifest["requirements"]
     ratios = [s["rmse"] / s["bound"] for s in parity["samples"] if s["rmse"] and s["bound"]]
     worst = f"{max(ratios):.2f}" if ratios else "not recorded"
@@ -176,6 +181,8 @@ def inspect_lines(path: Path, manifest: dict[str, Any]) -> list[Any]:
     ]
     lines = [f"{name:<11} {value}" for name, value in rows if value]
     lines.append(f"rebuild     {manifest['build']['command']}")
+    if unfit is not None:
+        lines.append(f"here        {unfit}")
     return [f"{path}: sound", *wrapped(lines, indent=12)]
 
 
