@@ -27,6 +27,9 @@ from compile.quantize import quantize
 from compile.spec import CompileSpec
 from compile.subject import Calibration, Subject, Task
 
+Record = Callable[[str, object], None]
+"""pytest's record_property."""
+
 IMAGES = torch.randn(64, *SHAPE, generator=torch.Generator().manual_seed(11))
 """What int8 is calibrated with."""
 

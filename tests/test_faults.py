@@ -7,11 +7,10 @@ found into results/.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fault_support import FAULTS, WronglyFolded, attempt, folded, sound, tampered
+from fault_support import FAULTS, Record, WronglyFolded, attempt, folded, sound, tampered
 
 from compile.backends import backend
 from compile.runner import find_runner
@@ -56,8 +55,6 @@ SAMPLE = {
     "inductor bf16": ("stride moved",),
 }
 """What runs with the other tests: all where a build takes a tenth of a second, else a few."""
-
-Record = Callable[[str, object], None]
 
 
 def plant(

@@ -100,7 +100,7 @@ def test_a_resnet18_with_zero_accuracy(
     the same tensor and have the same width: one lost its bias without a word.
     """
     exporter(share_biases)
-    with pytest.raises(CheckFailed, match="parity failed: .*beyond their bound.*'constants' at"):
+    with pytest.raises(CheckFailed, match=r"parity failed: .*beyond their bound.*'constants' at"):
         compile_module(stage(16), FP32, backend="onnx", root=tmp_path)
     assert nothing_in(tmp_path)
 
@@ -171,7 +171,7 @@ def test_a_constant_batch_inside_a_graph(monkeypatch: pytest.MonkeyPatch, tmp_pa
         return simplified, fine
 
     monkeypatch.setattr(onnxsim, "simplify", simplify)
-    with pytest.raises(CheckFailed, match="parity failed: .* broke"):
+    with pytest.raises(CheckFailed, match=r"parity failed: .* broke"):
         compile_module(small_net(), RANGE, backend="onnx", root=tmp_path)
     assert nothing_in(tmp_path)
 
