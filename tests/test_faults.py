@@ -157,7 +157,8 @@ def test_the_document_lists_what_is_not_caught() -> None:
     assert below == BELOW
     for fault, cells in table.items():
         assert set(cells) == {"fp32", "bf16", "fp16", "int8"}
-        assert all(re.search(r"\d", cell) for cell in cells.values()), (fault, "no ratio")
+        for cell in cells.values():
+            assert re.search(r"\d|^refused", cell), (fault, "no ratio")
 
 
 def test_a_document_that_claims_too_much_is_found() -> None:
