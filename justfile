@@ -61,7 +61,7 @@ test: test-py test-cpp
 # Run the Python tests, such as `just test-py -k parity`
 [group('check')]
 test-py *options: install runner
-    {{ python }} -m pytest -q -m "not gpu" {{ options }}
+    {{ python }} -m pytest -q -m "not gpu and not faults" {{ options }}
 
 # Build and run the C++ tests
 [group('check')]
@@ -81,6 +81,11 @@ sanitize:
 [group('check')]
 gpu: install runner
     {{ python }} -m pytest -q -m gpu -p tests.gpu_report
+
+# Plant every fault in every backend and write results/faults-<cpu>-<date>.md; takes 10 minutes
+[group('check')]
+faults: install runner
+    {{ python }} -m pytest -q -m faults -p tests.fault_report
 
 # Check format, style and types
 [group('check')]

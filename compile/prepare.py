@@ -194,7 +194,8 @@ def fold_batch_norms(module: nn.Module, example: torch.Tensor) -> nn.Module:
     rounded once. The batch norm becomes an Identity, one of a class of its own a norm that
     changes nothing; every other name stays.
 
-    Raises CheckFailed that names the layer where torch.export cannot follow.
+    Raises CheckFailed that names the layer where torch.export cannot follow, or that normalises
+    by the statistics of its batch.
     """
     folded = copy.deepcopy(module).eval()
     with torch.no_grad(), quiet_torch(), blame(folded) as blamed:
@@ -210,6 +211,7 @@ def fold_batch_norms(module: nn.Module, example: torch.Tensor) -> nn.Module:
             raise CheckFailed(
                 f"{blamed} cannot be exported: {first_line(error)}; {hint}"
             ) from error
+    _check_statistics(exported)
     for convolution_name, norm_name in _pairs(exported):
         convolution = folded.get_submodule(convolution_name)
         norm = folded.get_submodule(norm_name)
@@ -224,6 +226,26 @@ def fold_batch_norms(module: nn.Module, example: torch.Tensor) -> nn.Module:
         else:  # it may do more: timm's BatchNormAct2d applies an activation
             _neutralise(norm)
     return folded
+
+
+def _check_statistics(exported: ExportedProgram) -> None:
+    """Refuse a batch norm in training mode: one image's answer would depend on the others.
+
+    Weights may be normalised so (weight standardisation): they are the same for every batch.
+    """
+    of_images = set(exported.graph_signature.user_inputs)
+    for node in exported.graph.nodes:
+        if not of_images.isdisjoint(given.name for given in node.all_input_nodes):
+            of_images.add(node.name)
+        if not _calls(node, "aten::batch_norm") or node.args[5] is False:
+            continue
+        if node.args[0].name in of_images:
+            stack = list(node.meta.get("nn_module_stack", {}).values())
+            raise CheckFailed(
+                f"layer '{stack[-1][0] if stack else node.name}' is a batch norm in training mode: "
+                "it goes by the statistics of the batch, not its own; give it running statistics "
+                "and call .eval()"
+            )
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ import torch
 from compile import behaviour, gates, parity
 from compile.artifact import open_artifact
 from compile.backends.base import Backend, Built, Program, ProgramFile
-from compile.errors import Unavailable
+from compile.errors import BadArtifact, CheckFailed, Unavailable
 from compile.gates import Gate
 from compile.loading import load_artifact
 from compile.machine import usable_cores
@@ -31,7 +31,25 @@ def prove(
     task: Task,
     runner: Path | None,
 ) -> None:
-    """Parity of the staged folder, in Python and through zoo-run; fills the manifest."""
+    """Parity of the staged folder, in Python and through zoo-run; fills the manifest.
+
+    Raises CheckFailed, also where the new file does not load or breaks on an input that it is to
+    answer: that is no fault of whoever gave the module.
+    """
+    try:
+        _prove(folder, manifest, maker, made, task, runner)
+    except BadArtifact as error:
+        raise CheckFailed(f"parity failed: {error}") from error
+
+
+def _prove(
+    folder: Path,
+    manifest: Manifest,
+    maker: Backend,
+    made: Built,
+    task: Task,
+    runner: Path | None,
+) -> None:
     manifest["parity"] = _parity_entry(manifest["precision"], task)
     write_manifest(folder, manifest)
     found, skipped = list(task.gates), list(task.skipped)
