@@ -58,7 +58,7 @@ def check_artifact(
     Unavailable when it cannot be opened; a failed check is a row, not an exception.
     """
     artifact = open_artifact(path)
-    golden, limit = _golden(artifact)
+    golden, limit = proof_of(artifact)
     backend = artifact.manifest["backend"]
     run = load_artifact(artifact)
     here = {"onnx": executor(), "openvino": "openvino"}.get(backend, "torch")
@@ -89,7 +89,7 @@ def _in_runner(runner: Path, path: Path, program: ProgramFile, threads: int | No
     return run
 
 
-def _golden(artifact: Artifact) -> tuple[parity.Golden, parity.Bounds]:
+def proof_of(artifact: Artifact) -> tuple[parity.Golden, parity.Bounds]:
     """The samples and bounds that the artifact carries."""
     tensors = torch.load(artifact.files[GOLDEN].path, weights_only=True)
     entry = artifact.manifest["parity"]

@@ -6,6 +6,7 @@ onnxruntime runs the file where it is installed; onnx's reference evaluator does
 
 from __future__ import annotations
 
+import ast
 import io
 import logging
 import re
@@ -35,6 +36,12 @@ FILE = "model.onnx"
 
 _SIMPLIFIED_TOLERANCE = 1e-5
 _BF16_OPSET = 22  # the first whose convolutions take bfloat16
+
+MODULE = "zoo.module"
+"""Entry of a node's metadata: the path of the module that it came from."""
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+"""The exporter's entry: the paths from the outermost module to the innermost, then the node."""
 
 _CHANGE_WEIGHTS = ["fuse_bn_into_conv", "fuse_mul_into_conv", "fuse_preceding_mul_into_conv"]
 """Passes of onnxsim that are left out: the weights in the file stay those that were proved."""
@@ -70,6 +77,7 @@ def write(
     difference = float(abs(before - after).max()) / max(1e-30, float(abs(before).max()))
     if not difference <= _SIMPLIFIED_TOLERANCE:
         raise CheckFailed(f"onnxsim changed the output by {difference:.1e} of its largest value")
+    _name_modules(graph, simplified)
     onnx.checker.check_model(simplified, full_check=True)
     onnx.save(simplified, str(path))
     program = ProgramFile(file=path.name, batch=spec.batch)
@@ -79,6 +87,20 @@ def write(
         runs_on_torch=False,
         versions=versions("onnx", "onnxsim", "onnxscript"),
     )
+
+
+def _name_modules(graph: Any, simplified: Any) -> None:
+    """Name the module of each node again: onnxsim drops all metadata."""
+    modules = {}
+    for node in graph.graph.node:
+        scopes = {entry.key: entry.value for entry in node.metadata_props}.get(_SCOPES)
+        for output in node.output if scopes else ():
+            modules[output] = ["", *ast.literal_eval(scopes or "[]")][-2]
+    for node in simplified.graph.node:
+        del node.metadata_props[:]
+        path = modules.get(node.output[0])
+        if path is not None:
+            node.metadata_props.add(key=MODULE, value=path)
 
 
 def export(module: nn.Module, spec: CompileSpec, opset: int | None = None) -> Any:
@@ -165,11 +187,17 @@ def executor() -> str:
 
 
 def _session(model: bytes) -> Session:
+    run = session_of_all(model)
+    return lambda x: run(x)[0]
+
+
+def session_of_all(model: bytes) -> Callable[[numpy.ndarray[Any, Any]], list[Any]]:
+    """Load a graph: a numpy input in, all of its outputs out."""
     if executor() == "onnx.reference":
         from onnx.reference import ReferenceEvaluator
 
         evaluator = ReferenceEvaluator(model)
-        return lambda x: evaluator.run(None, {"input": x})[0]  # type: ignore[index]
+        return lambda x: list(evaluator.run(None, {"input": x}))
     import onnxruntime
     import torch
 
@@ -177,7 +205,7 @@ def _session(model: bytes) -> Session:
     options.log_severity_level = 3
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return lambda x: session.run(None, {"input": x})[0]
+    return lambda x: list(session.run(None, {"input": x}))
 
 
 def constants(path: str, program: ProgramFile) -> Iterator[torch.Tensor]:
