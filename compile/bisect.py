@@ -7,52 +7,28 @@ which they no longer are.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-
-import torch
 
 from compile import gates, parity
 from compile.artifact import Artifact, open_artifact
 from compile.backends import backend
-from compile.backends.base import ProgramFile, exported
-from compile.blocks import Block, Key, blocks
+from compile.backends.base import ProgramFile
+from compile.blocks import Block
 from compile.check import proof_of
 from compile.errors import BadArtifact, UsageError
+from compile.growth import Network, Point, Progress, final_point
 from compile.loading import load_artifact
-from compile.precision import QUANTIZED, precision
-from compile.prepare import cast, eager_dtype
-from compile.spec import CompileSpec
+from compile.precision import QUANTIZED
 from compile.subject import Subject
-from compile.taps import GraphTaps, Taps, open_taps
-
-Progress = Callable[[str], None]
-
-INNER_ROWS = (0, 1, 2, 3, 8, 9, 10, 11)
-"""The golden samples that are followed through the network; its output is held to all sixteen."""
+from compile.taps import check_backend
 
 _AT_ONCE = 8
 """Blocks measured in one run: their values are all in memory."""
 
 _UNREMARKABLE = 0.5
 """Below this share of what is allowed, growth means nothing."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Point:
-    """How wrong the program is behind one block. Errors are relative: over the values' own size."""
-
-    name: str
-    error: float
-    """Largest root mean square error of the samples; infinity where the shapes differ."""
-    eager: float
-    """PyTorch's own at the precision, one rounding step at least."""
-    allowed: float
-    """k times that and half a rounding step."""
-    ratio: float
-    """Largest error over what is allowed; at most 1 passes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,13 +77,14 @@ def bisect(
     if final.ratio <= 1 and not full:
         return _report(artifact, program, _Found(points=[final]), [])
     progress("export the module")
-    network = _Network(artifact, program, subject, progress)
+    network = Network(artifact, program, subject, progress)
     found = _in_full(network, final) if full else _by_halves(network, final)
     return _report(artifact, program, found, network.blocks)
 
 
 def _check(artifact: Artifact, subject: Subject) -> None:
     manifest, where = artifact.manifest, artifact.path
+    check_backend(manifest["backend"])
     if manifest["device"] != "cpu":
         raise UsageError(f"{where} is for {manifest['device']}; bisect follows programs on the CPU")
     if manifest["precision"] in QUANTIZED:
@@ -130,126 +107,8 @@ def _output(artifact: Artifact) -> tuple[ProgramFile, Point]:
     found = []
     for program in artifact.programs:
         out = parity.run_rows(run, golden.input, program.batch)
-        found.append((program, _final(parity.rmse(out, golden.oracle), golden, limit)))
+        found.append((program, final_point(parity.rmse(out, golden.oracle), golden, limit)))
     return max(found, key=lambda each: each[1].ratio)
-
-
-def _final(error: torch.Tensor, golden: parity.Golden, limit: parity.Bounds) -> Point:
-    typical = golden.oracle.square().mean(dim=1).sqrt().clamp_min(1e-300)
-    return Point(
-        name="output",
-        error=_largest(error / typical),
-        eager=_largest(limit.e_eager / typical),
-        allowed=_largest(limit.bound / typical),
-        ratio=_largest(error / limit.bound),
-    )
-
-
-def _largest(values: torch.Tensor) -> float:
-    """The largest value; NaN counts as infinite."""
-    return float(values.nan_to_num(nan=math.inf, posinf=math.inf).max())
-
-
-class _Network:
-    """The module and the saved program, side by side."""
-
-    def __init__(
-        self, artifact: Artifact, program: ProgramFile, subject: Subject, progress: Progress
-    ) -> None:
-        manifest = artifact.manifest
-        self.artifact, self.program, self.subject = artifact, program, subject
-        self.progress = progress
-        self.golden, self.limit = proof_of(artifact)
-        self.precision = manifest["precision"]
-        casts = eager_dtype(self.precision) != torch.float32
-        folded = subject.folded
-        one = CompileSpec(shape=subject.shape)
-        together = CompileSpec(shape=subject.shape, batch=(len(INNER_ROWS),) * 2)
-        self.exact = GraphTaps(exported(cast(folded, "fp32"), one).module().double(), 0)
-        self.eager = [GraphTaps(exported(cast(folded, self.precision), one).module(), int(casts))]
-        try:
-            at_once = exported(cast(folded, self.precision), together).module()
-            self.eager.append(GraphTaps(at_once, int(casts)))
-        except Exception:  # a module may insist on one sample at a time
-            pass
-        wrappers = int(casts) + int(artifact.input.dtype == "uint8")
-        self.taps = open_taps(artifact, program, wrappers)
-        known = [_outputs(each) for each in (self.taps, *self.eager)]
-        self.blocks = blocks(self.exact.steps, set.intersection(*map(set, known)))
-
-    def whole(self) -> Point:
-        """The output's error where the program is run, or compiled, the way the blocks are."""
-        self.progress("the whole network")
-        (out,) = _run(self.taps, [self.taps.steps.output], self.golden.input, self.program.batch)
-        return _final(parity.rmse(out, self.golden.oracle), self.golden, self.limit)
-
-    def measure(self, places: Sequence[tuple[str, Key]]) -> list[Point]:
-        """The errors at the ends `places`, each with the name to report."""
-        self.progress(", ".join(name for name, _ in places[:2]) + ", ..." * (len(places) > 2))
-        keys = [key for _, key in places]
-        index = torch.tensor(INNER_ROWS)
-        pixels = self._pixels()[index]
-        truth = _run(self.exact, _at(self.exact, keys), pixels, (1, 1))
-        row = precision(self.precision)
-        relative = [row.eps] * len(keys)
-        for i, taps in enumerate(self.eager):
-            batch = (1, 1) if i == 0 else (len(index),) * 2
-            values = _run(taps, _at(taps, keys), pixels.float(), batch)
-            pairs = zip(relative, values, truth, strict=True)
-            relative = [max(least, _largest(_relative(*pair))) for least, *pair in pairs]
-        x = self.golden.input[index].contiguous()
-        values = _run(self.taps, _at(self.taps, keys), x, self.program.batch)
-        points = []
-        for (name, _), eager, value, exact in zip(places, relative, values, truth, strict=True):
-            error = _largest(_relative(value, exact))
-            allowed = row.k * eager + row.eps / 2
-            points.append(
-                Point(name=name, error=error, eager=eager, allowed=allowed, ratio=error / allowed)
-            )
-        return points
-
-    def _pixels(self) -> torch.Tensor:
-        """What the module sees of the golden samples, (16, C, H, W) float64."""
-        x = self.golden.input.double()
-        if self.artifact.input.dtype == "float32":
-            return x
-        how = self.artifact.manifest["model"]["preprocessing"]
-        if how is None:
-            raise BadArtifact(f"{self.artifact.path} does not say how bytes are normalised")
-        mean, std = (
-            torch.tensor(how[key], dtype=torch.float64)[:, None, None] for key in ("mean", "std")
-        )
-        return (x.permute(0, 3, 1, 2) / 255 - mean) / std
-
-
-def _outputs(taps: Taps) -> dict[Key, str]:
-    return {end.key: end.output for end in taps.steps.ends}
-
-
-def _at(taps: Taps, keys: Sequence[Key]) -> list[str]:
-    outputs = _outputs(taps)
-    return [outputs[key] for key in keys]
-
-
-def _run(
-    taps: Taps, outputs: Sequence[str], x: torch.Tensor, batch: tuple[int, int]
-) -> list[torch.Tensor]:
-    """The values of all rows of x, each (rows, values), through a program of batches min..max."""
-    size = parity.chunk(len(x), batch)
-    chunks = torch.split(parity.padded(x, batch), size)
-    run = taps.tap(outputs)
-    parts = [[value.reshape(size, -1) for value in run(rows)] for rows in chunks]
-    return [torch.cat(values)[: len(x)] for values in zip(*parts, strict=True)]
-
-
-def _relative(value: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
-    """Root mean square error of each row over the size of the exact one; infinite for another
-    number of values.
-    """
-    if value.shape != exact.shape:
-        return torch.full((len(exact),), math.inf, dtype=torch.float64)
-    typical = exact.square().mean(dim=1).sqrt()
-    return parity.rmse(value, exact) / typical.clamp_min(1e-300)
 
 
 @dataclass(kw_only=True)
@@ -259,10 +118,9 @@ class _Found:
     inside: str | None = None
     reason: str = "no block stands out"
     passed: bool = True
-    measured: dict[int, Point] = field(default_factory=dict)
 
 
-def _by_halves(network: _Network, final: Point) -> _Found:
+def _by_halves(network: Network, final: Point) -> _Found:
     """Halve the network until one block is left whose input is right and whose output is not."""
     if network.whole().ratio <= 1:
         return _only_whole(network, final)
@@ -276,7 +134,7 @@ def _by_halves(network: _Network, final: Point) -> _Found:
     return _blame(network, network.blocks[high], [*points, _named(network, final)])
 
 
-def _in_full(network: _Network, final: Point) -> _Found:
+def _in_full(network: Network, final: Point) -> _Found:
     """Measure every block. The culprit is where the ratio grows most until it first exceeds 1."""
     inner = range(len(network.blocks) - 1)
     points = []
@@ -293,7 +151,7 @@ def _in_full(network: _Network, final: Point) -> _Found:
     return _blame(network, network.blocks[growth.index(max(growth))], points)
 
 
-def _points(network: _Network, indices: Sequence[int]) -> list[Point]:
+def _points(network: Network, indices: Sequence[int]) -> list[Point]:
     places = []
     for i in indices:
         end = network.blocks[i].end
@@ -302,12 +160,12 @@ def _points(network: _Network, indices: Sequence[int]) -> list[Point]:
     return network.measure(places)
 
 
-def _named(network: _Network, final: Point) -> Point:
+def _named(network: Network, final: Point) -> Point:
     """The output's error under the last block's name."""
     return Point(**{**final.__dict__, "name": network.blocks[-1].name})
 
 
-def _blame(network: _Network, block: Block, points: list[Point]) -> _Found:
+def _blame(network: Network, block: Block, points: list[Point]) -> _Found:
     """Name the block, and the first module inside it that is wrong where that costs little."""
     inside = None
     if block.inner and not network.taps.costly:
@@ -323,7 +181,7 @@ def _blame(network: _Network, block: Block, points: list[Point]) -> _Found:
     )
 
 
-def _only_whole(network: _Network, final: Point, points: Sequence[Point] = ()) -> _Found:
+def _only_whole(network: Network, final: Point, points: Sequence[Point] = ()) -> _Found:
     """The saved program is wrong, and what its graph gives when it is tapped or compiled again is
     right: so its weights are compared, which no fusion changes.
     """

@@ -29,7 +29,7 @@ class Operation:
     """Names of what it reads; weights may be among them."""
     module: str | None
     """Path of the innermost module it belongs to, "" for the network's own code, None where the
-    graph does not say: then it counts as its predecessor's."""
+    graph does not say."""
     whole: bool = True
     """Whether the output is one tensor that no later step writes into."""
 
@@ -91,17 +91,26 @@ class Steps:
         }
 
     def _find_ends(self) -> list[End]:
+        """The last operation of each run of a module.
+
+        Where an operation of nobody reads what a module gave last, it may belong to the module:
+        then the module's end is not known.
+        """
         runs: dict[str, int] = {}
         found: list[End] = []
         module = ""
         for i, each in enumerate(self.operations):
-            if each.module is not None and each.module != module:
+            if each.module is None:
+                if found and found[-1].output in each.inputs:
+                    found.pop()
+                continue
+            if each.module != module:
                 module = each.module
                 runs[module] = runs.get(module, 0) + 1
-            elif found and found[-1].key[0] == module and found[-1].index == i - 1:
+            key = (module, runs.get(module, 0))
+            if found and found[-1].key == key:
                 found.pop()  # the module goes on
             if module and each.whole:
-                key = (module, runs[module])
                 found.append(End(key=key, output=each.output, index=i, cut=i in self._cuts))
         return found
 

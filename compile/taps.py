@@ -8,7 +8,9 @@ to one place is compiled by itself, as the whole was.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,14 +22,11 @@ from torch import fx, nn
 from compile.artifact import Artifact, open_graph
 from compile.backends import eager, inductor, onnx, openvino, torchscript
 from compile.backends.base import ProgramFile
-from compile.blocks import Operation, Steps, steps, unwrapped
+from compile.blocks import Key, Operation, Steps, steps, unwrapped
 from compile.errors import BadArtifact, UsageError
 from compile.spec import CompileSpec
 
-_NO_TAPS = {
-    "tensorrt": "a TensorRT engine gives no values from inside",
-    "tensorrt-plan": "a TensorRT engine gives no values from inside",
-}
+_BACKENDS = ("eager", "torch-compile", "torchscript", "inductor", "onnx", "openvino")
 
 
 Tapped = Callable[[torch.Tensor], list[torch.Tensor]]
@@ -37,13 +36,26 @@ Tapped = Callable[[torch.Tensor], list[torch.Tensor]]
 class Taps(Protocol):
     """A saved program that gives values from inside."""
 
-    steps: Steps
-    """Its graph."""
+    ends: dict[Key, str]
+    """The tensor at the end of each run of a module."""
+    output: str
+    """The tensor that the program gives."""
     costly: bool
     """Whether each value takes seconds and more to compile."""
 
     def tap(self, outputs: Sequence[str]) -> Tapped:
         """Return what gives the values of the tensors `outputs` for a batch of the program's."""
+
+
+def check_backend(name: str) -> None:
+    """Raise UsageError for a backend whose programs give no values from inside."""
+    if name.startswith("tensorrt"):
+        raise UsageError(
+            "a TensorRT engine gives no values from inside; bisect the onnx artifact of the same "
+            "network"
+        )
+    if name not in _BACKENDS:
+        raise UsageError(f"no way into a program of {name!r}; bisect knows {', '.join(_BACKENDS)}")
 
 
 def open_taps(artifact: Artifact, program: ProgramFile, wrappers: int) -> Taps:
@@ -53,8 +65,7 @@ def open_taps(artifact: Artifact, program: ProgramFile, wrappers: int) -> Taps:
     which module a step came from.
     """
     name = artifact.manifest["backend"]
-    if name in _NO_TAPS:
-        raise UsageError(f"{_NO_TAPS[name]}; bisect the onnx artifact of the same network")
+    check_backend(name)
     path = artifact.files[program.file].path
     made: Taps
     if name == "onnx":
@@ -67,13 +78,11 @@ def open_taps(artifact: Artifact, program: ProgramFile, wrappers: int) -> Taps:
         made = GraphTaps(eager.graph(path, "cpu"), wrappers)
     elif name == "torch-compile":
         made = _JustInTimePrefixes(eager.graph(path, "cpu"), wrappers, program)
-    elif name == "inductor":
+    else:
         sealed = open_graph(artifact)
         graph = eager.graph(sealed.path, "cpu")
         made = _InductorPrefixes(graph, wrappers, spec_of(artifact, program))
-    else:
-        raise UsageError(f"bisect knows no way into a program of the backend {name!r}")
-    if not made.steps.ends:
+    if not made.ends:
         raise BadArtifact(
             f"{artifact.path / program.file} does not say which module its steps came from; "
             f"build it anew: {artifact.manifest['build']['command']} --force"
@@ -93,6 +102,10 @@ def spec_of(artifact: Artifact, program: ProgramFile) -> CompileSpec:
     return CompileSpec(**{**known, "shape": tuple(known["shape"]), "batch": program.batch})
 
 
+def _ends(found: Steps) -> dict[Key, str]:
+    return {end.key: end.output for end in found.ends}
+
+
 class GraphTaps:
     """An exported graph, run operator by operator."""
 
@@ -102,13 +115,14 @@ class GraphTaps:
         assert isinstance(module, fx.GraphModule)
         self.module = module
         self.steps = steps(module.graph, wrappers)
+        self.ends, self.output = _ends(self.steps), self.steps.output
 
     def tap(self, outputs: Sequence[str]) -> Tapped:
         """The values, each copied at once: a later step may write into it."""
 
         def run(x: torch.Tensor) -> list[torch.Tensor]:
             watching = _Watching(self.module, set(outputs))
-            with torch.no_grad():
+            with torch.no_grad(), suppress(_AllSeen):
                 watching.run(x)
             return [watching.seen[name] for name in outputs]
 
@@ -120,6 +134,7 @@ class _Watching(fx.Interpreter):
 
     def __init__(self, module: fx.GraphModule, wanted: set[str]) -> None:
         super().__init__(module)
+        self.extra_traceback = False  # what ends a run is no error
         self.wanted = wanted
         self.seen: dict[str, torch.Tensor] = {}
 
@@ -130,7 +145,13 @@ class _Watching(fx.Interpreter):
         value = super().run_node(n)
         if n.name in self.wanted:
             self.seen[n.name] = value.detach().clone()
+            if len(self.seen) == len(self.wanted):
+                raise _AllSeen
         return value
+
+
+class _AllSeen(Exception):
+    """The rest of the graph is of no interest."""
 
 
 class _OnnxTaps:
@@ -142,7 +163,13 @@ class _OnnxTaps:
         import onnx as package
 
         self.model = package.load_from_string(model)
-        self.steps = _onnx_steps(self.model.graph, wrappers)
+        self.ends: dict[Key, str] = {}
+        for node in self.model.graph.node:
+            marked = {entry.key: entry.value for entry in node.metadata_props}.get(onnx.ENDS)
+            if marked is not None:
+                run, _, path = marked.partition(" ")
+                self.ends[unwrapped(path, wrappers), int(run)] = node.output[0]
+        self.output = self.model.graph.output[0].name
 
     def tap(self, outputs: Sequence[str]) -> Tapped:
         """The values, cast to float32 in the graph: numpy has no bfloat16."""
@@ -170,17 +197,6 @@ class _OpenVinoPrefixes(_OnnxTaps):
         _keep_before(model.graph, output)
         _give(model, [output])
         return openvino.session(model.SerializeToString(), self.precision)
-
-
-def _onnx_steps(graph: Any, wrappers: int) -> Steps:
-    operations = []
-    for node in graph.node:
-        path = {entry.key: entry.value for entry in node.metadata_props}.get(onnx.MODULE)
-        module = None if path is None else unwrapped(path, wrappers)
-        if node.op_type not in ("Shape", "Size"):  # which read no values
-            inputs = tuple(name for name in node.input if name)
-            operations.append(Operation(output=node.output[0], inputs=inputs, module=module))
-    return Steps(operations, graph.input[0].name, graph.output[0].name)
 
 
 def _give(model: Any, outputs: Sequence[str]) -> None:
@@ -230,7 +246,8 @@ class _ScriptTaps:
         ]
         self._inputs = [each.debugName() for each in self.graph.inputs()]
         (output,) = self.graph.outputs()
-        self.steps = Steps(operations, self._inputs[-1], output.debugName())
+        self.output = output.debugName()
+        self.ends = _ends(Steps(operations, self._inputs[-1], self.output))
 
     def tap(self, outputs: Sequence[str]) -> Tapped:
         """The values, from a copy of the graph that gives them."""
@@ -265,7 +282,8 @@ class _Prefixes:
     def __init__(self, module: nn.Module, wrappers: int) -> None:
         assert isinstance(module, fx.GraphModule)
         self.module = module
-        self.steps = steps(module.graph, wrappers)
+        found = steps(module.graph, wrappers)
+        self.ends, self.output = _ends(found), found.output
 
     def tap(self, outputs: Sequence[str]) -> Tapped:
         """The values, one compilation each."""
@@ -308,7 +326,9 @@ class _JustInTimePrefixes(_Prefixes):
 
 def _prefix(module: fx.GraphModule, output: str) -> fx.GraphModule:
     """The part of a graph that computes the tensor `output`, as float32."""
-    part = copy.deepcopy(module)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch's own way to copy graphs
+        part = copy.deepcopy(module)
     graph = part.graph
     nodes = list(graph.nodes)
     (cut,) = (node for node in nodes if node.name == output)

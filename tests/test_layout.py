@@ -29,6 +29,7 @@ LAYERS = (
     {"compile.proof"},
     {"compile.report"},
     {"compile.check"},
+    {"compile.growth"},
     {"compile.bisect"},
     {"compile.api"},
     {"zoo", "zoo.errors", "zoo.progress", "zoo.memory", "zoo.signals"},

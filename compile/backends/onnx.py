@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compile.backends.base import Built, Program, ProgramFile, exported
+from compile.blocks import Operation, Steps
 from compile.errors import BadArtifact, CheckFailed, first_line
 from compile.machine import versions
 from compile.precision import QUANTIZED, of_constants
@@ -37,8 +38,8 @@ FILE = "model.onnx"
 _SIMPLIFIED_TOLERANCE = 1e-5
 _BF16_OPSET = 22  # the first whose convolutions take bfloat16
 
-MODULE = "zoo.module"
-"""Entry of a node's metadata: the path of the module that it came from."""
+ENDS = "zoo.ends"
+"""Entry of a node's metadata: the how manieth run of which module ends here, `1 layer1.0.relu2`."""
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 """The exporter's entry: the paths from the outermost module to the innermost, then the node."""
@@ -77,7 +78,7 @@ def write(
     difference = float(abs(before - after).max()) / max(1e-30, float(abs(before).max()))
     if not difference <= _SIMPLIFIED_TOLERANCE:
         raise CheckFailed(f"onnxsim changed the output by {difference:.1e} of its largest value")
-    _name_modules(graph, simplified)
+    _mark_ends(graph, simplified)
     onnx.checker.check_model(simplified, full_check=True)
     onnx.save(simplified, str(path))
     program = ProgramFile(file=path.name, batch=spec.batch)
@@ -89,18 +90,28 @@ def write(
     )
 
 
-def _name_modules(graph: Any, simplified: Any) -> None:
-    """Name the module of each node again: onnxsim drops all metadata."""
-    modules = {}
-    for node in graph.graph.node:
-        scopes = {entry.key: entry.value for entry in node.metadata_props}.get(_SCOPES)
-        for output in node.output if scopes else ():
-            modules[output] = ["", *ast.literal_eval(scopes or "[]")][-2]
+def _mark_ends(graph: Any, simplified: Any) -> None:
+    """Mark in the simplified graph where modules end in the exporter's: onnxsim drops all metadata
+    and joins nodes, but a tensor that keeps its name keeps its values.
+    """
+    ends = {end.output: end.key for end in _steps(graph.graph).ends}
     for node in simplified.graph.node:
         del node.metadata_props[:]
-        path = modules.get(node.output[0])
-        if path is not None:
-            node.metadata_props.add(key=MODULE, value=path)
+        if node.output[0] in ends:
+            path, run = ends[node.output[0]]
+            node.metadata_props.add(key=ENDS, value=f"{run} {path}")
+
+
+def _steps(graph: Any) -> Steps:
+    """The operations of the exporter's graph, with the modules they came from."""
+    operations = []
+    for node in graph.node:
+        scopes = {entry.key: entry.value for entry in node.metadata_props}.get(_SCOPES)
+        module = ["", *ast.literal_eval(scopes)][-2] if scopes else None
+        if node.op_type not in ("Shape", "Size"):  # which read no values
+            inputs = tuple(name for name in node.input if name)
+            operations.append(Operation(output=node.output[0], inputs=inputs, module=module))
+    return Steps(operations, graph.input[0].name, graph.output[0].name)
 
 
 def export(module: nn.Module, spec: CompileSpec, opset: int | None = None) -> Any:
