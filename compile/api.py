@@ -21,7 +21,14 @@ import torch
 from torch import nn
 
 from compile import machine
-from compile.artifact import file_entries, find_artifacts, open_artifact, publish, staging
+from compile.artifact import (
+    file_entries,
+    find_artifacts,
+    graph_entry,
+    open_artifact,
+    publish,
+    staging,
+)
 from compile.backends import BACKENDS, choose
 from compile.backends.base import Backend, Built
 from compile.errors import CheckFailed, Unavailable, UsageError, ZooError
@@ -147,6 +154,7 @@ def compile_module(
         manifest = _describe(model, subject, spec, backend, made, classes)
         manifest["quantization"] = task.quantization
         manifest["files"] = file_entries(folder)
+        manifest["graph"] = graph_entry(folder)
         words = command or f"compile_module({type(subject.module).__name__}(), {spec})"
         manifest["build"] = _build_entry(words, request, made, start)
         prove(folder, manifest, maker, made, task, runner)

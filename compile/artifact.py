@@ -26,7 +26,14 @@ from compile.archive import check_archive
 from compile.backends.base import InputSpec, ProgramFile
 from compile.errors import BadArtifact, Unavailable
 from compile.files import abandoned, held
-from compile.manifest import MANIFEST, MANIFEST_HASH, REBUILD, Manifest, read_manifest
+from compile.manifest import (
+    GRAPH,
+    MANIFEST,
+    MANIFEST_HASH,
+    REBUILD,
+    Manifest,
+    read_manifest,
+)
 
 _ARCHIVES = (".pt2", ".ts", ".pt")
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
@@ -117,6 +124,24 @@ def verify_artifact(path: Path) -> Artifact:
     return Artifact(path=path, manifest=manifest, files=files)
 
 
+def open_graph(artifact: Artifact) -> SealedFile:
+    """The exported graph that the program was compiled from, verified as the files are.
+
+    It is no file of the program: no reader that only runs it copies or hashes it. Raises
+    BadArtifact where the artifact holds none.
+    """
+    entry = artifact.manifest.get("graph")
+    if entry is None:
+        raise BadArtifact(
+            f"{artifact.path} keeps no exported graph; build it anew: "
+            f"{artifact.manifest['build']['command']} --force"
+        )
+    sealed = _seal(artifact.path, entry["file"], entry["size"], entry["sha256"])
+    with open(sealed.path, "rb") as stream:
+        check_archive(stream, entry["file"])
+    return sealed
+
+
 def check_requirements(manifest: Manifest, path: Path) -> None:
     """Step 6: raise unless this machine is one the artifact was built for."""
     needs = manifest["requirements"]
@@ -201,15 +226,27 @@ def _goes_through_link(folder: Path, where: Path) -> bool:
 
 
 def file_entries(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the manifest's `files` for a staging folder: all but the manifest and its hash."""
+    """Return the manifest's `files` for a staging folder: all but the manifest, its hash and the
+    exported graph, which has an entry of its own.
+    """
     entries = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file() and name not in (MANIFEST, MANIFEST_HASH):
-            with path.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            entries[name] = {"size": path.stat().st_size, "sha256": digest}
+        if path.is_file() and name not in (MANIFEST, MANIFEST_HASH, GRAPH):
+            entries[name] = _entry(path)
     return entries
+
+
+def graph_entry(folder: Path) -> dict[str, Any] | None:
+    """Return the manifest's `graph` for a staging folder; None where no graph was kept."""
+    path = folder / GRAPH
+    return {"file": GRAPH, **_entry(path)} if path.is_file() else None
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return {"size": path.stat().st_size, "sha256": digest}
 
 
 @contextmanager

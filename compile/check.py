@@ -90,7 +90,7 @@ def check_artifact(
     the artifact cannot be opened; a failed check is a row, not an exception.
     """
     artifact = open_artifact(path)
-    golden, limit = _golden(artifact)
+    golden, limit = proof_of(artifact)
     backend = artifact.manifest["backend"]
     run = load_artifact(artifact)
     engine = runner if runner is not None and has_engine(runner, backend) else None
@@ -125,7 +125,7 @@ def _in_runner(runner: Path, path: Path, program: ProgramFile, threads: int) -> 
     return run
 
 
-def _golden(artifact: Artifact) -> tuple[parity.Golden, parity.Bounds]:
+def proof_of(artifact: Artifact) -> tuple[parity.Golden, parity.Bounds]:
     """The samples and bounds that the artifact carries."""
     tensors = torch.load(artifact.files[GOLDEN].path, weights_only=True)
     entry = artifact.manifest["parity"]

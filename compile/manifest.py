@@ -19,6 +19,7 @@ SCHEMA = "1.2"
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
 GOLDEN = "golden.pt"
+GRAPH = "graph.pt2"
 MAX_BYTES = 2**20
 MAX_DEPTH = 32
 
@@ -236,6 +237,17 @@ def _check_fields(manifest: Manifest, where: Path) -> None:
     for name in (GOLDEN, *(program["file"] for program in manifest["programs"])):
         if name not in manifest["files"]:
             fail(f"it uses {name}, but lists no hash for it")
+    _check_graph(manifest.get("graph"), where)
+
+
+def _check_graph(entry: Any, where: Path) -> None:
+    """The optional entry of the exported graph that a program was compiled from."""
+    if entry is None:
+        return
+    wrong = _mismatch(entry, {"file": str, "size": int, "sha256": str}, "graph")
+    if wrong is not None or not re.fullmatch(r"[0-9a-f]{64}", entry["sha256"]):
+        raise BadArtifact(f"{where}: 'graph' has no file, size and sha256; {REBUILD}")
+    check_relative(entry["file"], str(where))
 
 
 def _mismatch(value: Any, form: Any, path: str) -> str | None:

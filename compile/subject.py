@@ -16,8 +16,8 @@ from torch import nn
 
 from compile import gates, parity
 from compile.accuracy import paired, percent
-from compile.backends.base import Backend
-from compile.errors import BadArtifact, NotBuildable
+from compile.backends.base import Backend, exported
+from compile.errors import BadArtifact, CheckFailed, NotBuildable, first_line
 from compile.gates import Gate
 from compile.hostile import hostile_bytes, hostile_samples
 from compile.machine import package_version
@@ -155,6 +155,25 @@ class Subject:
         """The module with its batch norms folded into its convolutions."""
         example = CompileSpec(shape=self.shape).example()
         return self._once(("folded",), lambda: fold_batch_norms(self.module, example))
+
+    def graph(self, name: str, batch: int = 1, *, exact: bool = False) -> nn.Module:
+        """The folded module's exported graph at precision `name` for one batch; not to be changed.
+
+        With `exact` it computes in float64. Raises CheckFailed where the module cannot be exported
+        for this batch.
+        """
+        spec = CompileSpec(shape=self.shape, batch=(batch, batch))
+
+        def export() -> nn.Module:
+            try:
+                found = exported(cast(self.folded, name), spec).module()
+            except Exception as error:
+                raise CheckFailed(
+                    f"the module cannot be exported for batch {batch}: {first_line(error)}"
+                ) from error
+            return found.double() if exact else found
+
+        return self._once(("graph", name, batch, exact), export)
 
     def golden(self, input_type: str) -> Golden:
         """The samples that every artifact of this input type proves itself on."""

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from compile.backends import nvidia
 from compile.backends.base import Built, Program, ProgramFile, exported
 from compile.errors import CheckFailed, Unavailable
+from compile.manifest import GRAPH
 from compile.precision import QUANTIZED, of_constants
 from compile.spec import CompileSpec
 
@@ -66,10 +67,14 @@ def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
     Only where the batch is known does Inductor pack the weights of convolutions ahead of time;
     at batch 1, where reading weights is most of the work, that is worth a program of its own.
     """
+    import torch
+
     programs = []
     if spec.dynamic and spec.batch[0] == 1 and spec.device == "cpu":
         programs.append(_compile(module, replace(spec, batch=(1, 1)), folder, FILE_OF_ONE))
     programs.append(_compile(module, spec, folder, FILE))
+    if spec.precision not in QUANTIZED:  # whose graph does not name the modules it came from
+        torch.export.save(exported(module, spec), folder / GRAPH)
     precisions = {
         of_constants(constants(str(folder / program.file), program)) for program in programs
     }
@@ -80,19 +85,24 @@ def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
 
 
 def _compile(module: nn.Module, spec: CompileSpec, folder: Path, file: str) -> ProgramFile:
+    path = str(folder / file)
+    package(module, spec, path)
+    if not any(row["name"].startswith("_frozen") for row in _layout(path)):
+        raise CheckFailed("AOTInductor did not freeze the weights; report this torch version")
+    return ProgramFile(file=file, batch=spec.batch, entry=ENTRY)
+
+
+def package(module: nn.Module, spec: CompileSpec, path: str) -> None:
+    """Export and compile a module into a .pt2, or the first part of one."""
     import torch
     from torch._inductor import aoti_compile_and_package
 
-    path = str(folder / file)
     with warnings.catch_warnings(), torch.no_grad():  # with gradients on, freezing is ignored
         warnings.filterwarnings("ignore", message="To copy construct from a tensor")  # for int8
         with _packing(wanted=not (spec.named_level and spec.target == "x86-64-v3")):
             aoti_compile_and_package(
                 exported(module, spec), package_path=path, inductor_configs=_configs(spec)
             )
-    if not any(row["name"].startswith("_frozen") for row in _layout(path)):
-        raise CheckFailed("AOTInductor did not freeze the weights; report this torch version")
-    return ProgramFile(file=file, batch=spec.batch, entry=ENTRY)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ onnxruntime runs the file where it is installed; onnx's reference evaluator does
 
 from __future__ import annotations
 
+import ast
 import io
 import logging
 import re
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compile.backends.base import Built, Program, ProgramFile, exported
+from compile.blocks import Operation, Steps
 from compile.errors import BadArtifact, CheckFailed, first_line
 from compile.machine import versions
 from compile.precision import QUANTIZED, of_constants
@@ -35,6 +37,12 @@ FILE = "model.onnx"
 
 _SIMPLIFIED_TOLERANCE = 1e-5
 _BF16_OPSET = 22  # the first whose convolutions take bfloat16
+
+ENDS = "zoo.ends"
+"""Entry of a node's metadata: the how manieth run of which module ends here, `1 layer1.0.relu2`."""
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+"""The exporter's entry: the paths from the outermost module to the innermost, then the node."""
 
 _CHANGE_WEIGHTS = ["fuse_bn_into_conv", "fuse_mul_into_conv", "fuse_preceding_mul_into_conv"]
 """Passes of onnxsim that are left out: the weights in the file stay those that were proved."""
@@ -70,6 +78,7 @@ def write(
     difference = float(abs(before - after).max()) / max(1e-30, float(abs(before).max()))
     if not difference <= _SIMPLIFIED_TOLERANCE:
         raise CheckFailed(f"onnxsim changed the output by {difference:.1e} of its largest value")
+    _mark_ends(graph, simplified)
     onnx.checker.check_model(simplified, full_check=True)
     onnx.save(simplified, str(path))
     program = ProgramFile(file=path.name, batch=spec.batch)
@@ -79,6 +88,30 @@ def write(
         runs_on_torch=False,
         versions=versions("onnx", "onnxsim", "onnxscript"),
     )
+
+
+def _mark_ends(graph: Any, simplified: Any) -> None:
+    """Mark in the simplified graph where modules end in the exporter's: onnxsim drops all metadata
+    and joins nodes, but a tensor that keeps its name keeps its values.
+    """
+    ends = {end.output: end.key for end in _steps(graph.graph).ends}
+    for node in simplified.graph.node:
+        del node.metadata_props[:]
+        if node.output[0] in ends:
+            path, run = ends[node.output[0]]
+            node.metadata_props.add(key=ENDS, value=f"{run} {path}")
+
+
+def _steps(graph: Any) -> Steps:
+    """The operations of the exporter's graph, with the modules they came from."""
+    operations = []
+    for node in graph.node:
+        scopes = {entry.key: entry.value for entry in node.metadata_props}.get(_SCOPES)
+        module = ["", *ast.literal_eval(scopes)][-2] if scopes else None
+        if node.op_type not in ("Shape", "Size"):  # which read no values
+            inputs = tuple(name for name in node.input if name)
+            operations.append(Operation(output=node.output[0], inputs=inputs, module=module))
+    return Steps(operations, graph.input[0].name, graph.output[0].name)
 
 
 def export(module: nn.Module, spec: CompileSpec, opset: int | None = None) -> Any:
@@ -165,11 +198,17 @@ def executor() -> str:
 
 
 def _session(model: bytes) -> Session:
+    run = session_of_all(model)
+    return lambda x: run(x)[0]
+
+
+def session_of_all(model: bytes) -> Callable[[numpy.ndarray[Any, Any]], list[Any]]:
+    """Load a graph: a numpy input in, all of its outputs out."""
     if executor() == "onnx.reference":
         from onnx.reference import ReferenceEvaluator
 
         evaluator = ReferenceEvaluator(model)
-        return lambda x: evaluator.run(None, {"input": x})[0]  # type: ignore[index]
+        return lambda x: list(evaluator.run(None, {"input": x}))
     import onnxruntime
     import torch
 
@@ -177,7 +216,7 @@ def _session(model: bytes) -> Session:
     options.log_severity_level = 3
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return lambda x: session.run(None, {"input": x})[0]
+    return lambda x: list(session.run(None, {"input": x}))
 
 
 def constants(path: str, program: ProgramFile) -> Iterator[torch.Tensor]:

@@ -7,11 +7,12 @@ torch.jit.optimize_for_inference saves without an error and then fails to load.
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compile.backends import nvidia
 from compile.backends.base import Built, Program, ProgramFile
@@ -26,6 +27,8 @@ PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp32", "tf32", "bf16", "fp16")}
 QUANTIZER = ""
 MACHINE_CODE = False
 FILE = "model.ts"
+MODULES = "modules.json"
+"""A member of the archive: operator and module of each step, since saving drops the modules."""
 
 
 def missing(device: str, precision: str) -> str | None:
@@ -44,7 +47,9 @@ def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
             module.to(spec.device), example, check_trace=False
         )
         frozen = torch.jit.freeze(traced.eval())
-        frozen.save(str(folder / FILE))
+        torch.jit.save(
+            frozen, str(folder / FILE), _extra_files={MODULES: json.dumps(_modules(frozen))}
+        )
     program = ProgramFile(file=FILE, batch=spec.batch)
     return Built(programs=(program,), precision=_precision(folder / FILE))
 
@@ -57,6 +62,44 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
     with _deprecation_silenced():
         module = torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]
     return module.eval()  # type: ignore[no-any-return]
+
+
+def named_graph(path: str) -> tuple[Any, list[tuple[Any, str | None]]]:
+    """The saved module, and the nodes of its inlined graph in order, each with its module's path.
+
+    The nodes die with the graph, which the first value keeps. Without the archive's list of
+    modules, or where it does not fit the graph, every path is None.
+    """
+    import torch
+
+    extra = {MODULES: ""}
+    with _deprecation_silenced():
+        module = torch.jit.load(  # type: ignore[no-untyped-call]
+            path, map_location="cpu", _extra_files=extra
+        )
+    graph = module.inlined_graph.copy()
+    nodes = list(graph.nodes())
+    saved = [(str(kind), str(path)) for kind, path in json.loads(extra[MODULES] or "[]")]
+    steps = [node for node in nodes if _is_step(node)]
+    paths: list[str | None] = [None] * len(steps)
+    if [kind for kind, _ in saved] == [node.kind() for node in steps]:
+        paths = [path for _, path in saved]
+    found = iter(paths)
+    return graph, [(node, next(found) if _is_step(node) else None) for node in nodes]
+
+
+def _modules(frozen: Any) -> list[tuple[str, str]]:
+    """Operator and module's path of each step of a frozen graph, in order."""
+    steps = [node for node in frozen.inlined_graph.nodes() if _is_step(node)]
+    return [
+        (node.kind(), node.scopeName().rpartition("/")[2].removeprefix("__module").lstrip("."))
+        for node in steps
+    ]
+
+
+def _is_step(node: Any) -> bool:
+    """Whether it computes: constants and lists are written out anew by each load."""
+    return str(node.kind()).startswith("aten::")
 
 
 def constants(path: str, program: ProgramFile) -> Iterator[torch.Tensor]:

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from zoo import __version__
-from zoo.cli import artifacts, exchange, listing, machine, studying, training
+from zoo.cli import artifacts, bisecting, exchange, listing, machine, studying, training
 from zoo.cli.options import GO_ON
 from zoo.errors import ZooError
 
@@ -28,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (listing, training, artifacts, exchange, studying, machine):
+for commands in (listing, training, artifacts, bisecting, exchange, studying, machine):
     for name, command in commands.COMMANDS.items():
         app.command(name)(command)
 

@@ -1,0 +1,81 @@
+"""Faults planted in the saved graphs of artifacts, under fitting hashes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from conftest import rewrite
+
+from compile.artifact import file_entries, graph_entry
+from compile.backends import torchscript
+
+
+def perturbed(tensor: torch.Tensor, seed: int) -> torch.Tensor:
+    """Each output channel scaled by a factor of about 1 per cent."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (len(tensor), *[1] * (tensor.ndim - 1))
+    return tensor * (1 + 0.01 * torch.randn(shape, generator=generator)).to(tensor.dtype)
+
+
+def same(found: torch.Tensor, weight: torch.Tensor) -> bool:
+    """Whether a constant of a file holds these values, at its precision and in any layout."""
+    if found.numel() != weight.numel() or not found.is_floating_point():
+        return False
+    wanted = weight.to(found.dtype)
+    return torch.equal(found.flatten().sort().values, wanted.flatten().sort().values)
+
+
+def plant(folder: Path, weight: torch.Tensor, seed: int) -> None:
+    """Change one weight in the saved graph, under fitting hashes."""
+    backend = json.loads((folder / "manifest.json").read_text())["backend"]
+    changed = {"torchscript": _in_script, "eager": _in_export}.get(backend, _in_onnx)(
+        folder, weight, seed
+    )
+    assert changed == 1
+    seal(folder)
+
+
+def seal(folder: Path) -> None:
+    rewrite(folder, lambda m: m.update(files=file_entries(folder), graph=graph_entry(folder)))
+
+
+def _in_onnx(folder: Path, weight: torch.Tensor, seed: int) -> int:
+    import onnx as package
+
+    model = package.load(folder / "model.onnx")
+    changed = 0
+    for tensor in model.graph.initializer:
+        value = torch.from_numpy(package.numpy_helper.to_array(tensor).copy())
+        if same(value, weight):
+            wrong = perturbed(value, seed).numpy()
+            tensor.CopyFrom(package.numpy_helper.from_array(wrong, tensor.name))
+            changed += 1
+    package.save(model, folder / "model.onnx")
+    return changed
+
+
+def _in_script(folder: Path, weight: torch.Tensor, seed: int) -> int:
+    extra = {torchscript.MODULES: ""}
+    path = str(folder / torchscript.FILE)
+    module = torch.jit.load(path, _extra_files=extra)
+    values = [
+        node.output().toIValue()
+        for node in module.graph.findAllNodes("prim::Constant")
+        if node.output().type().kind() == "TensorType"
+    ]
+    chosen = [value for value in values if same(value, weight)]
+    for value in chosen:
+        value.copy_(perturbed(value, seed))
+    torch.jit.save(module, path, _extra_files=extra)
+    return len(chosen)
+
+
+def _in_export(folder: Path, weight: torch.Tensor, seed: int) -> int:
+    program = torch.export.load(folder / "model.pt2")
+    chosen = [value for value in program.state_dict.values() if same(value, weight)]
+    for value in chosen:
+        value.data.copy_(perturbed(value.data, seed))
+    torch.export.save(program, folder / "model.pt2")
+    return len(chosen)

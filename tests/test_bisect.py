@@ -1,0 +1,184 @@
+"""zoo bisect names the block in which a fault was planted, and none where there is no fault."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from bisect_support import plant, seal
+from conftest import rewrite
+
+from compile.api import Model, compile_module
+from compile.backends import torchscript
+from compile.bisect import bisect
+from compile.errors import BadArtifact, UsageError
+from compile.gates import weights_of
+from compile.spec import CompileSpec
+from compile.subject import Subject
+from zoo.cli import _run
+from zoo.source import resolve
+
+DEEP = (3, 8, 8)
+MODEL = Model(name="resnet20", source="fresh:seed=0", shape=DEEP)
+
+
+@pytest.fixture(scope="module")
+def subject() -> Subject:
+    """A resnet20: thirteen blocks of the smallest images."""
+    source = resolve("resnet20", runs=Path("nowhere"), fresh=True, shape=DEEP)
+    return Subject(source.network, DEEP)
+
+
+@pytest.fixture(scope="module")
+def deep(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Its artifacts, by backend and precision. Never change them."""
+    root = tmp_path_factory.mktemp("deep")
+    found = {}
+    for kind, batch in {
+        "torchscript fp32": (1, 1),
+        "torchscript bf16": (1, 1),
+        "onnx fp32": (1, 8),
+        "openvino fp32": (1, 1),
+        "eager fp32": (4, 4),
+    }.items():
+        backend, precision = kind.split()
+        spec = CompileSpec(shape=DEEP, precision=precision, batch=batch)
+        result = compile_module(subject, spec, backend=backend, root=root, model=MODEL)
+        found[kind] = result.path
+    return found
+
+
+def block_of(weight: str) -> tuple[str, str]:
+    """The block and the module that hold a weight of the resnet20."""
+    module = weight.rpartition(".")[0]
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0].startswith("layer") else parts[0], module
+
+
+PLACES = [
+    *(("onnx fp32", seed) for seed in range(10)),
+    *(("torchscript fp32", seed) for seed in range(10, 20)),
+    *(("openvino fp32", seed) for seed in range(20, 23)),
+    *(("eager fp32", seed) for seed in range(23, 26)),
+]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(("kind", "seed"), PLACES)
+def test_a_fault_at_a_random_place_is_found(
+    kind: str, seed: int, deep: dict[str, Path], subject: Subject, tmp_path: Path
+) -> None:
+    """One weight of the saved graph, drawn by lot: its block is named, and its module inside."""
+    name, weight = random.Random(seed).choice(sorted(weights_of(subject.folded)))
+    folder = Path(shutil.copytree(deep[kind], tmp_path / "faulty"))
+    plant(folder, weight, seed)
+    report = bisect(folder, subject)
+    block, module = block_of(name)
+    assert not report.passed
+    assert report.culprit == block, (name, report)
+    assert report.inside in {module, None if module == block else module}
+    assert len(report.points) <= 5 < len(report.blocks) == 13, "it halves"
+
+
+@pytest.mark.parametrize(
+    "kind", ["torchscript fp32", "torchscript bf16", "onnx fp32", "eager fp32"]
+)
+def test_a_sound_artifact_names_no_block(
+    kind: str, deep: dict[str, Path], subject: Subject
+) -> None:
+    report = bisect(deep[kind], subject, full=True)
+    assert report.passed
+    assert report.culprit is None, report
+    assert [point.name for point in report.points] == report.blocks
+    assert report.blocks[:4] == ["conv1", "relu", "layer1.0", "layer1.1"]
+    assert report.blocks[-2:] == ["avgpool", "fc"]
+    assert all(0 < point.ratio <= 1 for point in report.points)
+
+
+REFUSED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "int8": (lambda m: m.update(precision="int8"), "bisect the fp32"),
+    "a TensorRT engine": (lambda m: m.update(backend="tensorrt"), "onnx"),
+    "another backend": (lambda m: m.update(backend="tvm"), "tvm"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_looked_into_is_refused(
+    name: str, deep: dict[str, Path], subject: Subject, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(deep["onnx fp32"], tmp_path / "refused"))
+    change, words = REFUSED[name]
+    rewrite(folder, change)
+    with pytest.raises(UsageError, match=words):
+        bisect(folder, subject)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_other_weights_and_nameless_steps_are_refused(
+    deep: dict[str, Path], subject: Subject, tmp_path: Path
+) -> None:
+    other = resolve("resnet20", runs=Path("nowhere"), fresh=True, seed=1, shape=DEEP)
+    with pytest.raises(BadArtifact, match="--model"):
+        bisect(deep["onnx fp32"], Subject(other.network, DEEP))
+    folder = Path(shutil.copytree(deep["torchscript fp32"], tmp_path / "nameless"))
+    path = str(folder / torchscript.FILE)
+    torch.jit.load(path).save(path)  # without the list of modules
+    seal(folder)
+    with pytest.raises(BadArtifact, match="which module"):
+        bisect(folder, subject, full=True)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_command(
+    deep: dict[str, Path], subject: Subject, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(deep["torchscript fp32"], tmp_path / "artifact"))
+    assert _run(["bisect", str(folder), "--quiet"]) == 0
+    assert capsys.readouterr().out.strip().endswith(f"next: zoo check {folder}")
+    plant(folder, dict(weights_of(subject.folded))["layer2.1.conv1.weight"], seed=0)
+    assert _run(["bisect", str(folder), "--quiet"]) == 1
+    out, err = capsys.readouterr()
+    assert [line for line in out.splitlines() if line.endswith("<- here")] == [
+        line for line in out.splitlines() if line.startswith("layer2.1 ")
+    ]
+    assert max(map(len, out.splitlines())) <= 80
+    assert len(err.strip().splitlines()) == 1
+    assert "layer2.1.conv1" in err
+    assert _run(["bisect", str(folder), "--full", "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert (report["culprit"], report["inside"]) == ("layer2.1", "layer2.1.conv1")
+    assert len(report["points"]) == len(report["blocks"])
+    assert (tmp_path / "bisect-artifact.png").read_bytes()[:4] == b"\x89PNG"
+
+
+BAD: dict[str, tuple[list[str], int]] = {
+    "no such folder": (["nowhere"], 2),
+    "a picture of a part": (["ARTIFACT", "--picture", "x.png"], 2),
+    "another model": (["ARTIFACT", "--model", "resnet32"], 3),
+    "no such model": (["ARTIFACT", "--model", "resnet21"], 2),
+    "no place for the picture": (["ARTIFACT", "--full", "--picture", "nowhere/x.png"], 4),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_calls_are_one_line(
+    name: str,
+    deep: dict[str, Path],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words, code = BAD[name]
+    folder = str(deep["torchscript fp32"])
+    said = [folder if word == "ARTIFACT" else word for word in words]
+    assert _run(["bisect", *said, "--quiet"]) == code
+    out, err = capsys.readouterr()
+    assert len(err.strip().splitlines()) == 1, err
+    assert "Traceback" not in out + err

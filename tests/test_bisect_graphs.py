@@ -1,0 +1,187 @@
+"""zoo bisect on graphs of other kinds: written over in place, compiled in parts, by hand."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from bisect_support import perturbed, plant, seal
+from conftest import SHAPE, rewrite
+from torch import nn
+
+from compile import taps
+from compile.api import compile_module
+from compile.artifact import open_artifact
+from compile.backends import inductor
+from compile.backends.base import exported
+from compile.bisect import bisect
+from compile.blocks import Operation, Steps, blocks
+from compile.errors import BadArtifact, CheckFailed, UsageError
+from compile.gates import weights_of
+from compile.spec import CompileSpec
+from compile.subject import Subject
+
+
+class InPlace(nn.Module):
+    """As torchvision writes them: one ReLU for all that writes into its input, a sum in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(SHAPE[0], 8, 3, padding=1)
+        self.conv2 = nn.Conv2d(8, 8, 3, padding=1)
+        self.conv3 = nn.Conv2d(8, 8, 3, padding=1)
+        self.relu = nn.ReLU(inplace=True)
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.relu(self.conv1(x))
+        y = self.conv2(x)
+        y += x
+        y = self.relu(self.conv3(self.relu(y)))
+        return self.fc(torch.flatten(y.mean((2, 3)), 1))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("backend", ["torchscript", "eager"])
+def test_values_that_are_written_over_later(backend: str, tmp_path: Path) -> None:
+    """They are copied in time, or not looked at; a module that runs twice is two places."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        subject = Subject(InPlace().eval(), SHAPE)
+    made = compile_module(subject, CompileSpec(shape=SHAPE), backend=backend, root=tmp_path)
+    report = bisect(made.path, subject, full=True)
+    assert report.passed, report
+    wanted = ["conv1", "relu", "conv2..relu", "conv3", "relu (2)", "fc"]
+    merged = ["conv1..relu", "conv2..relu", "conv3..relu", "fc"]
+    assert report.blocks == (merged if backend == "torchscript" else wanted)
+    plant(made.path, dict(weights_of(subject.folded))["conv3.weight"], seed=1)
+    found = bisect(made.path, subject)
+    assert found.culprit == ("conv3..relu" if backend == "torchscript" else "conv3")
+
+
+class TwoLayers(nn.Module):
+    """The fewest blocks there can be: each costs a compilation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(SHAPE[0], 8, 3)
+        self.fc = nn.Linear(8 * 36, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(torch.flatten(self.conv(x), 1))
+
+
+def two_layers(*, wrong: bool) -> TwoLayers:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(6)
+        net = TwoLayers().eval()
+    if wrong:
+        net.conv.weight.data = perturbed(net.conv.weight.data, seed=2)
+    return net
+
+
+@pytest.fixture(scope="module")
+def forged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An inductor artifact of the wrong network that claims to be the right one's."""
+    root = tmp_path_factory.mktemp("forged")
+    spec = CompileSpec(shape=SHAPE)
+    right = compile_module(two_layers(wrong=False), spec, backend="torchscript", root=root)
+    wrong = compile_module(two_layers(wrong=True), spec, backend="inductor", root=root)
+    (wrong.path / "golden.pt").write_bytes((right.path / "golden.pt").read_bytes())
+    claims = {key: right.manifest[key] for key in ("model", "parity")}
+    rewrite(wrong.path, lambda m: m.update(claims))
+    seal(wrong.path)
+    return wrong.path
+
+
+def test_inductor_compiles_parts_of_the_graph_it_keeps(forged: Path) -> None:
+    """The fault is in the graph: a part that is compiled again has it too."""
+    report = bisect(forged, Subject(two_layers(wrong=False), SHAPE))
+    assert (report.culprit, report.blocks) == ("conv", ["conv", "fc"])
+
+
+def test_a_file_that_is_not_what_its_graph_says(
+    forged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The graph is right, the program is not: its own constants name the layer, if they differ."""
+    monkeypatch.setattr(taps._InductorPrefixes, "compile", lambda self, module: module)
+    folder = Path(shutil.copytree(forged, tmp_path / "file"))
+    subject = Subject(two_layers(wrong=False), SHAPE)
+    torch.export.save(exported(subject.folded, CompileSpec(shape=SHAPE)), folder / "graph.pt2")
+    seal(folder)
+    report = bisect(folder, subject)
+    assert not report.passed
+    assert (report.culprit, report.inside) == ("conv", "conv")
+    assert "weights differ" in report.reason
+    right = [weight for _, weight in weights_of(subject.folded)]
+    monkeypatch.setattr(inductor, "constants", lambda *_: iter(right))
+    report = bisect(folder, subject)
+    assert (report.passed, report.culprit) == (False, None)
+    assert "only as a whole" in report.reason
+
+
+def test_the_graph_is_verified_and_is_no_file_of_the_program(forged: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(forged, tmp_path / "graph"))
+    subject = Subject(two_layers(wrong=False), SHAPE)
+    assert "graph.pt2" not in open_artifact(folder).files
+    content = bytearray((folder / "graph.pt2").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "graph.pt2").write_bytes(content)
+    open_artifact(folder)  # whoever only runs the program does not read it
+    with pytest.raises(BadArtifact, match="sha256"):
+        bisect(folder, subject)
+    rewrite(folder, lambda m: m.update(graph={"file": "../graph.pt2", **m["files"]["golden.pt"]}))
+    with pytest.raises(BadArtifact, match="path"):
+        open_artifact(folder)
+    rewrite(folder, lambda m: m.update(graph={"file": "graph.pt2"}))
+    with pytest.raises(BadArtifact, match="graph"):
+        open_artifact(folder)
+    rewrite(folder, lambda m: m.update(graph=None))
+    with pytest.raises(BadArtifact, match="--force"):
+        bisect(folder, subject)
+
+
+def test_a_network_without_named_modules_is_refused(tmp_path: Path) -> None:
+    class Nameless(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.linspace(-1, 1, 3 * 128).sin().reshape(3, 128))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.flatten(x, 1) @ self.weight.T
+
+    subject = Subject(Nameless().eval(), SHAPE)
+    made = compile_module(subject, CompileSpec(shape=SHAPE), backend="torchscript", root=tmp_path)
+    with pytest.raises(UsageError, match="no named modules"):
+        bisect(made.path, subject, full=True)
+
+
+def test_blocks_of_a_graph_written_by_hand() -> None:
+    """A branch holds no cut; an operation of nobody leaves it open where a module ends."""
+
+    def step(output: str, inputs: str, module: str | None) -> Operation:
+        return Operation(output=output, inputs=tuple(inputs.split()), module=module)
+
+    graph = [
+        step("scaled", "weight", ""),  # of weights alone: no part of the way
+        step("a", "x", "stem"),
+        step("b", "a scaled", "unit.conv"),
+        step("c", "a", "unit.short"),
+        step("d", "b c", "unit"),
+        step("e", "d", "head.act"),
+        step("f", "e", None),
+        step("g", "f", "head.fc"),
+    ]
+    found = Steps(graph, "x", "g")
+    assert [end.key[0] for end in found.ends] == [
+        *("stem", "unit.conv", "unit.short", "unit", "head.fc")
+    ]
+    assert [end.key[0] for end in found.ends if end.cut] == ["stem", "unit", "head.fc"]
+    cut = blocks(found, [end.key for end in found.ends])
+    assert [block.name for block in cut] == ["stem", "unit", "head"]
+    assert [end.key[0] for end in cut[1].inner] == ["unit.conv", "unit.short"]
+    assert [block.name for block in blocks(found, [("unit", 1)])] == ["stem..unit", "head"]
+    with pytest.raises(CheckFailed, match="no module"):
+        blocks(found, [("stem", 2)])
