@@ -82,7 +82,7 @@ sanitize:
 gpu: install runner
     {{ python }} -m pytest -q -m gpu -p tests.gpu_report
 
-# Plant every fault in every backend and write results/faults-<cpu>-<date>.md; takes 10 minutes
+# Plant every fault in every backend and write results/faults-<cpu>-<date>.md; takes 10 to 30 minutes
 [group('check')]
 faults: install runner
     {{ python }} -m pytest -q -m faults -p tests.fault_report
