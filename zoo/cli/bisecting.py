@@ -151,7 +151,7 @@ def draw(report: Report, path: Path) -> None:
     from compile.files import write_atomic
 
     image = io.BytesIO()
-    _figure(report).savefig(image, format="png", dpi=110)
+    _figure(report).savefig(image, format="png", dpi=100)
     write_atomic(path, image.getvalue())
 
 
