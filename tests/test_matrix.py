@@ -78,6 +78,27 @@ def test_hostile_samples_loosen_no_other(net: SmallNet, precision: str) -> None:
     assert bool((relative[ROWS:] >= relative[0] * 0.999).all())
 
 
+def test_what_pytorch_itself_gets_wrong_on_a_hostile_sample_is_no_fault() -> None:
+    """Adding to a large number what is lost in it: PyTorch is a thousand times as wrong there."""
+
+    class Cancels(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = small_net()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y: torch.Tensor = self.net(x)
+            largest = x.amax((1, 2, 3))[:, None]
+            return y * (largest + 0.3 - largest)
+
+    net = Cancels().eval()
+    golden = parity.make_golden(net, SHAPE, None)
+    limit = parity.bounds(net, "fp32", golden)
+    relative = limit.e_eager / golden.oracle.square().mean(dim=1).sqrt()
+    assert float(relative[golden.kinds.index("large")]) > 100 * float(relative[0])
+    assert judged(net, net).passed
+
+
 def _clamped(x: torch.Tensor) -> torch.Tensor:
     return small_net()(x.clamp(-50, 50))
 
