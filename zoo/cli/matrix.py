@@ -153,10 +153,11 @@ def _bits(rows: list[Row]) -> list[str]:
         return []
     same = sum(bits["identical"] for _, bits in compared)
     first = compared[0][1]
+    threads = "1 thread" if first["threads"] == 1 else f"{first['threads']} threads"
     allocators = " and ".join(dict.fromkeys(first["allocators"].values()))
     text = (
-        f"zoo-run's outputs and Python's of the same file, {first['threads']} threads, allocator "
-        f"{allocators}: the same bits in {same} of {len(compared)} programs"
+        f"zoo-run's outputs and Python's of the same file, on {threads}, "
+        f"with {allocators}: the same bits in {same} of {len(compared)} programs"
     )
     others = [
         f"{_flat(row)} by {bits['ulps']} ulps, {bits['max_abs']:.0e}"
