@@ -303,11 +303,17 @@ class Standardised(nn.Conv2d):
         return nn.functional.conv2d(x, weight, self.bias, self.stride, self.padding)
 
 
-def test_weights_may_be_normalised(tmp_path: Path) -> None:
-    """onnxscript 1338 is about these as well: they are the same in every mode, and not refused."""
+@pytest.mark.parametrize("backend", ["eager", "torchscript"])
+def test_weights_may_be_normalised(backend: str, tmp_path: Path) -> None:
+    """onnxscript 1338 is about these as well: they are the same in every mode, and not refused.
+
+    TorchScript holds what was computed of them; the other layers' constants are compared.
+    """
     net = small_net()
     net.conv2.__class__ = Standardised
-    assert compile_module(net, FP32, backend="eager", root=tmp_path).built
+    entry = compile_module(net, FP32, backend=backend, root=tmp_path).manifest["parity"]
+    assert [gate["name"] for gate in entry["gates"]] == ["constants", "batches refused"]
+    assert ["Standardised" in each["reason"] for each in entry["skipped_gates"]] == [True]
 
 
 def test_a_network_given_in_training_mode(net: SmallNet, tmp_path: Path) -> None:
