@@ -187,9 +187,8 @@ def test_the_range_of_batches_stays_a_range(built: dict[str, Path]) -> None:
 
 
 def test_a_shared_convolution_is_not_folded() -> None:
-    """Folding by name, as torch.fx's and onnxscript's fusions once did (the latter now looks for
-    other readers of the weights): a convolution that runs twice, and is followed by a batch norm
-    once, was scaled in both places."""
+    """Folding by name alone: a convolution that runs twice, and is followed by a batch norm once,
+    would be scaled in both places. onnxscript 0.7.2 looks for other readers of the weights."""
 
     class Shared(nn.Module):
         def __init__(self) -> None:
