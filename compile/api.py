@@ -31,7 +31,7 @@ from compile.artifact import (
 )
 from compile.backends import BACKENDS, choose
 from compile.backends.base import Backend, Built
-from compile.errors import CheckFailed, Unavailable, UsageError, ZooError
+from compile.errors import CheckFailed, Unavailable, UsageError, ZooError, first_line
 from compile.loading import load
 from compile.manifest import GOLDEN, SCHEMA, Manifest, write_manifest
 from compile.precision import QUANTIZED
@@ -249,8 +249,7 @@ def _build(maker: Backend, module: nn.Module, spec: CompileSpec, folder: Path) -
     except MemoryError as error:
         raise Unavailable(f"{maker.NAME}: out of memory; use a smaller --input") from error
     except Exception as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise CheckFailed(f"{maker.NAME} could not build it: {lines[0]}") from error
+        raise CheckFailed(f"{maker.NAME} could not build it: {first_line(error)}") from error
 
 
 def _baked_in(subject: Subject, spec: CompileSpec) -> dict[str, Any] | None:

@@ -50,5 +50,7 @@ def by_code(code: int) -> type[ZooError]:
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception of others says, in one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """What an exception of others says, in one line: OpenVINO's begin with places in its source."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith("Exception from ")]
+    return (said or lines or [type(error).__name__])[0]

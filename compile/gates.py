@@ -125,11 +125,30 @@ def constants(
 
 
 def weights_of(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Weights and biases of convolutions and linear layers."""
+    """Weights and biases of the convolutions and linear layers that use them as they are."""
     for name, layer in module.named_modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
+        if isinstance(layer, nn.Conv2d | nn.Linear) and not _computes(layer):
             for part, tensor in layer.named_parameters(recurse=False):
                 yield f"{name}.{part}", tensor.detach()
+
+
+def not_compared(module: nn.Module) -> list[dict[str, str]]:
+    """The manifest's entry for layers with a forward of their own, which may standardise their
+    weights first: the file may hold what was computed of them.
+    """
+    layers = [each for each in module.modules() if isinstance(each, nn.Conv2d | nn.Linear)]
+    kinds = sorted({type(each).__name__ for each in layers if _computes(each)})
+    reason = f"the layers {', '.join(kinds)} may compute their weights: the outputs prove them"
+    return [{"name": "constants", "reason": reason}] if kinds else []
+
+
+def _computes(layer: nn.Conv2d | nn.Linear) -> bool:
+    own = nn.Conv2d if isinstance(layer, nn.Conv2d) else nn.Linear
+    return any(
+        getattr(type(layer), name) is not getattr(own, name)
+        for name in ("forward", "_conv_forward")
+        if hasattr(own, name)
+    )
 
 
 def _sorted_values(tensor: torch.Tensor) -> torch.Tensor:

@@ -222,7 +222,7 @@ class Subject:
             found, skipped, entry = self._price(scheme, fp8)
             computes: nn.Module = simulated(self._quantised(scheme), torch.float32, fp8=fp8)
         else:
-            scheme, entry, skipped = "", None, []
+            scheme, entry, skipped = "", None, gates.not_compared(self.folded)
             module = cast(self.folded, name)
             weights = gates.weights_of(self.folded)
             found = [] if name == "fp32" else [self._before_cast(spec.input_type)]

@@ -12,11 +12,11 @@ from compile.artifact import file_entries, graph_entry
 from compile.backends import torchscript
 
 
-def perturbed(tensor: torch.Tensor, seed: int) -> torch.Tensor:
-    """Each output channel scaled by a factor of about 1 per cent."""
+def perturbed(tensor: torch.Tensor, seed: int, size: float = 0.01) -> torch.Tensor:
+    """Each output channel scaled by 1 + size * normal noise."""
     generator = torch.Generator().manual_seed(seed)
     shape = (len(tensor), *[1] * (tensor.ndim - 1))
-    return tensor * (1 + 0.01 * torch.randn(shape, generator=generator)).to(tensor.dtype)
+    return tensor * (1 + size * torch.randn(shape, generator=generator)).to(tensor.dtype)
 
 
 def same(found: torch.Tensor, weight: torch.Tensor) -> bool:
@@ -27,11 +27,11 @@ def same(found: torch.Tensor, weight: torch.Tensor) -> bool:
     return torch.equal(found.flatten().sort().values, wanted.flatten().sort().values)
 
 
-def plant(folder: Path, weight: torch.Tensor, seed: int) -> None:
+def plant(folder: Path, weight: torch.Tensor, seed: int, size: float = 0.01) -> None:
     """Change one weight in the saved graph, under fitting hashes."""
     backend = json.loads((folder / "manifest.json").read_text())["backend"]
     changed = {"torchscript": _in_script, "eager": _in_export}.get(backend, _in_onnx)(
-        folder, weight, seed
+        folder, weight, seed, size
     )
     assert changed == 1
     seal(folder)
@@ -41,7 +41,7 @@ def seal(folder: Path) -> None:
     rewrite(folder, lambda m: m.update(files=file_entries(folder), graph=graph_entry(folder)))
 
 
-def _in_onnx(folder: Path, weight: torch.Tensor, seed: int) -> int:
+def _in_onnx(folder: Path, weight: torch.Tensor, seed: int, size: float) -> int:
     import onnx as package
 
     model = package.load(folder / "model.onnx")
@@ -49,14 +49,14 @@ def _in_onnx(folder: Path, weight: torch.Tensor, seed: int) -> int:
     for tensor in model.graph.initializer:
         value = torch.from_numpy(package.numpy_helper.to_array(tensor).copy())
         if same(value, weight):
-            wrong = perturbed(value, seed).numpy()
+            wrong = perturbed(value, seed, size).numpy()
             tensor.CopyFrom(package.numpy_helper.from_array(wrong, tensor.name))
             changed += 1
     package.save(model, folder / "model.onnx")
     return changed
 
 
-def _in_script(folder: Path, weight: torch.Tensor, seed: int) -> int:
+def _in_script(folder: Path, weight: torch.Tensor, seed: int, size: float) -> int:
     extra = {torchscript.MODULES: ""}
     path = str(folder / torchscript.FILE)
     module = torch.jit.load(path, _extra_files=extra)
@@ -67,15 +67,15 @@ def _in_script(folder: Path, weight: torch.Tensor, seed: int) -> int:
     ]
     chosen = [value for value in values if same(value, weight)]
     for value in chosen:
-        value.copy_(perturbed(value, seed))
+        value.copy_(perturbed(value, seed, size))
     torch.jit.save(module, path, _extra_files=extra)
     return len(chosen)
 
 
-def _in_export(folder: Path, weight: torch.Tensor, seed: int) -> int:
+def _in_export(folder: Path, weight: torch.Tensor, seed: int, size: float) -> int:
     program = torch.export.load(folder / "model.pt2")
     chosen = [value for value in program.state_dict.values() if same(value, weight)]
     for value in chosen:
-        value.data.copy_(perturbed(value.data, seed))
+        value.data.copy_(perturbed(value.data, seed, size))
     torch.export.save(program, folder / "model.pt2")
     return len(chosen)

@@ -129,14 +129,15 @@ def test_a_wrong_input_shape(net: SmallNet, tmp_path: Path) -> None:
         compile_module(net, CompileSpec(shape=(5, 8, 8)), backend="torchscript", root=tmp_path)
 
 
+@pytest.mark.parametrize("before", ["", "\n", "Exception from src/core/src/model.cpp:105:\n"])
 def test_a_build_that_breaks_is_one_line(
-    net: SmallNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    before: str, net: SmallNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def explode(*_: object) -> None:
-        raise RuntimeError("first line\nsecond line")
+        raise RuntimeError(f"{before}first line\nsecond line")
 
     monkeypatch.setattr(backend("torchscript"), "build", explode)
-    with pytest.raises(CheckFailed, match=r"first line$"):
+    with pytest.raises(CheckFailed, match=r": first line$"):
         compile_module(net, CompileSpec(shape=SHAPE), backend="torchscript", root=tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 

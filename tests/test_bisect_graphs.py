@@ -61,6 +61,28 @@ def test_values_that_are_written_over_later(backend: str, tmp_path: Path) -> Non
     assert found.culprit == ("conv3..relu" if backend == "torchscript" else "conv3")
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_bytes_are_followed_through_the_network(precision: str, tmp_path: Path) -> None:
+    """The normalisation stands around the network, and the cast around that."""
+    subject = Subject(two_layers(wrong=False), SHAPE, mean=[0.4, 0.5], std=[0.2, 0.3])
+    spec = CompileSpec(shape=SHAPE, precision=precision, input_type="uint8")
+    made = compile_module(subject, spec, backend="torchscript", root=tmp_path)
+    report = bisect(made.path, subject, full=True)
+    assert (report.passed, report.blocks) == (True, ["conv", "fc"])
+    plant(made.path, dict(weights_of(subject.folded))["fc.weight"], seed=3, size=0.1)
+    assert bisect(made.path, subject).culprit == "fc"
+
+
+def test_a_value_is_kept_before_it_is_written_over() -> None:
+    subject = Subject(InPlace().eval(), SHAPE)
+    network = taps.GraphTaps(subject.graph("fp32"), 0)
+    x = torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(7))
+    before, after = network.tap([network.ends["conv1", 1], network.ends["relu", 1]])(x)
+    assert before.min() < 0
+    assert torch.equal(before.relu(), after)
+
+
 class TwoLayers(nn.Module):
     """The fewest blocks there can be: each costs a compilation."""
 

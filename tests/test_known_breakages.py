@@ -187,9 +187,8 @@ def test_the_range_of_batches_stays_a_range(built: dict[str, Path]) -> None:
 
 
 def test_a_shared_convolution_is_not_folded() -> None:
-    """Folding by name, as torch.fx's and onnxscript's fusions once did (the latter now looks for
-    other readers of the weights): a convolution that runs twice, and is followed by a batch norm
-    once, was scaled in both places."""
+    """Folding by name alone: a convolution that runs twice, and is followed by a batch norm once,
+    would be scaled in both places. onnxscript 0.7.2 looks for other readers of the weights."""
 
     class Shared(nn.Module):
         def __init__(self) -> None:
@@ -303,11 +302,17 @@ class Standardised(nn.Conv2d):
         return nn.functional.conv2d(x, weight, self.bias, self.stride, self.padding)
 
 
-def test_weights_may_be_normalised(tmp_path: Path) -> None:
-    """onnxscript 1338 is about these as well: they are the same in every mode, and not refused."""
+@pytest.mark.parametrize("backend", ["eager", "torchscript"])
+def test_weights_may_be_normalised(backend: str, tmp_path: Path) -> None:
+    """onnxscript 1338 is about these as well: they are the same in every mode, and not refused.
+
+    TorchScript holds what was computed of them; the other layers' constants are compared.
+    """
     net = small_net()
     net.conv2.__class__ = Standardised
-    assert compile_module(net, FP32, backend="eager", root=tmp_path).built
+    entry = compile_module(net, FP32, backend=backend, root=tmp_path).manifest["parity"]
+    assert [gate["name"] for gate in entry["gates"]] == ["constants", "batches refused"]
+    assert ["Standardised" in each["reason"] for each in entry["skipped_gates"]] == [True]
 
 
 def test_a_network_given_in_training_mode(net: SmallNet, tmp_path: Path) -> None:

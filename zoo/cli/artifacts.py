@@ -168,7 +168,8 @@ def check(
         show(*check_table(rows, zoo_run, no_data))
     failed = [f"{r.artifact} in {r.ran_in}: {'; '.join(r.reasons)}" for r in rows if r.reasons]
     if failed:
-        errors.append(CheckFailed(f"{len(failed)} of {len(rows)} rows: {'. '.join(failed)}"))
+        said = f"{len(failed)} of {len(rows)} rows: {'. '.join(failed)}"
+        errors.append(CheckFailed(f"{said}; `zoo bisect ARTIFACT` names the layer"))
     raise_worst(errors)
     if not json:
         show("next: zoo bench")
