@@ -31,7 +31,7 @@ class Operation:
     """Path of the innermost module it belongs to, "" for the network's own code, None where the
     graph does not say."""
     whole: bool = True
-    """Whether the output is one tensor that no later step writes into."""
+    """Whether the output is one tensor."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,8 +135,10 @@ def blocks(reference: Steps, others: Iterable[Key]) -> list[Block]:
         modules = _modules(reference, first, after)
         name = _name(modules)
         beyond = following.index + 1 if following else len(reference.operations)
-        if end and all(each.startswith(f"{name}.") for each in _modules(reference, after, beyond)):
-            continue  # the same module goes on, or nothing but code of the network's own follows
+        rest = _modules(reference, after, beyond)
+        goes_on = end and end.key[0] == name and all(each.startswith(f"{name}.") for each in rest)
+        if end and (goes_on or not rest):
+            continue  # its module calls another one last, or code of the network's own follows
         last = end.output if end else reference.output
         inner = [each for each in named if first <= each.index < after and each.output != last]
         found.append(

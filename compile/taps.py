@@ -233,13 +233,11 @@ class _ScriptTaps:
 
     def __init__(self, path: str, wrappers: int) -> None:
         self.graph, nodes = torchscript.named_graph(path)
-        written = {node.inputsAt(0).debugName() for node, _ in nodes if _writes(node)}
         operations = [
             Operation(
                 output=node.outputsAt(0).debugName(),
                 inputs=tuple(each.debugName() for each in node.inputs()),
                 module=None if path is None else unwrapped(path, wrappers),
-                whole=node.outputsAt(0).debugName() not in written,
             )
             for node, path in nodes
             if node.outputsSize() and node.kind() != "aten::size"
@@ -255,7 +253,10 @@ class _ScriptTaps:
         values = {value.debugName(): value for node in graph.nodes() for value in node.outputs()}
         graph.eraseOutput(0)
         for name in outputs:
-            graph.registerOutput(values[name])
+            # Negated at once, which rounds nothing: a later step may write into the value itself.
+            kept = graph.create("aten::neg", [values[name]])
+            kept.insertAfter(values[name].node())
+            graph.registerOutput(kept.output())
         graph.makeMultiOutputIntoTuple()
         if len(self._inputs) > 1:
             graph.eraseInput(0)  # the module itself, of which a frozen graph reads nothing
@@ -263,15 +264,9 @@ class _ScriptTaps:
 
         def run(x: torch.Tensor) -> list[torch.Tensor]:
             with torch.no_grad():
-                return [value.float() for value in function(x)]
+                return [-value.float() for value in function(x)]
 
         return run
-
-
-def _writes(node: Any) -> bool:
-    """Whether a step writes into its first input, as an in-place ReLU does."""
-    kind = str(node.kind())
-    return kind.startswith("aten::") and kind.endswith("_") and not kind.endswith("__")
 
 
 class _Prefixes:

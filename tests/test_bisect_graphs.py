@@ -46,7 +46,7 @@ class InPlace(nn.Module):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("backend", ["torchscript", "eager"])
 def test_values_that_are_written_over_later(backend: str, tmp_path: Path) -> None:
-    """They are copied in time, or not looked at; a module that runs twice is two places."""
+    """They are kept in time; a module that runs twice is two places."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         subject = Subject(InPlace().eval(), SHAPE)
@@ -54,11 +54,9 @@ def test_values_that_are_written_over_later(backend: str, tmp_path: Path) -> Non
     report = bisect(made.path, subject, full=True)
     assert report.passed, report
     wanted = ["conv1", "relu", "conv2..relu", "conv3", "relu (2)", "fc"]
-    merged = ["conv1..relu", "conv2..relu", "conv3..relu", "fc"]
-    assert report.blocks == (merged if backend == "torchscript" else wanted)
+    assert report.blocks == wanted
     plant(made.path, dict(weights_of(subject.folded))["conv3.weight"], seed=1)
-    found = bisect(made.path, subject)
-    assert found.culprit == ("conv3..relu" if backend == "torchscript" else "conv3")
+    assert bisect(made.path, subject).culprit == "conv3"
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
