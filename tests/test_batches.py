@@ -259,8 +259,9 @@ def test_torch_compile_runs_its_range(tmp_path: Path) -> None:
         torch.testing.assert_close(load(result.path)(x), small_net()(x), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_wrong_simplification_is_not_published(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """onnxsim's own verdict is no proof: its graph is run beside the exporter's."""
     import onnx
@@ -274,5 +275,6 @@ def test_a_wrong_simplification_is_not_published(
         return changed, True
 
     monkeypatch.setattr(onnxsim, "simplify", spoil)
+    spec = CompileSpec(shape=SHAPE, precision=precision)
     with pytest.raises(CheckFailed, match="onnxsim changed the output"):
-        compile_module(small_net(), CompileSpec(shape=SHAPE), backend="onnx", root=tmp_path)
+        compile_module(small_net(), spec, backend="onnx", root=tmp_path)

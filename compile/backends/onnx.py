@@ -22,6 +22,7 @@ from compile.blocks import Operation, Steps
 from compile.errors import BadArtifact, CheckFailed, first_line
 from compile.machine import versions
 from compile.precision import QUANTIZED, of_constants
+from compile.precision import precision as find_precision
 from compile.spec import CompileSpec
 
 if TYPE_CHECKING:
@@ -76,7 +77,9 @@ def write(
     example = spec.example().numpy()
     before, after = (session(each.SerializeToString())(example) for each in (graph, simplified))
     difference = float(abs(before - after).max()) / max(1e-30, float(abs(before).max()))
-    if not difference <= _SIMPLIFIED_TOLERANCE:
+    # At low precision other fusions round elsewhere; parity judges what comes of it.
+    eps = 0.0 if spec.precision == "fp32" else find_precision(spec.precision).eps
+    if not difference <= max(_SIMPLIFIED_TOLERANCE, eps):
         raise CheckFailed(f"onnxsim changed the output by {difference:.1e} of its largest value")
     _mark_ends(graph, simplified)
     onnx.checker.check_model(simplified, full_check=True)
