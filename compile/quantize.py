@@ -21,7 +21,7 @@ from compile.errors import BadArtifact, CheckFailed, first_line
 from compile.spec import MAX_BATCH
 
 if TYPE_CHECKING:
-    from torch.fx import GraphModule
+    from torch.fx import GraphModule, Node
 
 MIN_SAMPLES = 32
 """Fewer images than this leave the ranges of activations to chance."""
@@ -59,12 +59,21 @@ class FakeQuantised(nn.Module):
             return FakeQuantised(copy.deepcopy(self.network, memo))
 
     def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Name and value of what a file of this graph holds: int8 weights, float biases."""
+        """Name and value of what a file of this graph holds as it is: int8 weights, and the float
+        weights and biases of convolutions and linear layers. What else there is, such as a batch
+        norm before its activation, a compiler may turn into other constants.
+        """
         for node in self.network.graph.nodes:
             if node.op != "get_attr" or node.target.startswith(("_scale", "_zero_point")):
                 continue
             holder, _, name = node.target.rpartition(".")
-            yield node.target, getattr(self.network.get_submodule(holder), name).detach()
+            value = getattr(self.network.get_submodule(holder), name).detach()
+            if value.dtype == torch.int8 or any(map(_is_layer, node.users)):
+                yield node.target, value
+
+
+def _is_layer(node: Node) -> bool:
+    return str(node.target).startswith(("aten.conv", "aten.linear", "aten.addmm"))
 
 
 def quantize(module: nn.Module, calibration: torch.Tensor, scheme: str) -> FakeQuantised:
