@@ -206,14 +206,14 @@ def _seal(folder: Path, name: str, size: int, sha256: str) -> SealedFile:
 
 def freeze(copy: int, where: Path) -> None:
     """Make a file in memory immutable; Unavailable where something keeps it busy."""
-    for pause_s in _PAUSES_S:
+    for pause_s in (0.0, *_PAUSES_S):
+        time.sleep(pause_s)
         try:
             fcntl.fcntl(copy, fcntl.F_ADD_SEALS, _SEALS)
             return
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
-            time.sleep(pause_s)
     raise Unavailable(
         f"{where}: the kernel keeps its copy in memory busy, so it cannot be sealed; try again"
     )

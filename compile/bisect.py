@@ -8,7 +8,7 @@ which they no longer are.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -113,6 +113,11 @@ def _most_wrong(
     found = []
     for program in artifact.programs:
         out = parity.run_rows(run, golden.input, program.batch)
+        if out.shape != golden.oracle.shape:
+            raise BadArtifact(
+                f"{artifact.path / program.file} returned {tuple(out.shape)}, expected "
+                f"{tuple(golden.oracle.shape)}; rebuild it with `zoo compile --force`"
+            )
         found.append((program, parity.rmse(out, golden.oracle)))
     return max(found, key=lambda each: final_point(each[1], golden, limit).ratio)
 
@@ -168,7 +173,7 @@ def _points(network: Network, indices: Sequence[int]) -> list[Point]:
 
 def _named(network: Network, final: Point) -> Point:
     """The output's error under the last block's name."""
-    return Point(**{**final.__dict__, "name": network.blocks[-1].name})
+    return replace(final, name=network.blocks[-1].name)
 
 
 def _blame(network: Network, block: Block, points: list[Point]) -> _Found:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch.fx import Graph, Node
 
 Key = tuple[str, int]
-"""A module's path, and the how manieth time it runs: one ReLU may serve a whole network."""
+"""A module's path, and which of its runs it is, from 1 on: one ReLU may serve a whole network."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,16 +86,43 @@ def check_artifact(
 ) -> list[Row]:
     """Return a row for each program in Python and, where zoo-run has an engine for it, in zoo-run.
 
-    `calls` repeats the measurement of determinism, with that many calls. Writes
+    `threads` are those of zoo-run and, for as long as this takes, of torch. `calls` repeats the
+    measurement of determinism, with that many calls. Writes
     `parity-<folder>.json` beside the artifact where it may. Raises BadArtifact or Unavailable when
     the artifact cannot be opened; a failed check is a row, not an exception.
     """
     artifact = open_artifact(path)
+    with _threads(threads) as count:
+        rows = _rows(artifact, runner, data, count, calls)
+    with suppress(Unavailable):  # a read-only place is no reason not to check
+        _write_report(artifact.path.resolve(), rows)
+    return rows
+
+
+@contextmanager
+def _threads(wanted: int | None) -> Iterator[int]:
+    """Let torch run on `wanted` threads and give their number."""
+    before = torch.get_num_threads()
+    if wanted is not None:
+        torch.set_num_threads(wanted)
+    try:
+        yield wanted or before
+    finally:
+        torch.set_num_threads(before)
+
+
+def _rows(
+    artifact: Artifact,
+    runner: Path | None,
+    data: Labelled | None,
+    count: int,
+    calls: int | None,
+) -> list[Row]:
+    path = artifact.path
     golden, limit = proof_of(artifact)
     backend = artifact.manifest["backend"]
     run = load_artifact(artifact)
     engine = runner if runner is not None and has_engine(runner, backend) else None
-    count = threads or torch.get_num_threads()
     here = {"onnx": executor(), "openvino": "openvino"}.get(backend, "torch")
     rows = []
     for program in artifact.programs:
@@ -107,8 +135,6 @@ def check_artifact(
     if calls is not None and not any(row.reasons for row in rows):
         repeats = _determinism(artifact, run, golden.ordinary.input, engine, count, calls)
         rows = [replace(row, determinism=repeats) for row in rows]
-    with suppress(Unavailable):  # a read-only place is no reason not to check
-        _write_report(artifact.path.resolve(), rows)
     return rows
 
 
@@ -126,23 +152,43 @@ def _in_runner(runner: Path, path: Path, program: ProgramFile, threads: int) -> 
 
 
 def proof_of(artifact: Artifact) -> tuple[parity.Golden, parity.Bounds]:
-    """The samples and bounds that the artifact carries."""
+    """The samples and bounds that the artifact carries; BadArtifact by the rules of zoo-run."""
+    where = artifact.path / GOLDEN
     tensors = torch.load(artifact.files[GOLDEN].path, weights_only=True)
     entry = artifact.manifest["parity"]
+    samples = entry["samples"]
+    if not isinstance(tensors, dict):
+        raise BadArtifact(f"{where} holds no dict of tensors")
+    classes = artifact.manifest["outputs"][0]["shape"][0]
+    inputs = _require(tensors, "input", artifact.input.dtype, (len(samples), *artifact.input.shape))
+    oracle = _require(tensors, "oracle", "float64", (len(samples), classes))
     golden = parity.Golden(
-        input=tensors["input"],
-        pixels=tensors["input"],
-        oracle=tensors["oracle"],
-        kinds=tuple(sample["kind"] for sample in entry["samples"]),
+        input=inputs,
+        pixels=inputs,
+        oracle=oracle,
+        kinds=tuple(sample["kind"] for sample in samples),
     )
-    if not len(golden.input) == len(golden.oracle) == len(golden.kinds) > 0:
-        raise BadArtifact(f"{artifact.path}: golden.pt and the manifest hold different samples")
     limit = parity.Bounds(
         k=entry["k"],
-        e_eager=torch.tensor([s["e_eager"] for s in entry["samples"]], dtype=torch.float64),
-        floor=torch.tensor([s["floor"] for s in entry["samples"]], dtype=torch.float64),
+        e_eager=torch.tensor([s["e_eager"] for s in samples], dtype=torch.float64),
+        floor=torch.tensor([s["floor"] for s in samples], dtype=torch.float64),
     )
     return golden, limit
+
+
+def _require(
+    tensors: dict[str, Any], name: str, dtype: str, shape: tuple[int, ...]
+) -> torch.Tensor:
+    found = tensors.get(name)
+    if not isinstance(found, torch.Tensor):
+        raise BadArtifact(f"{GOLDEN} holds no tensor '{name}'")
+    fits = found.dtype == getattr(torch, dtype) and tuple(found.shape) == shape
+    if not fits or not found.is_contiguous() or not bool(torch.isfinite(found).all()):
+        raise BadArtifact(
+            f"{GOLDEN}: '{name}' is {str(found.dtype).removeprefix('torch.')} "
+            f"{tuple(found.shape)}; the manifest wants {dtype} {shape}, contiguous and finite"
+        )
+    return found
 
 
 def _run(artifact: Artifact, call: Program, golden: parity.Golden, data: Labelled | None) -> _Ran:

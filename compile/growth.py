@@ -43,14 +43,16 @@ class Point:
 
 
 def final_point(error: torch.Tensor, golden: parity.Golden, limit: parity.Bounds) -> Point:
-    """The point of the network's output, of its errors (N,), as `zoo check` judges them."""
-    typical = golden.oracle.square().mean(dim=1).sqrt().clamp_min(1e-300)
+    """The point of the network's output, of its errors (N,), as `zoo check` judges them: the
+    sample that is furthest beyond its bound, or nearest to it.
+    """
+    ratios = parity.share(error, limit.bound)
+    worst = int(ratios.argmax())  # NaN is the largest of all
+    typical = golden.oracle[worst].square().mean().sqrt().clamp_min(1e-300)
+    values = (error[worst] / typical, limit.e_eager[worst] / typical, limit.bound[worst] / typical)
+    wrong, eager, allowed = map(_largest, values)
     return Point(
-        name="output",
-        error=_largest(error / typical),
-        eager=_largest(limit.e_eager / typical),
-        allowed=_largest(limit.bound / typical),
-        ratio=_largest(parity.share(error, limit.bound)),
+        name="output", error=wrong, eager=eager, allowed=allowed, ratio=_largest(ratios[worst])
     )
 
 

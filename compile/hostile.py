@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import torch
 
-MOST = 7
-"""Hostile rows that golden.pt holds at most."""
-
 _LEVEL = 2.0  # about the brightest pixel of a normalised image
 _HOT = 100.0
 _LARGE, _SMALL = 1e4, 1e-4

@@ -45,7 +45,8 @@ def load_artifact(artifact: Artifact, *, allow_nonfinite: bool = False) -> Progr
                 return loaded[program](x.to(device))
         except Exception as error:
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            reason = lines[-1] if lines[0].startswith("The following operation") else lines[0]
+            interpreter = lines[0].startswith("The following operation")  # TorchScript's own
+            reason = lines[-1] if interpreter else first_line(error)
             raise BadArtifact(f"{artifact.name}/{program.file} broke: {reason}") from error
 
     return run

@@ -13,7 +13,7 @@ the fp32 bound, and the constants in the file to the folded module within one ro
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -21,7 +21,6 @@ from torch.nn.functional import interpolate
 
 from compile.backends.base import Program
 from compile.errors import BadArtifact, CheckFailed, first_line
-from compile.hostile import hostile_samples
 from compile.precision import QUANTIZED, precision, tensor_float
 from compile.prepare import eager_dtype
 from compile.spec import ROWS
@@ -41,6 +40,8 @@ class Golden:
     """(N, classes) float64: the module in float64."""
     kinds: tuple[str, ...]
     """`real`, `synthetic` or `normal` for the first 16 rows; then names of compile.hostile."""
+    left_out: tuple[dict[str, str], ...] = ()
+    """`kind` and `reason` of hostile samples that have no row."""
 
     def rows(self, count: int) -> torch.Tensor:
         """Indices of `count` ordinary rows, from the start again where 16 are not enough."""
@@ -59,7 +60,14 @@ class Golden:
             pixels=self.pixels[kept],
             oracle=self.oracle[kept],
             kinds=tuple(kinds),
+            left_out=self.left_out,
         )
+
+    def without(self, kept: torch.Tensor, reason: str) -> Golden:
+        """The rows that a mask (N,) keeps; the others are left out for this reason."""
+        rows = zip(self.kinds, kept.tolist(), strict=True)
+        more = tuple({"kind": kind, "reason": reason} for kind, keep in rows if not keep)
+        return replace(self.take(kept), left_out=(*self.left_out, *more))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,22 +136,44 @@ def choose_samples(
     return x, ("synthetic" if real is None else "real",) * half + ("normal",) * half
 
 
-def make_golden(
-    module: nn.Module, shape: tuple[int, int, int], real: torch.Tensor | None, seed: int = 0
+def answered(
+    module: nn.Module, x: torch.Tensor, pixels: torch.Tensor, kinds: tuple[str, ...]
 ) -> Golden:
-    """Choose 16 float samples, add the hostile ones, and compute their oracle."""
-    x, kinds = choose_samples(shape, real, seed)
-    more, names = hostile_samples(shape, seed)
-    x, kinds = torch.cat([x, more]), (*kinds, *names)
-    return Golden(input=x, pixels=x.double(), oracle=oracle(module, x.double()), kinds=kinds)
+    """The samples with their oracle; hostile ones for which the module itself has none left out.
+
+    Raises CheckFailed where it breaks on an ordinary sample.
+    """
+    double = _in_float64(module)
+    found: list[torch.Tensor] = []
+    for sample, kind in zip(torch.split(pixels, 1), kinds, strict=True):
+        try:
+            found.append(_answer(double, sample))
+        except RuntimeError as error:  # an eigenvalue of nothing, say
+            if len(found) < ROWS:
+                reason = first_line(error)
+                raise CheckFailed(f"the module breaks on a {kind} sample: {reason}") from error
+            found.append(torch.full_like(found[0], torch.nan))
+    golden = Golden(input=x, pixels=pixels, oracle=torch.cat(found), kinds=kinds)
+    finite = torch.isfinite(golden.oracle).all(dim=1)
+    finite[:ROWS] = True  # a module that overflows on these is refused later
+    return golden.without(finite, "the module itself gives no finite output for it")
 
 
 def oracle(module: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
-    """Return the module's outputs in float64, (N, classes), one chunk after the other."""
-    double = copy.deepcopy(module).cpu().double().eval()
-    with torch.no_grad():
-        # One by one: a program for batch 1 may come from a module that takes no other.
-        return torch.cat([double(sample.clone()) for sample in torch.split(pixels.double(), 1)])
+    """Return the module's outputs in float64: (N, C, H, W) -> (N, classes)."""
+    double = _in_float64(module)
+    return torch.cat([_answer(double, sample) for sample in torch.split(pixels.double(), 1)])
+
+
+def _in_float64(module: nn.Module) -> nn.Module:
+    return copy.deepcopy(module).cpu().double().eval()
+
+
+@torch.no_grad()
+def _answer(double: nn.Module, sample: torch.Tensor) -> torch.Tensor:
+    """One sample alone: a program for batch 1 may come from a module that takes no other."""
+    out: torch.Tensor = double(sample.clone())
+    return out
 
 
 def rmse(output: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
@@ -174,7 +204,7 @@ def bounds(module: nn.Module, name: str, golden: Golden) -> Bounds:
     e_eager = relative * typical
     e_eager[ROWS:] = torch.maximum(e_eager, wrong)[ROWS:]
     floor = row.eps / 2 * typical
-    if "denormal" in golden.kinds:  # a program may take subnormal numbers for zero
+    if {"denormal", "zeros"} <= set(golden.kinds):  # a program may take subnormal numbers for zero
         tiny, zeros = map(golden.kinds.index, ("denormal", "zeros"))
         floor[tiny] += rmse(golden.oracle, golden.oracle[zeros])[tiny]
     return Bounds(k=row.k, e_eager=e_eager, floor=floor)
@@ -183,13 +213,30 @@ def bounds(module: nn.Module, name: str, golden: Golden) -> Bounds:
 def _eager_errors(module: nn.Module, name: str, golden: Golden) -> torch.Tensor:
     """Root mean square errors (ways, N) of the ways to run PyTorch, NaN where it overflows.
 
-    NCHW or channels_last, one by one or all at once: other kernels round otherwise.
+    NCHW or channels_last, one by one or all at once: other kernels round otherwise. A module may
+    insist on one of either; CheckFailed where none goes.
     """
+    rows = len(golden.input)
+    # Few CPUs have kernels for float16; without them a sample alone takes seconds.
+    half = eager_dtype(name) == torch.float16
+    for sizes in ((rows,), (1,)) if half else ((1, rows),):
+        found, error = _ways(module, name, golden, sizes)
+        if found:
+            return torch.stack(found)
+    raise CheckFailed(
+        f"PyTorch itself cannot run the module in {name}: {first_line(error)}; "
+        "take another --precision"
+    ) from error
+
+
+def _ways(
+    module: nn.Module, name: str, golden: Golden, sizes: tuple[int, ...]
+) -> tuple[list[torch.Tensor], Exception]:
+    """The errors (N,) in each layout and size that goes, and why the first one does not."""
     dtype = eager_dtype(name)
     device = "cuda" if name == "tf32" else "cpu"  # a CPU has no TF32 to be wrong by
-    # Few CPUs have kernels for float16; without them a sample takes seconds.
-    sizes = (len(golden.input),) if dtype == torch.float16 else (1, len(golden.input))
-    found = []
+    found: list[torch.Tensor] = []
+    errors: list[Exception] = []
     for layout in (torch.contiguous_format, torch.channels_last):
         eager = copy.deepcopy(module).to(device).eval().to(dtype)
         eager.to(memory_format=layout)  # type: ignore[call-overload]
@@ -200,27 +247,17 @@ def _eager_errors(module: nn.Module, name: str, golden: Golden) -> torch.Tensor:
                     laid = (x.clone(memory_format=layout) for x in chunks)
                     out = torch.cat([eager(x) for x in laid])
             except RuntimeError as error:
-                if layout == torch.channels_last or size > 1:  # it may insist on NCHW, or on one
-                    continue
-                raise CheckFailed(
-                    f"PyTorch itself cannot run the module in {name}: {first_line(error)}; "
-                    "take another --precision"
-                ) from error
-            found.append(rmse(out.cpu(), golden.oracle))
-    return torch.stack(found)
+                errors.append(error)
+            else:
+                found.append(rmse(out.cpu(), golden.oracle))
+    return found, errors[0] if errors else RuntimeError("")
 
 
-def finite_rows(
-    golden: Golden, limit: Bounds, name: str
-) -> tuple[Golden, Bounds, list[dict[str, str]]]:
-    """Leave out hostile samples on which PyTorch overflows at precision `name`, and name them."""
+def finite_rows(golden: Golden, limit: Bounds, name: str) -> tuple[Golden, Bounds]:
+    """Leave out hostile samples on which PyTorch overflows at precision `name`."""
     kept = torch.isfinite(limit.bound)
-    left_out = [
-        {"kind": kind, "reason": f"PyTorch itself overflows on it in {name}"}
-        for kind, keep in zip(golden.kinds, kept.tolist(), strict=True)
-        if not keep
-    ]
-    return golden.take(kept), limit.take(kept), left_out
+    reason = f"PyTorch itself overflows on it in {name}"
+    return golden.without(kept, reason), limit.take(kept)
 
 
 def share(error: torch.Tensor, bound: torch.Tensor) -> torch.Tensor:
@@ -295,8 +332,10 @@ def padded(x: torch.Tensor, batch: tuple[int, int]) -> torch.Tensor:
 
     The chunks are those of docs/artifact.md (golden.pt), so Python and the runner see the same.
     """
-    size = chunk(len(x), batch)
-    return x[torch.arange(len(x) + -len(x) % size) % len(x)].contiguous()
+    lacking = -len(x) % chunk(len(x), batch)
+    if not lacking:  # thousands of images take gigabytes
+        return x.contiguous()
+    return x[torch.arange(len(x) + lacking) % len(x)].contiguous()
 
 
 def run_rows(program: Program, x: torch.Tensor, batch: tuple[int, int]) -> torch.Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from statistics import fmean, stdev
 from typing import Any, TypeVar
 
@@ -121,6 +122,11 @@ def mcnemar(lost: int, won: int) -> float:
 
     Were both models equally good, each pair would fall to either side like a coin.
     """
+    if lost == won:
+        return 1.0
     n = lost + won
-    tail: int = sum(math.comb(n, k) for k in range(min(lost, won) + 1))
-    return float(min(1.0, 2 * tail / 2**n))
+    term = tail = 1
+    for k in range(min(lost, won)):
+        term = term * (n - k) // (k + 1)  # of the binomial coefficients, the next
+        tail += term
+    return min(1.0, float(Fraction(2 * tail, 2**n)))

@@ -185,8 +185,7 @@ class Subject:
         more, names = hostile_bytes(self.shape) if as_bytes else hostile_samples(self.shape)
         x = torch.cat([self._as_bytes(x, kinds) if as_bytes else x, more])
         pixels = self._seen(x) if as_bytes else x.double()
-        oracle = parity.oracle(self.module, pixels)
-        return Golden(input=x, pixels=pixels, oracle=oracle, kinds=(*kinds, *names))
+        return parity.answered(self.module, x, pixels, (*kinds, *names))
 
     def _as_bytes(self, x: torch.Tensor, kinds: Sequence[str]) -> torch.Tensor:
         """Bytes (N, H, W, C) of samples (N, C, H, W); no images spread over a byte's range."""
@@ -231,7 +230,7 @@ class Subject:
             ("bounds", name, spec.input_type, scheme),
             lambda: parity.bounds(computes, name, golden),
         )
-        kept, limit, left_out = parity.finite_rows(golden, limit, name)
+        kept, limit = parity.finite_rows(golden, limit, name)
         if spec.input_type == "uint8":
             module = FromBytes(module, self.mean, self.std)
         return Task(
@@ -241,7 +240,7 @@ class Subject:
             weights=list(weights),
             gates=list(found),
             skipped=list(skipped),
-            left_out=left_out,
+            left_out=list(kept.left_out),
             quantization=entry,
         )
 
@@ -250,7 +249,7 @@ class Subject:
         limit = self._once(
             ("bounds", "fp32", input_type, ""), lambda: parity.bounds(self.module, "fp32", golden)
         )
-        kept, limit, _ = parity.finite_rows(golden, limit, "fp32")
+        kept, limit = parity.finite_rows(golden, limit, "fp32")
         return self._once(
             ("before cast", input_type), lambda: gates.before_cast(self.folded, kept, limit)
         )

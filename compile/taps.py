@@ -168,6 +168,8 @@ class _OnnxTaps:
             marked = {entry.key: entry.value for entry in node.metadata_props}.get(onnx.ENDS)
             if marked is not None:
                 run, _, path = marked.partition(" ")
+                if not run.isdecimal():
+                    raise BadArtifact(f"the .onnx names a module's end '{marked}'; rebuild it")
                 self.ends[unwrapped(path, wrappers), int(run)] = node.output[0]
         self.output = self.model.graph.output[0].name
 

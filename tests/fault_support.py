@@ -201,7 +201,7 @@ UNCLEAR = "no clear sample"
 
 REASONS = {
     "non-finite outputs": NON_FINITE,
-    "of 16 samples beyond their bound": BOUND,
+    "samples beyond their bound": BOUND,
     "another class in": CLASS,
     "no sample is clear enough": UNCLEAR,
 }

@@ -45,6 +45,8 @@ def test_mcnemar_by_hand() -> None:
     assert mcnemar(1, 6) == pytest.approx(2 * (1 + 7) / 128)
     assert mcnemar(3, 3) == 1
     assert 0 < mcnemar(1500, 2500) < 1e-50
+    assert mcnemar(50_000, 50_000) == 1
+    assert 0 < mcnemar(9_800, 10_200) < 0.01, "in a moment, not in half a minute"
 
 
 def test_intervals_and_tests_against_scipy() -> None:

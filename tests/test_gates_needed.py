@@ -31,7 +31,7 @@ from fault_support import (
 )
 from torch import nn
 
-from compile import api, loading, parity, proof
+from compile import api, behaviour, loading, parity
 from compile.backends.base import Backend
 from compile.prepare import cast, fold_batch_norms
 from compile.runner import run_inputs
@@ -159,7 +159,7 @@ def shifted_runner(patch: pytest.MonkeyPatch) -> None:
     def shifted(runner: Path, folder: Path, x: torch.Tensor, *rest: Any, **named: Any) -> Any:
         return run_inputs(runner, folder, x.roll(1, dims=3), *rest, **named)
 
-    patch.setattr(proof, "run_inputs", shifted)
+    patch.setattr(behaviour, "run_inputs", shifted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,9 +263,9 @@ def _reasons(function: ast.FunctionDef) -> Iterator[ast.Call]:
 
 
 def _text(node: ast.expr) -> str:
-    """A string as it reads when every number in it is 16."""
+    """A string as it reads when every number in it is 23."""
     parts = node.values if isinstance(node, ast.JoinedStr) else [node]
-    return "".join(str(part.value) if isinstance(part, ast.Constant) else "16" for part in parts)
+    return "".join(str(part.value) if isinstance(part, ast.Constant) else "23" for part in parts)
 
 
 def test_every_gate_has_a_row() -> None:
@@ -278,5 +278,5 @@ def test_every_gate_has_a_row() -> None:
 def test_a_gate_without_a_row_is_found() -> None:
     assert list(reported('{"name": "novelty", "value": 1.0, "passed": True}')) == ["novelty"]
     judge = "def judge():\n    reasons.append(f'{count} rows of another kind')\n"
-    with pytest.raises(LookupError, match="16 rows of another kind"):
+    with pytest.raises(LookupError, match="23 rows of another kind"):
         list(reported(judge))

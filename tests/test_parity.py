@@ -23,11 +23,11 @@ from compile.check import check_artifact
 from compile.loading import load_artifact
 from compile.prepare import cast, fold_batch_norms
 from compile.spec import CompileSpec
-from compile.subject import Labelled
+from compile.subject import Labelled, Subject
 
 
 def test_a_correct_program_passes(net: SmallNet) -> None:
-    golden = parity.make_golden(net, SHAPE, None)
+    golden = Subject(net, SHAPE).golden("float32")
     folded = fold_batch_norms(net, golden.input[:1])
     for precision in ("fp32", "bf16"):
         limit = parity.bounds(net, precision, golden)
@@ -119,6 +119,6 @@ def test_the_manifest_says_what_was_measured(built: dict[str, Path]) -> None:
 
 def test_copying_a_module_for_the_oracle_leaves_it_alone(net: SmallNet) -> None:
     before = copy.deepcopy(net.state_dict())
-    parity.bounds(net, "bf16", parity.make_golden(net, SHAPE, None))
+    parity.bounds(net, "bf16", Subject(net, SHAPE).golden("float32"))
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
     assert net.conv1.weight.dtype == torch.float32

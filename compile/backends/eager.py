@@ -5,18 +5,22 @@ It is what every other backend is measured against. No compiler touches it, and 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compile.backends import nvidia
 from compile.backends.base import Built, Program, ProgramFile, exported
+from compile.errors import BadArtifact
 from compile.precision import of_constants
 from compile.spec import CompileSpec
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+    from torch.export import ExportedProgram
 
 NAME = "eager"
 PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp32", "tf32", "bf16", "fp16")}
@@ -50,11 +54,9 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
 
 def graph(path: str, device: str) -> nn.Module:
     """Read the saved program and return it as a graph module on `device`."""
-    import torch
     from torch.export.passes import move_to_device_pass
 
-    with open(path, "rb") as stream:
-        program = torch.export.load(stream)
+    program = _read(path)
     if device != "cpu":
         program = move_to_device_pass(program, device)
     return program.module()
@@ -62,9 +64,36 @@ def graph(path: str, device: str) -> nn.Module:
 
 def constants(path: str, program: ProgramFile) -> Iterator[torch.Tensor]:
     """The parameters and buffers of the saved program."""
+    del program
+    yield from (value.detach().cpu() for value in _read(path).state_dict.values())
+
+
+def _read(path: str) -> ExportedProgram:
+    """Read a saved program; BadArtifact where it holds pickles of more than tensors."""
     import torch
 
-    del program
-    with open(path, "rb") as stream:
-        saved = torch.export.load(stream)
-    yield from (value.detach().cpu() for value in saved.state_dict.values())
+    try:
+        with open(path, "rb") as stream, _tensors_only():
+            return torch.export.load(stream)
+    except Exception as error:
+        if "Weights only load failed" not in str(error):
+            raise
+        raise BadArtifact(
+            "the exported program holds pickled objects, which run code when they are read: only "
+            "tensors are allowed; rebuild it with `zoo compile --force`"
+        ) from None
+
+
+@contextmanager
+def _tensors_only() -> Iterator[None]:
+    """torch.export.load reads tensors alone at first, and any pickle where that fails."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

@@ -40,7 +40,7 @@ _SIMPLIFIED_TOLERANCE = 1e-5
 _BF16_OPSET = 22  # the first whose convolutions take bfloat16
 
 ENDS = "zoo.ends"
-"""Entry of a node's metadata: the how manieth run of which module ends here, `1 layer1.0.relu2`."""
+"""Entry of a node's metadata: which run, from 1 on, of which module ends here."""
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 """The exporter's entry: the paths from the outermost module to the innermost, then the node."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from compile.backends import nvidia
 from compile.backends.base import Built, Program, ProgramFile
+from compile.errors import BadArtifact
 from compile.spec import CompileSpec
 
 if TYPE_CHECKING:
@@ -79,7 +80,10 @@ def named_graph(path: str) -> tuple[Any, list[tuple[Any, str | None]]]:
         )
     graph = module.inlined_graph.copy()
     nodes = list(graph.nodes())
-    saved = [(str(kind), str(path)) for kind, path in json.loads(extra[MODULES] or "[]")]
+    try:
+        saved = [(str(kind), str(path)) for kind, path in json.loads(extra[MODULES] or "[]")]
+    except (ValueError, TypeError):
+        raise BadArtifact(f"the member {MODULES} of the .ts lists no modules; rebuild it") from None
     steps = [node for node in nodes if _is_step(node)]
     paths: list[str | None] = [None] * len(steps)
     if [kind for kind, _ in saved] == [node.kind() for node in steps]:

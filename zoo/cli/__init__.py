@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from compile.errors import first_line
 from zoo import __version__
 from zoo.cli import artifacts, bisecting, exchange, listing, machine, studying, training
 from zoo.cli.options import GO_ON
@@ -111,7 +112,7 @@ def _run(arguments: list[str]) -> int:
         if usage is None:
             if os.environ.get("ZOO_TRACEBACK"):
                 raise
-            line = (str(error).strip().splitlines() or ["no message"])[0]
+            line = first_line(error)
             hint = "set ZOO_TRACEBACK=1 for the traceback, and please report it"
             return _fail(f"unexpected {type(error).__name__}: {line}; {hint}", 1)
         line = " ".join(usage().split())

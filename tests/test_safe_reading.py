@@ -1,0 +1,103 @@
+"""What lies beside a program is read as carefully as the program: exported graphs, golden.pt."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import rewrite
+
+from compile.artifact import file_entries, graph_entry
+from compile.backends import eager
+from compile.check import check_artifact
+from compile.errors import BadArtifact
+
+Copy = Callable[[str], Path]
+
+
+class Payload:
+    """Leaves a folder where it is unpickled."""
+
+    def __init__(self, where: Path) -> None:
+        self.where = str(where)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (self.where,)
+
+
+def as_zip(value: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+def weights_as_pickle(text: bytes) -> bytes:
+    """The list of weights, each said to be a pickle."""
+    listed = json.loads(text)
+    for entry in listed["config"].values():
+        entry["use_pickle"] = True
+    return json.dumps(listed).encode()
+
+
+def rewrite_archive(path: Path, change: Callable[[str, bytes], bytes]) -> None:
+    with zipfile.ZipFile(path) as old:
+        members = {name: old.read(name) for name in old.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as new:
+        for name, content in members.items():
+            new.writestr(name, change(name, content))
+
+
+@pytest.mark.parametrize("place", ["sample inputs", "sample inputs, bare", "weights"])
+def test_an_exported_graph_runs_no_pickle(place: str, copy_of: Copy, tmp_path: Path) -> None:
+    """torch.export.load reads any pickle where reading tensors alone has failed."""
+    folder, trap = copy_of("eager"), tmp_path / "trap"
+
+    def change(name: str, content: bytes) -> bytes:
+        if place == "weights" and name.endswith("weights_config.json"):
+            return weights_as_pickle(content)
+        if place == "weights" and "/data/weights/weight_" in name:
+            return as_zip(Payload(trap))
+        if place == "sample inputs" and "/sample_inputs/" in name:
+            return as_zip((Payload(trap),))
+        if place == "sample inputs, bare" and "/sample_inputs/" in name:
+            return pickle.dumps((Payload(trap),), protocol=2)  # as torch.save once did
+        return content
+
+    rewrite_archive(folder / eager.FILE, change)
+    rewrite(
+        folder, lambda m: m.update(files=file_entries(folder), graph=graph_entry(folder))
+    )  # fitting hashes
+    with pytest.raises(BadArtifact, match="pickled objects"):
+        check_artifact(folder, None)
+    assert not trap.exists()
+
+
+GOLDEN: dict[str, tuple[Callable[[dict[str, torch.Tensor]], object], str]] = {
+    "no oracle": (lambda t: {"input": t["input"]}, "no tensor 'oracle'"),
+    "a list": (lambda t: [t["input"], t["oracle"]], "no dict"),
+    "a text": (lambda t: {**t, "oracle": "float64"}, "no tensor 'oracle'"),
+    "another dtype": (lambda t: {**t, "oracle": t["oracle"].float()}, "float64"),
+    "another class": (lambda t: {**t, "oracle": t["oracle"][:, 1:].clone()}, "float64"),
+    "a row less": (lambda t: {**t, "input": t["input"][1:].clone()}, "'input'"),
+    "NaN": (lambda t: {**t, "oracle": t["oracle"] * torch.nan}, "finite"),
+    "strides": (lambda t: {**t, "oracle": t["oracle"].T.contiguous().T}, "contiguous"),
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_samples_are_held_to_the_contract(name: str, copy_of: Copy) -> None:
+    folder = copy_of("eager")
+    change, words = GOLDEN[name]
+    path = folder / "golden.pt"
+    torch.save(change(torch.load(path, weights_only=True)), path)
+    rewrite(folder, lambda m: m.update(files=file_entries(folder)))
+    with pytest.raises(BadArtifact, match=words):
+        check_artifact(folder, None)
