@@ -65,6 +65,26 @@ def test_every_convolution_holds_bytes() -> None:
     assert kinds == {(torch.int8, 4), (torch.int8, 2), (torch.float32, 1)}
 
 
+def test_a_batch_norm_before_its_activation_is_no_weight_of_the_file() -> None:
+    """Nothing precedes it that it could be folded into, and compilers fold its own numbers."""
+
+    class Unit(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bn1 = nn.BatchNorm2d(SHAPE[0])
+            self.conv1 = nn.Conv2d(SHAPE[0], 8, 3, bias=False)
+            self.fc = nn.Linear(8, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.fc(self.conv1(self.bn1(x).relu()).mean((2, 3)))
+
+    net = Unit().eval()
+    net.bn1.running_var.fill_(3.0)
+    graph = quantize(fold_batch_norms(net, IMAGES[:1]), IMAGES, "x86")
+    found = [(value.dtype, value.ndim) for _, value in graph.weights()]
+    assert found == [(torch.int8, 4), (torch.int8, 2), (torch.float32, 1)]
+
+
 def test_a_copy_shares_nothing() -> None:
     first = fake_quantised()
     second = copy.deepcopy(first)
