@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from conftest import SHAPE, SmallNet, small_net
+from conftest import SHAPE, SmallNet, rewrite, small_net
 from torch import nn
 
 from compile import parity
 from compile.accuracy import reference_classes, score
-from compile.check import check_artifact
+from compile.backends import BACKENDS
+from compile.check import Row, check_artifact
+from compile.report import show
+from compile.spec import MAX_BATCH
 from compile.stats import mcnemar, wilson
 from compile.subject import Labelled
+from zoo.cli import _run
+from zoo.cli.matrix import check_table
+from zoo.cli.tables import counted, inspect_lines
 
 
 def test_float64_decides_where_float32_cannot() -> None:
@@ -88,3 +97,182 @@ def test_check_compares_accuracy_with_float64(copy_of: Callable[[str], Path], ru
         assert row.correct == 36 - against["lost"] + against["won"]
         low, high = row.accuracy["interval"]
         assert low < 100 * 36 / 40 < high
+
+
+PLAIN = Row(
+    artifact="resnet18-12345678/inductor-fp32-b1-cpu",
+    backend="inductor",
+    precision="fp32",
+    batch="1",
+    ran_in="torch",
+    ratio=0.4,
+    eager_ratio=0.9,
+    worst="normal",
+    kinds={},
+    sqnr_db=133.0,
+    max_abs=1e-6,
+    agreed=23,
+    decided=23,
+    samples=23,
+    correct=None,
+    total=None,
+    accuracy=None,
+    same_bits=None,
+    determinism=None,
+    nonfinite=None,
+    skipped_samples=[],
+    verdict="PASSED",
+    reasons=(),
+)
+
+
+def printed(rows: list[Row], capsys: pytest.CaptureFixture[str]) -> str:
+    """What zoo check shows of these rows in a terminal of 80 columns."""
+    capsys.readouterr()
+    show(*check_table(rows, Path("zoo-run"), {}))
+    return capsys.readouterr().out
+
+
+def failing(leaf: str, **fields: Any) -> Row:
+    """The widest figures of a row."""
+    pairs = {"correct": 100_000, "lost": 100_000, "won": 100_000, "mcnemar_p": 1e-300}
+    widest = replace(
+        PLAIN,
+        artifact=f"wide_resnet101_2-12345678/{leaf}",
+        ratio=1.4e6,
+        eager_ratio=2.3e5,
+        max_abs=1e2,
+        correct=100_000,
+        total=100_000,
+        accuracy={"total": 100_000, "interval": [100.0, 100.0], "float64": pairs},
+        verdict="FAILED",
+        reasons=("error/bound",),
+    )
+    return replace(widest, **fields)
+
+
+@pytest.mark.parametrize("sqnr_db", [-123.0, -12.34, -0.0123, None])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_cell_of_a_failing_row_is_cut(
+    backend: str,
+    sqnr_db: float | None,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    leaf = f"{backend}-bf16-b{MAX_BATCH - 1}-{MAX_BATCH}-cpu-x86-64-v3-u8-3x224x224-portable"
+    batch = f"{MAX_BATCH - 1}:{MAX_BATCH}"
+    row = failing(leaf, backend=backend, precision="bf16", batch=batch, sqnr_db=sqnr_db)
+    elsewhere = replace(row, ran_in="onnx.reference", correct=99_999)
+    assert elsewhere.accuracy is not None
+    elsewhere = replace(elsewhere, accuracy={**elsewhere.accuracy, "correct": 99_999})
+    rows = [row, elsewhere, replace(row, ran_in="onnxruntime"), replace(row, ran_in="zoo-run")]
+    text = printed(rows, capsys)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    for figure in ("1.4e+06", "2.3e+05", "1e+02", "23/23", "FAILED", "verdict", "onnx ref."):
+        assert figure in text
+    assert "  in onnx ref." in [line.rstrip() for line in text.splitlines()]
+    told = "".join(text.split())
+    assert told.count("x86-64-v3-u8-3x224x224-portable") == 2 * len(rows), "in both tables"
+
+
+def test_ordinary_labels_stay_on_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    row = replace(PLAIN, artifact="resnet18-12345678/inductor-fp32-b1-cpu-x86-64-v3")
+    lines = [line.rstrip() for line in printed([row, PLAIN], capsys).splitlines()]
+    (at,) = [i for i, line in enumerate(lines) if line == "  x86-64-v3"]
+    assert lines[at - 1].startswith("inductor fp32 b1 torch ")
+    assert lines[at + 1].startswith("inductor fp32 b1 torch ")
+
+
+def repeating(name: str, calls: int, runners: int, **fields: Any) -> Row:
+    entry = {"calls": calls, "loads": 3, "threads": 1, "bit_identical": True, "runners": runners}
+    entry["runners_identical"] = True if runners else None
+    return replace(
+        PLAIN,
+        artifact=f"resnet18-12345678/{name}-fp32-b1-cpu",
+        backend=name,
+        determinism={**entry, **fields},
+    )
+
+
+REPEATS: dict[str, tuple[list[Row], str]] = {
+    "some in zoo-run": (
+        [repeating("eager", 86, 0), repeating("inductor", 1000, 2), repeating("openvino", 90, 2)],
+        "the same bits over 86 to 1,000 calls and 3 loads: all; 2 of 3 also by 2 zoo-runs at once",
+    ),
+    "none in zoo-run": (
+        [repeating("eager", 1, 0, loads=1)],
+        "the same bits over 1 call and 1 load: all",
+    ),
+    "one is not known": (
+        [repeating("eager", 100, 0), PLAIN],
+        "the same bits over 100 calls and 3 loads: all 1 measured",
+    ),
+    "two rows of one artifact": (
+        [repeating("onnx", 100, 0), repeating("onnx", 100, 0)],
+        "the same bits over 100 calls and 3 loads: all",
+    ),
+    "one restless": (
+        [repeating("eager", 86, 0, bit_identical=False), repeating("inductor", 1000, 2)],
+        "not the same bits over 86 to 1,000 calls and 3 loads: 1 of 2: eager fp32 b1",
+    ),
+    "two runners apart": (
+        [repeating("eager", 86, 0), repeating("inductor", 86, 2, runners_identical=False)],
+        "not the same bits by 2 zoo-runs at once: 1 of 1: inductor fp32 b1",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REPEATS)
+def test_check_says_what_repeated_itself_and_how_often(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, expected = REPEATS[name]
+    text = " ".join(printed(rows, capsys).split())
+    assert re.search(rf" {re.escape(expected)} [a-z, ]+: no engine in zoo-run", text), text
+
+
+def test_one_thread_is_no_threads() -> None:
+    assert counted([1], "thread") == "1 thread"
+    assert counted([2, 2], "thread") == "2 threads"
+    assert counted([1000, 7, 86], "call") == "7 to 1,000 calls"
+    assert counted([1, 3], "load") == "1 to 3 loads"
+
+
+def test_inspect_counts_one_thread(built: dict[str, Path]) -> None:
+    from compile.manifest import read_manifest
+
+    manifest = read_manifest(built["torchscript"])
+    manifest["determinism"]["threads"] = 1
+    text = " ".join(" ".join(inspect_lines(built["torchscript"], manifest, None)).split())
+    assert "3 loads, 1 thread: the same bits" in text
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_failed_check_names_bisect_where_it_can_look(
+    precision: str,
+    copy_of: Callable[[str], Path],
+    runner: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The bounds of the samples are made a million times as narrow."""
+    folder = copy_of("torchscript")
+
+    def narrow(manifest: dict[str, Any]) -> None:
+        manifest["precision"] = precision
+        for sample in manifest["parity"]["samples"]:
+            sample.update(e_eager=sample["e_eager"] / 1e6, floor=sample["floor"] / 1e6)
+
+    rewrite(folder, narrow)
+    assert _run(["check", str(folder), "--runner", str(runner), "--quiet"]) == 1
+    err = capsys.readouterr().err
+    assert len(err.strip().splitlines()) == 1
+    if precision == "fp32":
+        assert err.strip().endswith(f"`zoo bisect {folder}` names the layer")
+    else:
+        assert "bisect" not in err
+        assert err.strip().endswith("build again what failed with `zoo compile --force`")

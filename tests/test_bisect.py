@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -182,3 +183,66 @@ def test_bad_calls_are_one_line(
     out, err = capsys.readouterr()
     assert len(err.strip().splitlines()) == 1, err
     assert "Traceback" not in out + err
+
+
+def test_a_manifest_chooses_no_code(
+    deep: dict[str, Path],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither by its source nor by the name of the network; only --model may."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    evil = "from pathlib import Path\nPath('imported').touch()\ndef go(): raise SystemExit\n"
+    (tmp_path / "evilmod.py").write_text(evil)
+    folder = Path(shutil.copytree(deep["torchscript fp32"], tmp_path / "forged"))
+    for source, name, code in (
+        ("evilmod:go seed=0", "resnet20", 2),
+        ("evilmod:go seed=0 fresh", "resnet20", 2),
+        ("evilmod:go", "resnet20", 2),
+        ("fresh:seed=0", "evilmod:go", 3),
+    ):
+        rewrite(folder, lambda m, s=source, n=name: m["model"].update(source=s, name=n))  # type: ignore[misc]
+        assert _run(["bisect", str(folder), "--quiet"]) == code, source
+        out, err = capsys.readouterr()
+        assert not (tmp_path / "imported").exists(), (source, name)
+        assert len(err.strip().splitlines()) == 1 and "--model" in err, err
+        assert out == ""
+        assert code == 3 or f"`zoo bisect {folder} --model evilmod:go`" in err
+    assert _run(["bisect", str(folder), "--model", "evilmod:go", "--quiet"]) == 1
+    assert (tmp_path / "imported").exists()
+
+
+def test_nothing_is_done_with_the_manifest_of_a_damaged_artifact(
+    deep: dict[str, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(deep["torchscript fp32"], tmp_path / "damaged"))
+    rewrite(folder, lambda m: m["model"].update(source="somewhere else"))
+    with (folder / torchscript.FILE).open("ab") as stream:
+        stream.write(b"more")
+    assert _run(["bisect", str(folder), "--quiet"]) == 3
+    assert torchscript.FILE in capsys.readouterr().err
+
+
+def test_the_result_outlives_a_picture_that_cannot_be_written(
+    deep: dict[str, Path],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = Path(shutil.copytree(deep["torchscript fp32"], tmp_path / "artifact"))
+    (tmp_path / "bisect-artifact.png").symlink_to("/dev/null")  # root may write to any folder
+    call = ["bisect", str(folder), "--full", "--quiet"]
+    assert _run(call) == 0
+    out, err = capsys.readouterr()
+    assert "layer3.2" in out and "picture:" not in out and "next:" in out
+    assert len(err.strip().splitlines()) == 1 and "bisect-artifact.png" in err
+    assert _run([*call, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["picture"] is None and "bisect-artifact.png" in err
+    asked = ["--picture", str(tmp_path / "nowhere" / "x.png")]
+    assert _run([*call, *asked]) == 4
+    assert "layer3.2" in capsys.readouterr().out
+    assert _run([*call, *asked, "--json"]) == 4
+    assert json.loads(capsys.readouterr().out)["passed"]

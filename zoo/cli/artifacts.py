@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,7 +27,7 @@ from zoo.cli.options import (
     check_device,
     set_threads,
 )
-from zoo.cli.selecting import TestSets, raise_worst, ready_runner, select
+from zoo.cli.selecting import TestSets, can_bisect, raise_worst, ready_runner, select
 from zoo.errors import CheckFailed, UsageError, ZooError
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ def check(
     rows: list[Row] = []
     no_data: dict[str, str] = {}
     errors: list[ZooError] = []
+    wrong_in_python: list[Path] = []
     with Progress(quiet=quiet or json) as progress:
         for path in paths:
             progress(f"checking {path.parent.name}/{path.name}")
@@ -154,7 +156,10 @@ def check(
                 if isinstance(found, str):
                     no_data[f"{path.parent.name}/{path.name}"] = found
                 data = None if isinstance(found, str) else found
-                rows += check_artifact(path, zoo_run, data, threads=threads, calls=calls)
+                made = check_artifact(path, zoo_run, data, threads=threads, calls=calls)
+                rows += made
+                if any(row.reasons and row.ran_in != "zoo-run" for row in made):
+                    wrong_in_python.append(path)
             except ZooError as error:
                 errors.append(error)
     if json:
@@ -169,10 +174,20 @@ def check(
     failed = [f"{r.artifact} in {r.ran_in}: {'; '.join(r.reasons)}" for r in rows if r.reasons]
     if failed:
         said = f"{len(failed)} of {len(rows)} rows: {'. '.join(failed)}"
-        errors.append(CheckFailed(f"{said}; `zoo bisect ARTIFACT` names the layer"))
+        errors.append(CheckFailed(f"{said}; {_after_failure(wrong_in_python)}"))
     raise_worst(errors)
     if not json:
         show("next: zoo bench")
+
+
+def _after_failure(wrong_in_python: list[Path]) -> str:
+    """What to run next; `zoo bisect` where it can look into one: it runs in Python alone."""
+    from compile.manifest import read_manifest
+
+    for path in wrong_in_python:
+        if can_bisect(read_manifest(path)):
+            return f"`{shlex.join(['zoo', 'bisect', str(path)])}` names the layer"
+    return "build again what failed with `zoo compile --force`"
 
 
 def bench(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import shlex
+import sys
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,15 +14,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zoo.cli.options import RUNS, Json, Quiet, Runs, Threads, set_threads
-from zoo.errors import BadArtifact, CheckFailed, Unavailable, UsageError
+from zoo.errors import BadArtifact, CheckFailed, Unavailable, UsageError, ZooError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from compile.bisect import Report
+    from compile.manifest import Manifest
     from zoo.source import Source
 
 _ARTIFACT, _PYTORCH = "#b5482f", "#1f5f99"
+
+_FRESH = re.compile(r"fresh:seed=(?P<seed>[0-9]{1,18})")
+_TIMM = re.compile(r"(?P<model>timm:[\w.-]+)(?P<fresh> fresh:seed=(?P<seed>[0-9]{1,18}))?")
+_CODE = re.compile(r"(?P<model>[\w.]+:[\w.]+)( seed=(?P<seed>[0-9]{1,18}))?(?P<fresh> fresh)?")
+"""How zoo.source and zoo.foreign write what is no run."""
 
 
 def bisect(
@@ -42,8 +50,8 @@ def bisect(
     quiet: Quiet = False,
 ) -> None:
     """Find the block of the network that makes an artifact wrong."""
+    from compile.artifact import open_artifact
     from compile.bisect import bisect as search
-    from compile.manifest import read_manifest
     from compile.report import show, to_json
     from compile.subject import Subject
     from zoo.cli.tables import Progress
@@ -55,20 +63,23 @@ def bisect(
     if full:
         _check_drawing()
     set_threads(threads)
-    manifest = read_manifest(artifact)
+    manifest = open_artifact(artifact).manifest
     with Progress(quiet=quiet or json) as progress:
-        source = find_source(manifest, model, runs)
+        source = find_source(artifact, manifest, model, runs)
         report = search(
             artifact, Subject(source.network, source.shape), full=full, progress=progress
         )
-    drawn = None
-    if full:
-        drawn = picture or artifact.resolve().with_name(f"bisect-{artifact.resolve().name}.png")
-        draw(report, drawn)
+    if not json:
+        show(*bisect_table(report))  # before the picture, which may fail: it took minutes
+    drawn, failure = _try_to_draw(report, picture, artifact) if full else (None, None)
     if json:
         print(to_json({**asdict(report), "picture": str(drawn) if drawn else None}), end="")
-    else:
-        show(*bisect_table(report), *([f"picture: {drawn}"] if drawn else []))
+    elif drawn:
+        show(f"picture: {drawn}")
+    if failure is not None and picture is not None:
+        raise failure
+    if failure is not None:
+        print(f"zoo: no picture: {failure}; name another place by --picture", file=sys.stderr)
     if not report.passed:
         raise CheckFailed(
             f"{report.artifact}: {report.reason}; build it again with `zoo compile --force`, or "
@@ -78,38 +89,54 @@ def bisect(
         show(f"next: zoo check {artifact}")
 
 
-def find_source(manifest: dict[str, Any], model: str | None, runs: Path) -> Source:
+def find_source(artifact: Path, manifest: Manifest, model: str | None, runs: Path) -> Source:
     """The network that an artifact was built from: as `model` names it, else by the manifest.
 
-    Raises UsageError where its run is gone, BadArtifact where the manifest names no source.
+    A manifest may name weights, zoo's own networks and timm's, but no other code: whoever gives
+    the artifact away would choose what is imported here. Raises UsageError where it does,
+    BadArtifact where its run is gone or it names no source.
     """
     from compile.artifact import input_of
-    from zoo.checkpoint import find_weights
+    from zoo.foreign import is_foreign
     from zoo.source import resolve
 
     origin: str = manifest["model"]["source"]
-    seed = re.search(r"\bseed=([0-9]{1,18})", origin)
-    folder = find_weights(runs, manifest["model"]["weights_sha256"])
-    if model is None:
-        if folder is not None:
-            model = str(folder.resolve())
-        elif (Path(origin) / "config.json").is_file():
-            model = str(Path(origin).resolve())
-        elif origin.startswith("fresh:"):
-            model = manifest["model"]["name"]
-        elif ":" in origin:
-            model = origin.partition(" ")[0]
-        else:
-            raise BadArtifact(
-                f"the artifact was built from {origin}, which is not here; name its run or model "
-                "with --model"
-            )
+    fresh, foreign = _FRESH.fullmatch(origin), _TIMM.fullmatch(origin) or _CODE.fullmatch(origin)
+    chosen = _named_by(artifact, manifest, runs) if model is None else model
+    seeded = foreign if is_foreign(chosen) else fresh
     return resolve(
-        model,
+        chosen,
         runs=runs,
-        fresh="fresh" in origin,
-        seed=int(seed[1]) if seed else 0,
+        fresh=seeded is not None and (seeded is fresh or seeded["fresh"] is not None),
+        seed=int(seeded["seed"] or 0) if seeded else 0,
         shape=input_of(manifest).chw,
+    )
+
+
+def _named_by(artifact: Path, manifest: Manifest, runs: Path) -> str:
+    """MODEL as the manifest has it, where that imports nothing but zoo and timm."""
+    from zoo.checkpoint import find_weights
+    from zoo.models import names
+
+    name, origin = manifest["model"]["name"], manifest["model"]["source"]
+    folder = find_weights(runs, manifest["model"]["weights_sha256"])
+    if folder is not None:
+        return str(folder.resolve())
+    if (Path(origin) / "config.json").is_file():
+        return str(Path(origin).resolve())
+    if _FRESH.fullmatch(origin) and name in names():
+        return str(name)
+    if timm := _TIMM.fullmatch(origin):
+        return timm["model"]
+    if code := _CODE.fullmatch(origin):
+        again = shlex.join(["zoo", "bisect", str(artifact), "--model", code["model"]])
+        raise UsageError(
+            f"the artifact was built from {code['model']}, and a manifest may name runs, zoo's "
+            f"networks and timm's, but no other code to import; if you trust it, run `{again}`"
+        )
+    raise BadArtifact(
+        f"the artifact was built from {origin}, which is not here; name its run or model "
+        "with --model"
     )
 
 
@@ -144,6 +171,19 @@ def bisect_table(report: Report) -> list[Any]:
 def _check_drawing() -> None:
     if find_spec("matplotlib") is None:
         raise Unavailable("--full draws with matplotlib; run `pip install 'resnet-zoo[study]'`")
+
+
+def _try_to_draw(
+    report: Report, picture: Path | None, artifact: Path
+) -> tuple[Path | None, ZooError | None]:
+    """Where the picture is, beside the artifact unless it was told, or why there is none."""
+    folder = artifact.resolve()
+    path = picture or folder.with_name(f"bisect-{folder.name}.png")
+    try:
+        draw(report, path)
+    except ZooError as error:
+        return None, error
+    return path, None
 
 
 def draw(report: Report, path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compile.report import short, table
-from zoo.cli.tables import wrapped
+from zoo.cli.tables import counted, wrapped
 
 if TYPE_CHECKING:
     from compile.check import Row
@@ -29,22 +29,46 @@ def check_table(rows: list[Row], runner: Path | None, no_data: dict[str, str]) -
 
 
 def _label(row: Row) -> str:
-    """Backend, precision and batch; what else the folder's name says is on a line of its own."""
-    rest = re.sub(r"^.*?-b[0-9-]+-cpu-?|^.*?-b[0-9-]+-?", "", row.artifact.rpartition("/")[2])
-    label = f"{row.backend} {row.precision} b{row.batch}"
-    if len(label) > _LABEL_WIDTH:
-        label = label.replace(" ", "\n  ", 1)
-    return f"{label}\n  {rest}" if rest else label
+    """Backend, precision and batch; what else the folder's name says is on lines of its own."""
+    program = f"{row.precision} b{row.batch}"
+    lines = [f"{row.backend} {program}"]
+    if len(lines[0]) > _LABEL_WIDTH:
+        lines = [row.backend, f"  {program}"]
+    return "\n".join([*lines, *(f"  {part}" for part in _broken(_rest(row), _LABEL_WIDTH - 2))])
+
+
+def _flat(row: Row) -> str:
+    """The label in one line."""
+    return f"{row.backend} {row.precision} b{row.batch} {_rest(row)}".rstrip()
+
+
+def _rest(row: Row) -> str:
+    """What the folder's name says besides backend, precision, batch and the CPU."""
+    return re.sub(r"^.*?-b[0-9-]+-cpu-?|^.*?-b[0-9-]+-?", "", row.artifact.rpartition("/")[2])
+
+
+def _broken(text: str, width: int) -> list[str]:
+    """Lines of `width` at most, broken behind hyphens where there are any."""
+    lines = [""]
+    for piece in re.findall(rf"[^-]{{1,{width - 1}}}-?|-", text):
+        if len(lines[-1]) + len(piece) > width:
+            lines.append("")
+        lines[-1] += piece
+    return [line for line in lines if line]
+
+
+def _place(row: Row) -> str:
+    return row.ran_in.replace("onnx.reference", "onnx ref.")
 
 
 def _parity_table(rows: list[Row]) -> Any:
     cells = [
         (
             _label(row),
-            row.ran_in,
+            _place(row),
             short(row.ratio, 2),
             short(row.eager_ratio, 2),
-            short(row.sqnr_db),
+            _decibels(row.sqnr_db),
             "-" if row.max_abs != row.max_abs else f"{row.max_abs:.0e}",
             f"{row.agreed}/{row.decided}",
             _percent(row.correct, row.total),
@@ -57,6 +81,13 @@ def _parity_table(rows: list[Row]) -> Any:
         *("SQNR\ndB", "max\nabs", "top-1", "right\n%", "verdict"),
     )
     return table(columns, cells, left=("artifact", "ran in"), gap=1)
+
+
+def _decibels(value: float | None) -> str:
+    """Five characters at most, where `short` would give an SQNR near 0 in as many as nine."""
+    if value is None or abs(value) >= 99.95:
+        return short(value)
+    return f"{value:.1f}"
 
 
 def _percent(part: int | None, whole: int | None) -> str:
@@ -95,8 +126,8 @@ def _accuracy_cells(rows: list[Row]) -> list[tuple[str, ...]]:
         places = [row for row in rows if (row.artifact, row.batch) == (artifact, batch)]
         alike = all(row.accuracy == places[0].accuracy for row in places)
         for row in places[:1] if alike else places:
-            label = _label(row).replace("\n ", "")
-            cells.append(_accuracy_row(label if alike else f"{label}, {row.ran_in}", row))
+            label = _label(row)
+            cells.append(_accuracy_row(label if alike else f"{label}\n  in {_place(row)}", row))
     return cells
 
 
@@ -153,7 +184,7 @@ def _bits(rows: list[Row]) -> list[str]:
         return []
     same = sum(bits["identical"] for _, bits in compared)
     first = compared[0][1]
-    threads = "1 thread" if first["threads"] == 1 else f"{first['threads']} threads"
+    threads = counted([first["threads"]], "thread")
     allocators = " and ".join(dict.fromkeys(first["allocators"].values()))
     text = (
         f"zoo-run's outputs and Python's of the same file, on {threads}, "
@@ -171,22 +202,27 @@ def _bits(rows: list[Row]) -> list[str]:
 
 def _repeats(rows: list[Row]) -> list[str]:
     """Which artifacts do not repeat themselves to the bit, and how often that was tried."""
-    known = {row.artifact: (row, row.determinism) for row in rows if row.determinism}
-    if not known:
+    measured = {row.artifact: (_flat(row), row.determinism) for row in rows if row.determinism}
+    if not measured:
         return []
-    entries = [entry for _, entry in known.values()]
-    calls = min(entry["calls"] for entry in entries)
-    text = f"over {calls} calls or more and {entries[0]['loads']} loads"
-    if any(entry.get("runners") for entry in entries):
-        text += f", and by {max(entry.get('runners', 0) for entry in entries)} zoo-runs at once"
-    restless = [
-        _flat(row)
-        for row, entry in known.values()
-        if not entry["bit_identical"] or entry.get("runners_identical") is False
-    ]
-    if restless:
-        return [f"not the same bits {text}: {', '.join(restless)}"]
-    return [f"the same bits {text}: all"]
+    entries = [entry for _, entry in measured.values()]
+    calls = counted([entry["calls"] for entry in entries], "call")
+    tried = f"over {calls} and {counted([entry['loads'] for entry in entries], 'load')}"
+    served = [each for each in measured.values() if each[1].get("runners")]
+    numbers = [entry["runners"] for _, entry in served]
+    together = f"by {counted(numbers, 'zoo-run')} at once" if served else ""
+    restless = [name for name, entry in measured.values() if not entry["bit_identical"]]
+    apart = [name for name, entry in served if not entry["runners_identical"]]
+    if restless or apart:
+        tries = ((tried, restless, measured), (together, apart, served))
+        return [
+            f"not the same bits {how}: {len(wrong)} of {len(all_)}: {', '.join(wrong)}"
+            for how, wrong, all_ in tries
+            if wrong
+        ]
+    everyone = len(measured) == len({row.artifact for row in rows})
+    text = f"the same bits {tried}: all" + ("" if everyone else f" {len(entries)} measured")
+    return [text + (f"; {len(served)} of {len(entries)} also {together}" if served else "")]
 
 
 def _nan(rows: list[Row]) -> list[str]:
@@ -209,8 +245,3 @@ def _left_out(rows: list[Row]) -> list[str]:
         for entry in row.skipped_samples
     )
     return list(dict.fromkeys(texts))
-
-
-def _flat(row: Row) -> str:
-    """The label in one line."""
-    return _label(row).replace("\n ", "")

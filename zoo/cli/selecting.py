@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from zoo.errors import BadArtifact, CheckFailed, Unavailable, UsageError, ZooError
 
 if TYPE_CHECKING:
+    from compile.manifest import Manifest
     from compile.subject import Labelled
     from zoo.checkpoint import Run
 
@@ -59,6 +60,18 @@ def ready_runner(given: Path | None) -> Path | None:
         instead = "the one built before serves" if standing else "without it"
         print(f"zoo: {error}; going on, {instead}", file=sys.stderr)
         return standing
+
+
+def can_bisect(manifest: Manifest) -> bool:
+    """Whether `zoo bisect` looks into artifacts of this kind."""
+    from compile.precision import QUANTIZED
+    from compile.taps import check_backend
+
+    try:
+        check_backend(manifest["backend"])
+    except UsageError:
+        return False
+    return manifest["device"] == "cpu" and manifest["precision"] not in QUANTIZED
 
 
 def raise_worst(errors: list[ZooError]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +86,7 @@ def bench_table(reports: list[dict[str, Any]]) -> list[Any]:
     allocators = {Path(str(report["python"]["conditions"]["allocator"])).name for report in reports}
     allocator = " and ".join(sorted(allocators))
     facts = (
-        f"{here['cpu']}, {here['threads']} threads, {here['level']}, torch "
+        f"{here['cpu']}, {counted([here['threads']], 'thread')}, {here['level']}, torch "
         f"{here['versions'].get('torch')}, allocator {allocator} (in both), "
         f"commit {conditions.get('commit') or here['commit']}, {here['date']}"
     )
@@ -145,8 +146,8 @@ def speed_table(speeds: list[Speed], here: dict[str, Any]) -> list[Any]:
     columns = ("loop", "images/s", "95 %", "times plain", "95 %", "n")
     notes = [
         "plain loop: eager, fp32, NCHW, one batch in memory over and over, in a process of its own",
-        f"{here['cpu']}, {here['threads']} threads, torch {here['versions'].get('torch')}, "
-        f"commit {here['commit']}, {here['date']}",
+        f"{here['cpu']}, {counted([here['threads']], 'thread')}, "
+        f"torch {here['versions'].get('torch')}, commit {here['commit']}, {here['date']}",
     ]
     return [table(columns, rows, left=("loop",)), *wrapped(notes)]
 
@@ -202,7 +203,8 @@ def _repeats(entry: dict[str, Any] | None) -> str:
     """How often it was tried whether the outputs have the same bits, and whether they have."""
     if entry is None:
         return ""
-    text = f"{entry['calls']} calls, {entry['loads']} loads, {entry['threads']} threads: "
+    nouns = ("call", "load", "thread")
+    text = ", ".join(counted([entry[f"{noun}s"]], noun) for noun in nouns) + ": "
     text += "the same bits" if entry["bit_identical"] else "NOT the same bits"
     if entry.get("runners"):
         same = "the same bits" if entry.get("runners_identical") else "NOT the same bits"
@@ -220,6 +222,13 @@ def _quantised(entry: dict[str, Any] | None) -> str:
         if "mcnemar_p" in counted:
             text += f" ({counted['lost']} lost, {counted['won']} won, p {counted['mcnemar_p']:.2g})"
     return text
+
+
+def counted(numbers: Iterable[int], noun: str) -> str:
+    """`1 call`, `1,000 calls`, or from the smallest to the largest: `86 to 1,000 calls`."""
+    known = set(numbers)
+    span = " to ".join(f"{number:,}" for number in sorted({min(known), max(known)}))
+    return f"{span} {noun}" if known == {1} else f"{span} {noun}s"
 
 
 def wrapped(lines: list[str], indent: int = 2) -> list[str]:
