@@ -22,6 +22,7 @@ from compile.errors import BadArtifact, CheckFailed, UsageError
 from compile.gates import weights_of
 from compile.spec import CompileSpec
 from compile.subject import Subject
+from zoo.cli import _run
 
 
 class InPlace(nn.Module):
@@ -149,6 +150,7 @@ def test_the_graph_is_verified_and_is_no_file_of_the_program(forged: Path, tmp_p
     content = bytearray((folder / "graph.pt2").read_bytes())
     content[len(content) // 2] ^= 1
     (folder / "graph.pt2").write_bytes(content)
+    assert _run(["inspect", str(folder), "--json"]) == 3
     open_artifact(folder)  # whoever only runs the program does not read it
     with pytest.raises(BadArtifact, match="sha256"):
         bisect(folder, subject)

@@ -6,18 +6,20 @@ import json
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 from conftest import SHAPE
 
-from compile import behaviour
+from compile import behaviour, check
 from compile.check import check_artifact
+from compile.runner import run_inputs
 
 
 def test_python_and_the_runner_are_compared_bit_by_bit(
-    built: dict[str, Path], runner: Path, tmp_path: Path
+    built: dict[str, Path], runner: Path
 ) -> None:
-    del tmp_path
     for kind in ("torchscript", "inductor", "openvino"):
         rows = check_artifact(built[kind], runner)
         for row in rows:
@@ -29,6 +31,24 @@ def test_python_and_the_runner_are_compared_bit_by_bit(
             assert set(row.same_bits["allocators"]) == {"python", "zoo-run"}
             assert row.same_bits["identical"] is (row.same_bits["ulps"] == 0)
             assert row.same_bits["max_abs"] < 1e-5
+
+
+def test_a_difference_of_one_bit_is_told(
+    built: dict[str, Path], runner: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def next_number(*given: Any, **named: Any) -> torch.Tensor:
+        out = run_inputs(*given, **named)
+        out[3, 1] = torch.nextafter(out[3, 1], torch.tensor(torch.inf))
+        return out
+
+    (row,) = check_artifact(built["torchscript"], runner)[1:]
+    same = row.same_bits
+    monkeypatch.setattr(check, "run_inputs", next_number)
+    (row,) = check_artifact(built["torchscript"], runner)[1:]
+    assert same is not None and same["ulps"] == 0
+    assert row.same_bits is not None and row.verdict == "PASSED"
+    assert (row.same_bits["identical"], row.same_bits["ulps"]) == (False, 1)
+    assert 0 < row.same_bits["max_abs"] < 1e-6
 
 
 def test_ulps_are_counted() -> None:

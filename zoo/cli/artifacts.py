@@ -238,13 +238,16 @@ def inspect(
     artifact: Annotated[Path, typer.Argument(help="An artifact's folder.")], json: Json = False
 ) -> None:
     """Verify an artifact and say what it is, what it needs and what it proved."""
-    from compile.artifact import check_requirements, verify_artifact
+    from compile.artifact import check_requirements, open_graph, verify_artifact
     from compile.report import show, to_json
     from zoo.cli.tables import inspect_lines
 
     if not artifact.is_dir():
         raise UsageError(f"{artifact} is no folder; `zoo list` shows the artifacts")
-    manifest = verify_artifact(artifact).manifest
+    verified = verify_artifact(artifact)
+    manifest = verified.manifest
+    if manifest.get("graph") is not None:  # which nothing that runs the program looks at
+        open_graph(verified)
     if json:
         print(to_json(manifest), end="")
         return
