@@ -45,7 +45,7 @@ CONSTANTS: dict[str, Change] = {
     ),
     "weights one bf16 step too large": _where(
         lambda t: _is_weight(t) and t.is_floating_point(),
-        lambda t: t.mul_(torch.tensor(1 + 2.0**-7, dtype=t.dtype)),
+        lambda t: t.copy_((1 + 2.0**-8) * t.float()),  # bf16 rounds that up to its next number
     ),
 }
 """What is done to the constants of a program, whatever keeps them."""
