@@ -37,7 +37,8 @@ class Progress:
         return self
 
     def __exit__(self, *reason: object) -> None:
-        self._live.stop()
+        if self._console.is_terminal:
+            self._live.stop()
 
     def __call__(self, stage: str) -> None:
         if self._console.is_terminal:
