@@ -71,7 +71,7 @@ def _parity_table(rows: list[Row]) -> Any:
             _decibels(row.sqnr_db),
             "-" if row.max_abs != row.max_abs else f"{row.max_abs:.0e}",
             f"{row.agreed}/{row.decided}",
-            _percent(row.correct, row.total),
+            _percent(row.correct, row.total) if row.total else "no data",
             row.verdict,
         )
         for row in rows
