@@ -78,6 +78,13 @@ def test_bench_reports_both_places(built: dict[str, Path], runner: Path) -> None
     assert only_python["python"]["latency_ms"]["median"] > 0
 
 
+def test_openvino_in_python_keeps_its_allocator(built: dict[str, Path], runner: Path) -> None:
+    """Its package ends with a double free where another is preloaded."""
+    report = bench(built["openvino"], runner, duration=0.1, iterations=20)
+    assert report["runner"]["latency_ms"]["n"] >= 20
+    assert report["python"]["conditions"]["allocator"] == "glibc"
+
+
 def test_a_measurement_here_meets_both_limits(built: dict[str, Path]) -> None:
     report = measure_here(built["torchscript"], duration=0.2, iterations=5, threads=1)
     assert report["latency_ms"]["n"] >= 5

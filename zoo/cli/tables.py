@@ -84,11 +84,13 @@ def bench_table(reports: list[dict[str, Any]]) -> list[Any]:
     ]
     conditions = next(r["runner"] or r["python"] for r in reports)["conditions"]
     here = reports[0]["python"]["conditions"]
-    allocators = {Path(str(report["python"]["conditions"]["allocator"])).name for report in reports}
+    alike = [report for report in reports if report["python"]["backend"] != "openvino"] or reports
+    allocators = {Path(str(report["python"]["conditions"]["allocator"])).name for report in alike}
+    where = "in both; openvino in Python: glibc's" if alike != reports else "in both"
     allocator = " and ".join(sorted(allocators))
     facts = (
         f"{here['cpu']}, {counted([here['threads']], 'thread')}, {here['level']}, torch "
-        f"{here['versions'].get('torch')}, allocator {allocator} (in both), "
+        f"{here['versions'].get('torch')}, allocator {allocator} ({where}), "
         f"commit {conditions.get('commit') or here['commit']}, {here['date']}"
     )
     notes = [
@@ -128,7 +130,9 @@ def _median(latency: dict[str, Any]) -> str:
         return short(latency["median"])
     width = max(latency["median"] - interval[0], interval[1] - latency["median"])
     share = 100 * width / latency["median"]
-    return f"{short(latency['median'])}\n" + (f"+-{share:.1f}%" if share < 100 else "+->99%")
+    return f"{short(latency['median'])}\n" + (
+        f"+-{share:.1f}%" if share < 9.95 else f"+-{share:.0f}%" if share < 99.5 else "+->99%"
+    )
 
 
 def speed_table(speeds: list[Speed], here: dict[str, Any]) -> list[Any]:
