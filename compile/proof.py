@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,18 @@ _SECONDS = 5.0
 """After which no further call is made to see whether the program repeats itself."""
 
 
+@contextmanager
+def _as_failed_check() -> Iterator[None]:
+    """A new file that does not load, or breaks on what it is to answer, is no fault of whoever gave
+    the module.
+    """
+    try:
+        yield
+    except BadArtifact as error:
+        raise CheckFailed(f"parity failed: {error}") from error
+
+
+@_as_failed_check()
 def prove(
     folder: Path,
     manifest: Manifest,
@@ -33,23 +46,8 @@ def prove(
 ) -> None:
     """Parity of the staged folder, in Python and through zoo-run; fills the manifest.
 
-    Raises CheckFailed, also where the new file does not load or breaks on an input that it is to
-    answer: that is no fault of whoever gave the module.
+    Raises CheckFailed where anything fails.
     """
-    try:
-        _prove(folder, manifest, maker, made, task, runner)
-    except BadArtifact as error:
-        raise CheckFailed(f"parity failed: {error}") from error
-
-
-def _prove(
-    folder: Path,
-    manifest: Manifest,
-    maker: Backend,
-    made: Built,
-    task: Task,
-    runner: Path | None,
-) -> None:
     manifest["parity"] = _parity_entry(manifest["precision"], task)
     write_manifest(folder, manifest)
     found, skipped = list(task.gates), list(task.skipped)
