@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,13 +85,10 @@ def bench_table(reports: list[dict[str, Any]]) -> list[Any]:
     ]
     conditions = next(r["runner"] or r["python"] for r in reports)["conditions"]
     here = reports[0]["python"]["conditions"]
-    alike = [report for report in reports if report["python"]["backend"] != "openvino"] or reports
-    allocators = {Path(str(report["python"]["conditions"]["allocator"])).name for report in alike}
-    where = "in both; openvino in Python: glibc's" if alike != reports else "in both"
-    allocator = " and ".join(sorted(allocators))
+    allocator, others = _allocators(reports)
     facts = (
         f"{here['cpu']}, {counted([here['threads']], 'thread')}, {here['level']}, torch "
-        f"{here['versions'].get('torch')}, allocator {allocator} ({where}), "
+        f"{here['versions'].get('torch')}, allocator {allocator} (in both{others}), "
         f"commit {conditions.get('commit') or here['commit']}, {here['date']}"
     )
     notes = [
@@ -100,6 +98,17 @@ def bench_table(reports: list[dict[str, Any]]) -> list[Any]:
         facts,
     ]
     return [*lines, *wrapped(notes)]
+
+
+def _allocators(reports: list[dict[str, Any]]) -> tuple[str, str]:
+    """What serves most of the runs in Python, and which backends run on another there."""
+    served = [
+        (report["python"]["backend"], Path(report["python"]["conditions"]["allocator"]).name)
+        for report in reports
+    ]
+    usual = Counter(name for _, name in served).most_common(1)[0][0]
+    others = {f"; {backend} in Python: {name}" for backend, name in served if name != usual}
+    return usual, "".join(sorted(others))
 
 
 def _bench_row(report: dict[str, Any]) -> tuple[str, ...]:
