@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import fields
@@ -271,7 +272,7 @@ class _ScriptTaps:
         return run
 
 
-class _Prefixes:
+class _Prefixes(ABC):
     """The first part of an exported graph, compiled by itself."""
 
     costly = True
@@ -292,9 +293,9 @@ class _Prefixes:
 
         return run
 
+    @abstractmethod
     def compile(self, module: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
         """Compile a part as the whole was."""
-        raise NotImplementedError
 
 
 class _InductorPrefixes(_Prefixes):

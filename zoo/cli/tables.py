@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,14 +100,22 @@ def bench_table(reports: list[dict[str, Any]]) -> list[Any]:
 
 
 def _allocators(reports: list[dict[str, Any]]) -> tuple[str, str]:
-    """What serves most of the runs in Python, and which backends run on another there."""
+    """What serves zoo-run, or Python without it, and which backends run on another in Python."""
     served = [
         (report["python"]["backend"], Path(report["python"]["conditions"]["allocator"]).name)
         for report in reports
     ]
-    usual = Counter(name for _, name in served).most_common(1)[0][0]
-    others = {f"; {backend} in Python: {name}" for backend, name in served if name != usual}
+    runners = [report["runner"]["conditions"] for report in reports if report["runner"]]
+    usual = Path(runners[0]["allocator"]).name if runners else served[0][1]
+    others = {
+        f"; {backend} in Python: {name}" for backend, name in served if not _same(name, usual)
+    }
     return usual, "".join(sorted(others))
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two files are one library: a link may leave out its last numbers."""
+    return one.startswith(other) or other.startswith(one)
 
 
 def _bench_row(report: dict[str, Any]) -> tuple[str, ...]:
