@@ -122,8 +122,6 @@ def mcnemar(lost: int, won: int) -> float:
 
     Were both models equally good, each pair would fall to either side like a coin.
     """
-    if lost == won:
-        return 1.0
     n = lost + won
     term = tail = 1
     for k in range(min(lost, won)):

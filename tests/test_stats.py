@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from compile.bench import bench, measure_here
 from compile.stats import doubts, drift, median_interval, percentile, summary, supported
+from zoo.cli.tables import allocators
 
 
 def test_nearest_rank() -> None:
@@ -89,3 +91,17 @@ def test_a_measurement_here_meets_both_limits(built: dict[str, Path]) -> None:
     report = measure_here(built["torchscript"], duration=0.2, iterations=5, threads=1)
     assert report["latency_ms"]["n"] >= 5
     assert sum(report["samples_ns"]) >= 0.15e9
+
+
+def test_the_table_names_an_allocator_of_its_own() -> None:
+    def report(backend: str, allocator: str, *, runner: bool) -> dict[str, Any]:
+        python = {"backend": backend, "conditions": {"allocator": allocator}}
+        mine = {"conditions": {"allocator": "/lib/libtcmalloc_minimal.so.4"}} if runner else None
+        return {"python": python, "runner": mine}
+
+    tcmalloc = report("inductor", "/usr/lib/libtcmalloc_minimal.so.4.5.10", runner=True)
+    openvino = report("openvino", "glibc", runner=True)
+    own = ("libtcmalloc_minimal.so.4", "; openvino in Python: glibc")
+    assert allocators([tcmalloc, openvino]) == allocators([openvino]) == own
+    assert allocators([tcmalloc])[1] == ""
+    assert allocators([report("onnx", "glibc", runner=False)]) == ("glibc", "")

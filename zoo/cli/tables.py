@@ -84,7 +84,7 @@ def bench_table(reports: list[dict[str, Any]]) -> list[Any]:
     ]
     conditions = next(r["runner"] or r["python"] for r in reports)["conditions"]
     here = reports[0]["python"]["conditions"]
-    allocator, others = _allocators(reports)
+    allocator, others = allocators(reports)
     facts = (
         f"{here['cpu']}, {counted([here['threads']], 'thread')}, {here['level']}, torch "
         f"{here['versions'].get('torch')}, allocator {allocator} (in both{others}), "
@@ -99,7 +99,7 @@ def bench_table(reports: list[dict[str, Any]]) -> list[Any]:
     return [*lines, *wrapped(notes)]
 
 
-def _allocators(reports: list[dict[str, Any]]) -> tuple[str, str]:
+def allocators(reports: list[dict[str, Any]]) -> tuple[str, str]:
     """What serves zoo-run, or Python without it, and which backends run on another in Python."""
     served = [
         (report["python"]["backend"], Path(report["python"]["conditions"]["allocator"]).name)
