@@ -29,6 +29,8 @@ from compile.taps import check_backend
 _AT_ONCE = 8
 """Blocks measured in one run: their values are all in memory."""
 
+_OTHER_WEIGHTS = "the file's weights differ from the module's"
+
 _UNREMARKABLE = 0.5
 """Below this share of what is allowed, growth means nothing."""
 
@@ -70,8 +72,8 @@ def bisect(
         subject: the module that it was built from.
         full: measure every block instead of halving the network until one is left.
 
-    Raises UsageError for an artifact that cannot be looked into (a TensorRT engine, CUDA, int8),
-    BadArtifact for one that is damaged, or was built from other weights.
+    Raises UsageError for an artifact that cannot be looked into (a TensorRT engine, CUDA),
+    BadArtifact for one that is damaged, or was built from other weights or calibration images.
     """
     artifact = open_artifact(path)
     _check(artifact, subject)
@@ -92,16 +94,24 @@ def _check(artifact: Artifact, subject: Subject) -> None:
     check_backend(manifest["backend"])
     if manifest["device"] != "cpu":
         raise UsageError(f"{where} is for {manifest['device']}; bisect follows programs on the CPU")
-    if manifest["precision"] in QUANTIZED:
-        raise UsageError(
-            f"{where} is {manifest['precision']}, whose graph does not name the modules that its "
-            "steps came from; bisect the fp32 artifact of the same network and backend"
-        )
     built_from = manifest["model"]["weights_sha256"]
     if subject.sha256 != built_from:
         raise BadArtifact(
             f"{where} was built from the weights {built_from[:8]}, the model given has "
             f"{subject.sha256[:8]}; name its source with --model"
+        )
+    if manifest["precision"] in QUANTIZED:
+        _check_calibration(artifact, subject)
+
+
+def _check_calibration(artifact: Artifact, subject: Subject) -> None:
+    """The grid of a quantised network is made again, of the same images."""
+    manifest = artifact.manifest
+    if subject.calibration_sha256 != manifest["build"]["request"].get("calibration"):
+        origin = (manifest.get("quantization") or {}).get("calibration")
+        raise BadArtifact(
+            f"{artifact.path} was calibrated with other images than those found; they came from "
+            f"'{origin}': name their folder with --calibrate"
         )
 
 
@@ -183,11 +193,13 @@ def _blame(network: Network, block: Block, points: list[Point]) -> _Found:
         measured = network.measure([(each.key[0], each.key) for each in block.inner])
         inside = next((point.name for point in measured if not point.ratio <= 1), None)
     where = f"{block.name}, first behind {inside}" if inside else block.name
+    weight = _differing_weight(network)
     return _Found(
         points=points,
         culprit=block,
         inside=inside,
-        reason=f"the error exceeds what is allowed in {where}",
+        reason=f"the error exceeds what is allowed in {where}"
+        + (f"; {_OTHER_WEIGHTS} at {weight}" if weight else ""),
         passed=False,
     )
 
@@ -196,25 +208,31 @@ def _only_whole(network: Network, final: Point, points: Sequence[Point] = ()) ->
     """The saved program is wrong, and what its graph gives when it is tapped or compiled again is
     right: so its weights are compared, which no fusion changes.
     """
-    maker = backend(network.artifact.manifest["backend"])
-    path = network.artifact.files[network.program.file].path
-    gate = gates.constants(
-        gates.weights_of(network.subject.folded),
-        network.precision,
-        maker.constants(path, network.program),
-    )
     found = _Found(points=list(points) or [_named(network, final)], passed=False)
-    if gate["passed"]:
+    weight = _differing_weight(network)
+    if weight is None:
         found.reason = (
             "the program is wrong only as a whole: its graph, tapped or compiled again, is right, "
             "and so are its weights"
         )
         return found
-    found.inside = str(gate["worst"]).rpartition(".")[0]
+    found.inside = weight.rpartition(".")[0]
     holders = [each for each in network.blocks if found.inside in each.modules]
     found.culprit = holders[0] if holders else None
-    found.reason = f"the file's weights differ from the module's at {gate['worst']}"
+    found.reason = f"{_OTHER_WEIGHTS} at {weight}"
     return found
+
+
+def _differing_weight(network: Network) -> str | None:
+    """The weight that is furthest from the module's in the saved file, beyond one rounding."""
+    maker = backend(network.artifact.manifest["backend"])
+    path = network.artifact.files[network.program.file].path
+    gate = gates.constants(
+        network.subject.weights(network.precision, network.scheme),
+        network.precision,
+        maker.constants(path, network.program),
+    )
+    return None if gate["passed"] else str(gate["worst"])
 
 
 def _report(

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from compile.backends.base import module_of
 from compile.errors import CheckFailed
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def steps(graph: Graph, wrappers: int) -> Steps:
         Operation(
             output=node.name,
             inputs=tuple(each.name for each in node.all_input_nodes),
-            module=unwrapped(_module(node), wrappers),
+            module=unwrapped(module_of(node), wrappers),
             whole=_is_tensor(node),
         )
         for node in graph.nodes
@@ -196,12 +197,6 @@ def unwrapped(path: str, wrappers: int) -> str:
     """A module's path without the wrappers of compile.prepare around the network."""
     for _ in range(wrappers):
         path = path.removeprefix("module").removeprefix(".")
-    return path
-
-
-def _module(node: Node) -> str:
-    stack = node.meta.get("nn_module_stack") or {}
-    path: str = list(stack.values())[-1][0] if stack else ""
     return path
 
 

@@ -11,16 +11,28 @@ import torch
 
 from compile import parity
 from compile.artifact import Artifact
+from compile.backends import backend
 from compile.backends.base import ProgramFile
 from compile.blocks import Key, blocks
 from compile.check import proof_of
 from compile.errors import BadArtifact, CheckFailed, UsageError
-from compile.precision import precision
+from compile.precision import QUANTIZED, precision
 from compile.prepare import eager_dtype
 from compile.subject import Subject
 from compile.taps import GraphTaps, Taps, open_taps
 
 Progress = Callable[[str], None]
+
+_JITTER = 0.002
+"""Part of int8's step by which a kernel may move a value before it is rounded: onnxruntime and
+oneDNN round biases to the product of two scales (docs/log.md)."""
+
+_K_OF_NOISE = 2.0
+"""A program's values inside may be this much as wrong as that jitter makes them."""
+
+_SAME_GRID = 1e-6
+"""How far the outputs of one grid, computed in float64, may be apart; one value that is rounded to
+another step moves them by more."""
 
 INNER_ROWS = (0, 1, 2, 3, 8, 9, 10, 11)
 """The golden samples that are followed through the network, beside the one whose output is most
@@ -61,6 +73,41 @@ def _largest(values: torch.Tensor) -> float:
     return float(values.nan_to_num(nan=math.inf, posinf=math.inf).max())
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Reference:
+    """What a program is held to inside."""
+
+    exact: GraphTaps
+    """The network in float64."""
+    eager: dict[GraphTaps, int]
+    """As PyTorch computes it, one by one and all at once: the graphs and their batches."""
+    noisy: GraphTaps | None = None
+    """A quantised one whose values are moved by as much as integer kernels may move them."""
+
+
+def _float_reference(subject: Subject, name: str, rows: int) -> _Reference:
+    """The folded network, and the same cast to the precision `name`."""
+    wrappers = int(_casts(name))
+    eager = {GraphTaps(subject.graph(name), wrappers): 1}
+    with suppress(CheckFailed):  # it may insist on one sample at a time
+        eager[GraphTaps(subject.graph(name, rows), wrappers)] = rows
+    return _Reference(exact=GraphTaps(subject.graph("fp32", exact=True), 0), eager=eager)
+
+
+def _grid_reference(subject: Subject, scheme: str, rows: int) -> _Reference:
+    """The fake-quantised graph, which takes any batch."""
+    return _Reference(
+        exact=GraphTaps(subject.grid(scheme, exact=True), 0),
+        eager={GraphTaps(subject.grid(scheme), 0): batch for batch in (1, rows)},
+        noisy=GraphTaps(subject.grid(scheme, jitter=_JITTER), 0),
+    )
+
+
+def _casts(name: str) -> bool:
+    """Whether a module around the network casts to the precision."""
+    return eager_dtype(name) != torch.float32
+
+
 class Network:
     """The module and the saved program, side by side."""
 
@@ -79,21 +126,35 @@ class Network:
         self.golden, self.limit = proof_of(artifact)
         self.precision = manifest["precision"]
         self.rows = torch.tensor(sorted({*INNER_ROWS, worst}))
-        casts = eager_dtype(self.precision) != torch.float32
-        self.exact = GraphTaps(subject.graph("fp32", exact=True), 0)
-        if not self.exact.steps.ends:
+        self.scheme = backend(manifest["backend"]).QUANTIZER
+        quantised = self.precision in QUANTIZED
+        self.reference = (
+            _grid_reference(subject, self.scheme, len(self.rows))
+            if quantised
+            else _float_reference(subject, self.precision, len(self.rows))
+        )
+        if not self.reference.exact.steps.ends:
             raise UsageError(
                 f"the {type(subject.module).__name__} has no named modules to tell apart; give its "
                 "layers names, such as self.conv1 = nn.Conv2d(...)"
             )
-        self.eager = [GraphTaps(subject.graph(self.precision), int(casts))]
-        with suppress(CheckFailed):  # it may insist on one sample at a time
-            at_once = subject.graph(self.precision, len(self.rows))
-            self.eager.append(GraphTaps(at_once, int(casts)))
-        wrappers = int(casts) + int(artifact.input.dtype == "uint8")
+        if quantised:
+            self._check_grid()
+        wrappers = int(_casts(self.precision)) + int(artifact.input.dtype == "uint8")
         self.taps = open_taps(artifact, program, wrappers)
-        known = [each.ends for each in (self.taps, *self.eager)]
-        self.blocks = blocks(self.exact.steps, set.intersection(*map(set, known)))
+        known = [each.ends for each in (self.taps, *self.reference.eager)]
+        self.blocks = blocks(self.reference.exact.steps, set.intersection(*map(set, known)))
+
+    def _check_grid(self) -> None:
+        """Raise BadArtifact where the grid that was made again is not the artifact's."""
+        exact, pixels = self.reference.exact, self._pixels()[self.rows]
+        (found,) = _run(exact, [exact.output], pixels, (1, 1))
+        off = _largest(_relative(found, self.golden.oracle[self.rows].flatten(1)))
+        if off > _SAME_GRID:
+            raise BadArtifact(
+                f"calibrating again gives another grid than that of {self.artifact.path}: the "
+                f"outputs differ by {off:.1e}; build it anew with this torch and torchao, --force"
+            )
 
     def whole(self) -> Point:
         """The output's error where the program is run, or compiled, the way the blocks are."""
@@ -106,24 +167,25 @@ class Network:
         self.progress(", ".join(name for name, _ in places[:2]) + ", ..." * (len(places) > 2))
         keys = [key for _, key in places]
         pixels = self._pixels()[self.rows]
-        truth = _run(self.exact, _at(self.exact, keys), pixels, (1, 1))
+        truth = _run(self.reference.exact, _at(self.reference.exact, keys), pixels, (1, 1))
+
+        def wrong(taps: Taps, x: torch.Tensor, batch: tuple[int, int]) -> list[float]:
+            values = _run(taps, _at(taps, keys), x, batch)
+            return [_largest(_relative(*pair)) for pair in zip(values, truth, strict=True)]
+
         row = precision(self.precision)
-        relative = [row.eps] * len(keys)
-        for i, taps in enumerate(self.eager):
-            batch = (1, 1) if i == 0 else (len(self.rows),) * 2
-            values = _run(taps, _at(taps, keys), pixels.float(), batch)
-            pairs = zip(relative, values, truth, strict=True)
-            relative = [max(least, _largest(_relative(*pair))) for least, *pair in pairs]
+        ways = [wrong(taps, pixels.float(), (n, n)) for taps, n in self.reference.eager.items()]
+        eager = [max(row.least, *errors) for errors in zip(*ways, strict=True)]
+        allowed = [row.k * error + row.eps / 2 for error in eager]
+        if self.reference.noisy is not None:
+            noise = wrong(self.reference.noisy, pixels.float(), (1, 1))
+            allowed = list(map(max, allowed, [_K_OF_NOISE * error for error in noise]))
         x = self.golden.input[self.rows].contiguous()
-        values = _run(self.taps, _at(self.taps, keys), x, self.program.batch)
-        points = []
-        for (name, _), eager, value, exact in zip(places, relative, values, truth, strict=True):
-            error = _largest(_relative(value, exact))
-            allowed = row.k * eager + row.eps / 2
-            points.append(
-                Point(name=name, error=error, eager=eager, allowed=allowed, ratio=error / allowed)
-            )
-        return points
+        errors = wrong(self.taps, x, self.program.batch)
+        return [
+            Point(name=name, error=error, eager=own, allowed=most, ratio=error / most)
+            for (name, _), error, own, most in zip(places, errors, eager, allowed, strict=True)
+        ]
 
     def _pixels(self) -> torch.Tensor:
         """What the module sees of the golden samples, (N, C, H, W) float64."""

@@ -198,10 +198,7 @@ def bounds(module: nn.Module, name: str, golden: Golden) -> Bounds:
         raise CheckFailed(
             f"PyTorch itself overflows in {name}: outputs not finite; take another --precision"
         )
-    # Less than a rounding step, at int8 half of one, is luck: another order of summation has it
-    # no more, and one value on the edge of two steps falls to the other side.
-    least = {"int8": row.eps / 2, "fp8": 0.0}.get(name, row.eps)
-    relative = max(least, float(ordinary.max()))
+    relative = max(row.least, float(ordinary.max()))
     e_eager = relative * typical
     e_eager[ROWS:] = torch.maximum(e_eager, wrong)[ROWS:]
     floor = row.eps / 2 * typical

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from compile.backends.base import module_of
 from compile.errors import BadArtifact, CheckFailed, first_line
 from compile.spec import MAX_BATCH
 
@@ -68,12 +69,24 @@ class FakeQuantised(nn.Module):
                 continue
             holder, _, name = node.target.rpartition(".")
             value = getattr(self.network.get_submodule(holder), name).detach()
-            if value.dtype == torch.int8 or any(map(_is_layer, node.users)):
+            layer = _layer_of(node)
+            if layer is not None:
+                yield f"{module_of(layer)}.{'bias' if value.ndim == 1 else 'weight'}", value
+            elif value.dtype == torch.int8:
                 yield node.target, value
 
 
-def _is_layer(node: Node) -> bool:
-    return str(node.target).startswith(("aten.conv", "aten.linear", "aten.addmm"))
+def _layer_of(weight: Node) -> Node | None:
+    """The convolution or linear layer that reads a weight, as it is or dequantised."""
+    for node in (weight, *filter(_dequantises, weight.users)):
+        for user in node.users:
+            if str(user.target).startswith(("aten.conv", "aten.linear", "aten.addmm")):
+                return user
+    return None
+
+
+def _dequantises(node: Node) -> bool:
+    return str(node.target).startswith("quantized_decomposed.dequantize")
 
 
 def quantize(module: nn.Module, calibration: torch.Tensor, scheme: str) -> FakeQuantised:
@@ -171,11 +184,15 @@ def _quiet() -> Iterator[None]:
                 logger.setLevel(level)
 
 
-def simulated(quantised: FakeQuantised, dtype: torch.dtype, *, fp8: bool = False) -> FakeQuantised:
+def simulated(
+    quantised: FakeQuantised, dtype: torch.dtype, *, fp8: bool = False, jitter: float = 0.0
+) -> FakeQuantised:
     """Return the fake-quantised graph computing in `dtype`, float32 or float64.
 
     With `fp8` its grid is that of float8_e4m3fn, with the scales of the symmetric int8 graph
-    stretched from 127 to 448, the largest numbers of the two.
+    stretched from 127 to 448, the largest numbers of the two. With `jitter` each value is moved by
+    up to that part of a step before it is rounded: as far as a kernel may move it that rounds its
+    bias, or the product of two scales.
 
     PyTorch's own quantise operators take float32 alone. The same rounding is written out here, so
     that the graph has an oracle, and an error in float32 against it, like any other module.
@@ -189,6 +206,8 @@ def simulated(quantised: FakeQuantised, dtype: torch.dtype, *, fp8: bool = False
             raise CheckFailed(f"the quantised graph holds {name}, which cannot be simulated")
         node.target = _SIMULATIONS[name]
         node.kwargs = {"dtype": dtype, "fp8": fp8}
+        if node.target is _quantize_tensor:
+            node.kwargs = {**node.kwargs, "jitter": jitter}
     copied.network.recompile()
     return copied.to(dtype)
 
@@ -206,8 +225,13 @@ def _quantize_tensor(
     *_: object,
     dtype: torch.dtype,
     fp8: bool,
+    jitter: float,
 ) -> torch.Tensor:
     scaled = x * (1.0 / scale)
+    if jitter:
+        generator = torch.Generator().manual_seed(0)
+        moved = torch.rand(x.shape, generator=generator, dtype=x.dtype)
+        scaled = scaled + jitter * (2 * moved - 1)
     return _rounded_fp8(scaled) if fp8 else (scaled.round() + zero).clamp(low, high)
 
 

@@ -7,7 +7,7 @@ computed when they are first asked for, and kept: twenty artifacts of a network 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -175,6 +175,22 @@ class Subject:
 
         return self._once(("graph", name, batch, exact), export)
 
+    def grid(self, scheme: str, *, exact: bool = False, jitter: float = 0.0) -> nn.Module:
+        """The fake-quantised graph, for any batch, in float32 or `exact`ly in float64; not to be
+        changed. For `jitter` see compile.quantize.simulated.
+        """
+        dtype = torch.float64 if exact else torch.float32
+        return self._once(
+            ("grid", scheme, dtype, jitter),
+            lambda: simulated(self._quantised(scheme), dtype, jitter=jitter).network,
+        )
+
+    def weights(self, name: str, scheme: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+        """What a file at precision `name` must hold, before it is rounded to it."""
+        if name in QUANTIZED:
+            return self._quantised(scheme).weights()
+        return gates.weights_of(self.folded)
+
     def golden(self, input_type: str) -> Golden:
         """The samples that every artifact of this input type proves itself on."""
         return self._once(("golden", input_type), lambda: self._golden(input_type))
@@ -212,7 +228,6 @@ class Subject:
         if name in QUANTIZED:
             scheme = maker.QUANTIZER
             module: nn.Module = self._quantised(scheme)
-            weights = self._quantised(scheme).weights()
             fp8 = name == "fp8"
             if not fp8:  # whose few kernels leave layers out: it is held to the module itself
                 golden = self._once(
@@ -223,7 +238,6 @@ class Subject:
         else:
             scheme, entry, skipped = "", None, gates.not_compared(self.folded)
             module = cast(self.folded, name)
-            weights = gates.weights_of(self.folded)
             found = [] if name == "fp32" else [self._before_cast(spec.input_type)]
             computes = self.module
         limit = self._once(
@@ -237,7 +251,7 @@ class Subject:
             module=copy.deepcopy(module),
             golden=kept,
             limit=limit,
-            weights=list(weights),
+            weights=list(self.weights(name, scheme)),
             gates=list(found),
             skipped=list(skipped),
             left_out=list(kept.left_out),

@@ -16,12 +16,16 @@ def perturbed(tensor: torch.Tensor, seed: int, size: float = 0.01) -> torch.Tens
     """Each output channel scaled by 1 + size * normal noise."""
     generator = torch.Generator().manual_seed(seed)
     shape = (len(tensor), *[1] * (tensor.ndim - 1))
-    return tensor * (1 + size * torch.randn(shape, generator=generator)).to(tensor.dtype)
+    scale = 1 + size * torch.randn(shape, generator=generator)
+    if tensor.dtype == torch.int8:
+        return (tensor * scale).round().clamp(-128, 127).to(torch.int8)
+    return tensor * scale.to(tensor.dtype)
 
 
 def same(found: torch.Tensor, weight: torch.Tensor) -> bool:
     """Whether a constant of a file holds these values, at its precision and in any layout."""
-    if found.numel() != weight.numel() or not found.is_floating_point():
+    kinds = (found.dtype == torch.int8, weight.dtype == torch.int8)
+    if found.numel() != weight.numel() or kinds[0] != kinds[1] or found.dtype == torch.int64:
         return False
     wanted = weight.to(found.dtype)
     return torch.equal(found.flatten().sort().values, wanted.flatten().sort().values)

@@ -7,6 +7,7 @@ import random
 import shutil
 import sys
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ import torch
 from bisect_support import plant, seal
 from conftest import rewrite
 
+from compile import quantize
 from compile.api import Model, compile_module
-from compile.backends import torchscript
+from compile.backends import backend, torchscript
 from compile.bisect import bisect
 from compile.errors import BadArtifact, UsageError
 from compile.gates import weights_of
 from compile.spec import CompileSpec
-from compile.subject import Subject
+from compile.subject import Calibration, Subject
 from zoo.cli import _run
 from zoo.source import resolve
 
@@ -29,11 +31,19 @@ DEEP = (3, 8, 8)
 MODEL = Model(name="resnet20", source="fresh:seed=0", shape=DEEP)
 
 
+def subject_of(*, negative: bool = False) -> Subject:
+    """A resnet20 as `zoo compile --fresh` has it, with its calibration images or others."""
+    source = resolve("resnet20", runs=Path("nowhere"), fresh=True, shape=DEEP)
+    found = source.calibration(None, 64)
+    assert found is not None
+    images = -found[0] if negative else found[0]
+    return Subject(source.network, DEEP, calibration=Calibration(images=images, source="synthetic"))
+
+
 @pytest.fixture(scope="module")
 def subject() -> Subject:
     """A resnet20: thirteen blocks of the smallest images."""
-    source = resolve("resnet20", runs=Path("nowhere"), fresh=True, shape=DEEP)
-    return Subject(source.network, DEEP)
+    return subject_of()
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +57,8 @@ def deep(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         "onnx fp32": (1, 8),
         "openvino fp32": (1, 1),
         "eager fp32": (4, 4),
+        "onnx int8": (1, 8),
+        "openvino int8": (1, 1),
     }.items():
         backend, precision = kind.split()
         spec = CompileSpec(shape=DEEP, precision=precision, batch=batch)
@@ -67,6 +79,8 @@ PLACES = [
     *(("torchscript fp32", seed) for seed in range(10, 20)),
     *(("openvino fp32", seed) for seed in range(20, 23)),
     *(("eager fp32", seed) for seed in range(23, 26)),
+    *(("onnx int8", seed) for seed in range(26, 36)),
+    *(("openvino int8", seed) for seed in range(36, 39)),
 ]
 
 
@@ -76,19 +90,22 @@ def test_a_fault_at_a_random_place_is_found(
     kind: str, seed: int, deep: dict[str, Path], subject: Subject, tmp_path: Path
 ) -> None:
     """One weight of the saved graph, drawn by lot: its block is named, and its module inside."""
-    name, weight = random.Random(seed).choice(sorted(weights_of(subject.folded)))
+    backend_name, precision = kind.split()
+    weights = subject.weights(precision, backend(backend_name).QUANTIZER)
+    name, weight = random.Random(seed).choice(sorted(weights, key=itemgetter(0)))
     folder = Path(shutil.copytree(deep[kind], tmp_path / "faulty"))
-    plant(folder, weight, seed)
+    plant(folder, weight, seed, size=0.5 if precision == "int8" else 0.01)
     report = bisect(folder, subject)
     block, module = block_of(name)
     assert not report.passed
     assert report.culprit == block, (name, report)
     assert report.inside in {module, None if module == block else module}
+    assert report.reason.endswith(f"weights differ from the module's at {name}")
     assert len(report.points) <= 5 < len(report.blocks) == 13, "it halves"
 
 
 @pytest.mark.parametrize(
-    "kind", ["torchscript fp32", "torchscript bf16", "onnx fp32", "eager fp32"]
+    "kind", ["torchscript fp32", "torchscript bf16", "onnx fp32", "eager fp32", "onnx int8"]
 )
 def test_a_sound_artifact_names_no_block(
     kind: str, deep: dict[str, Path], subject: Subject
@@ -103,7 +120,6 @@ def test_a_sound_artifact_names_no_block(
 
 
 REFUSED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "int8": (lambda m: m.update(precision="int8"), "bisect the fp32"),
     "a TensorRT engine": (lambda m: m.update(backend="tensorrt"), "onnx"),
     "another backend": (lambda m: m.update(backend="tvm"), "tvm"),
 }
@@ -133,6 +149,40 @@ def test_other_weights_and_nameless_steps_are_refused(
     seal(folder)
     with pytest.raises(BadArtifact, match="which module"):
         bisect(folder, subject, full=True)
+
+
+def test_a_grid_is_made_again_of_the_same_images(
+    deep: dict[str, Path],
+    subject: Subject,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By the manifest's record of them, or by --calibrate; another grid is told from a fault."""
+    assert _run(["bisect", str(deep["onnx int8"]), "--full", "--quiet", "--json"]) == 0
+    points = json.loads(capsys.readouterr().out)["points"]
+    assert [point["name"] for point in points][:3] == ["conv1", "relu", "layer1.0"]
+    with pytest.raises(BadArtifact, match="--calibrate"):
+        bisect(deep["onnx int8"], subject_of(negative=True))
+    folder = str(tmp_path / "images")
+    Path(folder).mkdir()
+    for code, words in (
+        (2, [str(deep["onnx fp32"]), "--calibrate", folder]),
+        (2, [str(deep["onnx int8"]), "--calibrate", str(tmp_path / "nowhere")]),
+        (3, [str(deep["onnx int8"]), "--calibrate", folder]),
+    ):
+        assert _run(["bisect", *words, "--quiet"]) == code
+        assert "--calibrate" in capsys.readouterr().err
+    quantised = subject_of()
+    for node in quantised.grid("x86", exact=True).graph.nodes:  # another torchao, say
+        if node.target is quantize._quantize_tensor:
+            node.update_arg(1, node.args[1] * 1.01)
+    quantised.grid("x86", exact=True).recompile()
+    with pytest.raises(BadArtifact, match="another grid"):
+        bisect(deep["onnx int8"], quantised, full=True)
+    copied = Path(shutil.copytree(deep["onnx int8"], tmp_path / "damaged"))
+    rewrite(copied, lambda m: m.update(quantization=None))
+    assert _run(["bisect", str(copied), "--quiet"]) == 3
+    assert "--calibrate" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from bisect_support import perturbed, plant, seal
-from conftest import SHAPE, rewrite
+from bisect_support import perturbed, plant, same, seal
+from conftest import SHAPE, rewrite, small_subject
 from torch import nn
 
 from compile import taps
@@ -23,6 +24,9 @@ from compile.gates import weights_of
 from compile.spec import CompileSpec
 from compile.subject import Subject
 from zoo.cli import _run
+
+SMALL = ["conv1", "relu1", "conv2..relu2", "conv3", "relu3", "fc"]
+"""The blocks of conftest's network."""
 
 
 class InPlace(nn.Module):
@@ -71,6 +75,33 @@ def test_bytes_are_followed_through_the_network(precision: str, tmp_path: Path) 
     assert (report.passed, report.blocks) == (True, ["conv", "fc"])
     plant(made.path, dict(weights_of(subject.folded))["fc.weight"], seed=3, size=0.1)
     assert bisect(made.path, subject).culprit == "fc"
+
+
+def test_bytes_are_followed_onto_the_grid(tmp_path: Path) -> None:
+    subject = small_subject()
+    spec = CompileSpec(shape=SHAPE, precision="int8", input_type="uint8")
+    made = compile_module(subject, spec, backend="onnx", root=tmp_path)
+    report = bisect(made.path, subject, full=True)
+    assert (report.passed, report.blocks) == (True, SMALL)
+    plant(made.path, dict(subject.weights("int8", "x86"))["conv3.weight"], seed=3, size=1.0)
+    assert bisect(made.path, subject).culprit == "conv3"
+
+
+def test_inductor_keeps_the_graph_on_its_grid(
+    copy_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the names of the network's modules, which tracing it again would lose."""
+    monkeypatch.setattr(taps._InductorPrefixes, "compile", lambda self, module: module)
+    folder = copy_of("inductor-int8")
+    report = bisect(folder, small_subject(), full=True)
+    assert (report.passed, report.blocks) == (True, SMALL)
+    graph = torch.export.load(folder / "graph.pt2")
+    wanted = dict(small_subject().weights("int8", "x86"))["conv2.weight"]
+    (found,) = [value for value in graph.state_dict.values() if same(value, wanted)]
+    found.copy_(perturbed(found, seed=0, size=1.0))
+    torch.export.save(graph, folder / "graph.pt2")
+    seal(folder)
+    assert bisect(folder, small_subject(), full=True).culprit == "conv2..relu2"
 
 
 def test_a_value_is_kept_before_it_is_written_over() -> None:

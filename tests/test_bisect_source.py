@@ -102,7 +102,7 @@ def test_what_is_not_here_is_asked_for(source: str, name: str, asked: list[Any])
     [
         ("onnx", "fp32", "cpu", True),
         ("inductor", "bf16", "cpu", True),
-        ("inductor", "int8", "cpu", False),
+        ("inductor", "int8", "cpu", True),
         ("inductor", "fp16", "cuda", False),
         ("tensorrt", "fp8", "cuda", False),
         ("tensorrt-plan", "fp32", "cuda", False),

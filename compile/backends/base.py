@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
     from torch.export import ExportedProgram
+    from torch.fx import Graph, Node
 
 Program = Callable[["torch.Tensor"], "torch.Tensor"]
 """A loaded program: float32 (N, C, H, W) or uint8 (N, H, W, C) in, float32 (N, classes) out."""
@@ -115,10 +116,46 @@ class Backend(Protocol):
 def exported(module: nn.Module, spec: CompileSpec) -> ExportedProgram:
     """torch.export of a prepared module, with the batch's range; on the spec's device."""
     import torch
+    from torch.fx import GraphModule
 
     with torch.no_grad():
-        return torch.export.export(
+        program = torch.export.export(
             module.to(spec.device),
             (spec.example().to(spec.device),),
             dynamic_shapes=spec.dynamic_shapes(),
         )
+    for path, inner in module.named_modules():
+        if isinstance(inner, GraphModule):
+            _keep_names(program.graph, inner.graph, path)
+    return program
+
+
+def _keep_names(traced: Graph, original: Graph, path: str) -> None:
+    """Give the steps of a graph that was traced again the modules that they first came from.
+
+    To torch.export the steps of the graph at `path` are those of the module that holds it, so that
+    the network's own names would be gone from quantised graphs. Tracing repeats a graph step by
+    step; where it did not, nothing is changed.
+    """
+    path = path.rpartition(".")[0]
+    steps = [
+        node for node in traced.nodes if node.op == "call_function" and module_of(node) == path
+    ]
+    origins = [node for node in original.nodes if node.op == "call_function"]
+    if [node.target for node in steps] != [node.target for node in origins]:
+        return
+    for step, origin in zip(steps, origins, strict=True):
+        inner = origin.meta.get("nn_module_stack") or {}
+        step.meta["nn_module_stack"] = step.meta["nn_module_stack"] | {
+            f"{path}:{key}": (f"{path}.{name}".strip("."), kind)
+            for key, (name, kind) in inner.items()
+        }
+
+
+def module_of(node: Node) -> str:
+    """Path of the innermost module that a step of an exported graph came from; "" where none is
+    known.
+    """
+    stack = node.meta.get("nn_module_stack") or {}
+    path: str = list(stack.values())[-1][0] if stack else ""
+    return path

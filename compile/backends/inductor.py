@@ -73,8 +73,7 @@ def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
     if spec.dynamic and spec.batch[0] == 1 and spec.device == "cpu":
         programs.append(_compile(module, replace(spec, batch=(1, 1)), folder, FILE_OF_ONE))
     programs.append(_compile(module, spec, folder, FILE))
-    if spec.precision not in QUANTIZED:  # whose graph does not name the modules it came from
-        torch.export.save(exported(module, spec), folder / GRAPH)
+    torch.export.save(exported(module, spec), folder / GRAPH)
     precisions = {
         of_constants(constants(str(folder / program.file), program)) for program in programs
     }

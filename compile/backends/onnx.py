@@ -127,8 +127,7 @@ def export(module: nn.Module, spec: CompileSpec, opset: int | None = None) -> An
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
-                module.cpu(),
-                (spec.example(),),
+                exported(module.cpu(), spec),
                 dynamo=True,
                 opset_version=opset or (_BF16_OPSET if spec.precision == "bf16" else None),
                 input_names=["input"],

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from compile.bisect import Report
     from compile.manifest import Manifest
+    from compile.subject import Subject
     from zoo.source import Source
 
 _ARTIFACT, _PYTORCH = "#b5482f", "#1f5f99"
@@ -44,6 +45,13 @@ def bisect(
         str | None,
         typer.Option(help="The model it was built from.", show_default="as the manifest says"),
     ] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder of images that int8 was calibrated with.",
+            show_default="the training split",
+        ),
+    ] = None,
     runs: Runs = RUNS,
     threads: Threads = None,
     json: Json = False,
@@ -53,7 +61,6 @@ def bisect(
     from compile.artifact import open_artifact
     from compile.bisect import bisect as search
     from compile.report import show, to_json
-    from compile.subject import Subject
     from zoo.cli.tables import Progress
 
     if not artifact.is_dir():
@@ -66,9 +73,8 @@ def bisect(
     manifest = open_artifact(artifact).manifest
     with Progress(quiet=quiet or json) as progress:
         source = find_source(artifact, manifest, model, runs)
-        report = search(
-            artifact, Subject(source.network, source.shape), full=full, progress=progress
-        )
+        subject = make_subject(source, manifest, calibrate)
+        report = search(artifact, subject, full=full, progress=progress)
     if not json:
         show(*bisect_table(report))  # before the picture, which may fail: it took minutes
     drawn, failure = _try_to_draw(report, picture, artifact) if full else (None, None)
@@ -110,6 +116,29 @@ def find_source(artifact: Path, manifest: Manifest, model: str | None, runs: Pat
         fresh=seeded is not None and (seeded is fresh or seeded["fresh"] is not None),
         seed=int(seeded["seed"] or 0) if seeded else 0,
         shape=input_of(manifest).chw,
+    )
+
+
+def make_subject(source: Source, manifest: Manifest, calibrate: Path | None) -> Subject:
+    """The network, with the images that a quantised artifact was calibrated with."""
+    from compile.precision import QUANTIZED
+    from compile.subject import Calibration, Subject
+
+    if manifest["precision"] not in QUANTIZED:
+        if calibrate is not None:
+            raise UsageError(f"--calibrate is for int8; the artifact is {manifest['precision']}")
+        return Subject(source.network, source.shape)
+    entry = manifest.get("quantization")
+    images = source.calibration(calibrate, entry["samples"]) if entry else None
+    if images is None:
+        raise BadArtifact(
+            "the images that the artifact was calibrated with are not here; name their folder with "
+            "--calibrate"
+        )
+    return Subject(
+        source.network,
+        source.shape,
+        calibration=Calibration(images=images[0], source=images[1]),
     )
 
 
