@@ -154,6 +154,15 @@ def test_inductor_compiles_parts_of_the_graph_it_keeps(forged: Path) -> None:
     assert (report.culprit, report.blocks) == ("conv", ["conv", "fc"])
 
 
+def test_torch_compile_compiles_parts_of_the_graph_it_loads(tmp_path: Path) -> None:
+    subject = Subject(two_layers(wrong=False), SHAPE)
+    made = compile_module(subject, CompileSpec(shape=SHAPE), backend="torch-compile", root=tmp_path)
+    report = bisect(made.path, subject, full=True)
+    assert (report.passed, report.blocks) == (True, ["conv", "fc"])
+    plant(made.path, subject.module.conv.weight, seed=2)
+    assert bisect(made.path, subject).culprit == "conv"
+
+
 def test_a_file_that_is_not_what_its_graph_says(
     forged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
