@@ -1,8 +1,8 @@
 """Which block of a network makes a compiled program wrong. docs/parity.md explains the rule.
 
 The program's values inside are held to the same rule as its outputs: against the folded module in
-float64, at most k times as wrong as PyTorch at that precision. The culprit is the block behind
-which they no longer are.
+float64 (int8: the quantised graph), at most k times as wrong as PyTorch at that precision. The
+culprit is the block behind which they no longer are.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from compile.check import proof_of
 from compile.errors import BadArtifact, UsageError
 from compile.growth import Network, Point, Progress, final_point
 from compile.loading import load_artifact
+from compile.manifest import Manifest
 from compile.precision import QUANTIZED
 from compile.subject import Subject
 from compile.taps import check_backend
@@ -106,13 +107,27 @@ def _check(artifact: Artifact, subject: Subject) -> None:
 
 def _check_calibration(artifact: Artifact, subject: Subject) -> None:
     """The grid of a quantised network is made again, of the same images."""
-    manifest = artifact.manifest
-    if subject.calibration_sha256 != manifest["build"]["request"].get("calibration"):
-        origin = (manifest.get("quantization") or {}).get("calibration")
+    origin, _ = calibration_of(artifact.manifest)
+    if subject.calibration_sha256 != artifact.manifest["build"]["request"].get("calibration"):
         raise BadArtifact(
             f"{artifact.path} was calibrated with other images than those found; they came from "
             f"'{origin}': name their folder with --calibrate"
         )
+
+
+def calibration_of(manifest: Manifest) -> tuple[str, int]:
+    """Where the images of a quantised artifact came from, and how many; BadArtifact where it does
+    not say.
+    """
+    entry = manifest.get("quantization")
+    known = entry if isinstance(entry, dict) else {}
+    origin, count = known.get("calibration"), known.get("samples")
+    if not isinstance(origin, str) or type(count) is not int or count < 1:
+        raise BadArtifact(
+            "the manifest's 'quantization' has no calibration and samples; build the artifact anew "
+            "with `zoo compile --force`"
+        )
+    return origin, count
 
 
 def _most_wrong(

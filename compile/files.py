@@ -119,4 +119,6 @@ def disk_errors(path: str | Path) -> Iterator[None]:
 
 def _unavailable(path: str | Path, error: OSError) -> Unavailable:
     reason = error.strerror or str(error)
-    return Unavailable(f"cannot write {path}: {reason}; free space, fix permissions, or use --out")
+    return Unavailable(
+        f"cannot write {path}: {reason}; free space, fix permissions or name another place"
+    )

@@ -47,9 +47,9 @@ class Point:
     error: float
     """Largest root mean square error of the samples; infinity where the shapes differ."""
     eager: float
-    """PyTorch's own at the precision, one rounding step at least."""
+    """PyTorch's own at the precision, one rounding step at least (int8: half of one)."""
     allowed: float
-    """k times that and half a rounding step."""
+    """k times that and half a rounding step; at int8 more, where the grid's noise is larger."""
     ratio: float
     """Largest error over what is allowed; at most 1 passes."""
 
@@ -79,8 +79,8 @@ class _Reference:
 
     exact: GraphTaps
     """The network in float64."""
-    eager: dict[GraphTaps, int]
-    """As PyTorch computes it, one by one and all at once: the graphs and their batches."""
+    eager: list[tuple[GraphTaps, int]]
+    """As PyTorch computes it, one by one and all at once: graphs and the batch to run them at."""
     noisy: GraphTaps | None = None
     """A quantised one whose values are moved by as much as integer kernels may move them."""
 
@@ -88,17 +88,18 @@ class _Reference:
 def _float_reference(subject: Subject, name: str, rows: int) -> _Reference:
     """The folded network, and the same cast to the precision `name`."""
     wrappers = int(_casts(name))
-    eager = {GraphTaps(subject.graph(name), wrappers): 1}
+    eager = [(GraphTaps(subject.graph(name), wrappers), 1)]
     with suppress(CheckFailed):  # it may insist on one sample at a time
-        eager[GraphTaps(subject.graph(name, rows), wrappers)] = rows
+        eager.append((GraphTaps(subject.graph(name, rows), wrappers), rows))
     return _Reference(exact=GraphTaps(subject.graph("fp32", exact=True), 0), eager=eager)
 
 
 def _grid_reference(subject: Subject, scheme: str, rows: int) -> _Reference:
     """The fake-quantised graph, which takes any batch."""
+    eager = GraphTaps(subject.grid(scheme), 0)
     return _Reference(
         exact=GraphTaps(subject.grid(scheme, exact=True), 0),
-        eager={GraphTaps(subject.grid(scheme), 0): batch for batch in (1, rows)},
+        eager=[(eager, 1), (eager, rows)],
         noisy=GraphTaps(subject.grid(scheme, jitter=_JITTER), 0),
     )
 
@@ -142,7 +143,7 @@ class Network:
             self._check_grid()
         wrappers = int(_casts(self.precision)) + int(artifact.input.dtype == "uint8")
         self.taps = open_taps(artifact, program, wrappers)
-        known = [each.ends for each in (self.taps, *self.reference.eager)]
+        known = [self.taps.ends, *(taps.ends for taps, _ in self.reference.eager)]
         self.blocks = blocks(self.reference.exact.steps, set.intersection(*map(set, known)))
 
     def _check_grid(self) -> None:
@@ -152,8 +153,9 @@ class Network:
         off = _largest(_relative(found, self.golden.oracle[self.rows].flatten(1)))
         if off > _SAME_GRID:
             raise BadArtifact(
-                f"calibrating again gives another grid than that of {self.artifact.path}: the "
-                f"outputs differ by {off:.1e}; build it anew with this torch and torchao, --force"
+                f"calibrating again gives another grid than that of {self.artifact.path} (the "
+                f"outputs differ by {off:.1e}), as another CPU, torch or torchao does; bisect it "
+                "where it was built, or build it here with `zoo compile --force`"
             )
 
     def whole(self) -> Point:
@@ -174,7 +176,7 @@ class Network:
             return [_largest(_relative(*pair)) for pair in zip(values, truth, strict=True)]
 
         row = precision(self.precision)
-        ways = [wrong(taps, pixels.float(), (n, n)) for taps, n in self.reference.eager.items()]
+        ways = [wrong(taps, pixels.float(), (n, n)) for taps, n in self.reference.eager]
         eager = [max(row.least, *errors) for errors in zip(*ways, strict=True)]
         allowed = [row.k * error + row.eps / 2 for error in eager]
         if self.reference.noisy is not None:

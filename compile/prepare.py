@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from compile.backends.base import module_of
 from compile.errors import BadArtifact, CheckFailed, first_line
 from compile.precision import QUANTIZED, precision
 from compile.weights import check_finite
@@ -240,9 +241,8 @@ def _check_statistics(exported: ExportedProgram) -> None:
         if not _calls(node, "aten::batch_norm") or node.args[5] is False:
             continue
         if node.args[0].name in of_images:
-            stack = list(node.meta.get("nn_module_stack", {}).values())
             raise CheckFailed(
-                f"layer '{stack[-1][0] if stack else node.name}' is a batch norm in training mode: "
+                f"layer '{module_of(node) or node.name}' is a batch norm in training mode: "
                 "it goes by the statistics of the batch, not its own; give it running statistics "
                 "and call .eval()"
             )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from compile.backends.base import module_of
+from compile.backends.base import keep_names, module_of
 from compile.errors import BadArtifact, CheckFailed, first_line
 from compile.spec import MAX_BATCH
 
@@ -70,9 +70,9 @@ class FakeQuantised(nn.Module):
             holder, _, name = node.target.rpartition(".")
             value = getattr(self.network.get_submodule(holder), name).detach()
             layer = _layer_of(node)
-            if layer is not None:
+            if layer is not None and module_of(layer):
                 yield f"{module_of(layer)}.{'bias' if value.ndim == 1 else 'weight'}", value
-            elif value.dtype == torch.int8:
+            elif layer is not None or value.dtype == torch.int8:
                 yield node.target, value
 
 
@@ -129,6 +129,7 @@ def _quantize(
             dynamic_shapes=({0: batch},),
             strict=strict,
         )
+        keep_names(exported, module)
         observed = prepare_pt2e(exported.module(), _quantizer(scheme))
         for images in torch.split(calibration, CHUNK):
             observed(images)

@@ -180,9 +180,13 @@ def test_a_grid_is_made_again_of_the_same_images(
     with pytest.raises(BadArtifact, match="another grid"):
         bisect(deep["onnx int8"], quantised, full=True)
     copied = Path(shutil.copytree(deep["onnx int8"], tmp_path / "damaged"))
-    rewrite(copied, lambda m: m.update(quantization=None))
-    assert _run(["bisect", str(copied), "--quiet"]) == 3
-    assert "--calibrate" in capsys.readouterr().err
+    entry = {"calibration": "synthetic", "samples": 64}
+    forged: list[Any] = [None, "abc", [1], *({**entry, "samples": n} for n in ("5", -1, True, 2.5))]
+    for each in [*forged, {**entry, "calibration": None}]:
+        rewrite(copied, lambda m, each=each: m.update(quantization=each))  # type: ignore[misc]
+        assert _run(["bisect", str(copied), "--quiet"]) == 3, each
+        err = capsys.readouterr().err
+        assert len(err.strip().splitlines()) == 1 and "'quantization'" in err
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -21,7 +21,7 @@ from compile.bisect import bisect
 from compile.blocks import Operation, Steps, blocks
 from compile.errors import BadArtifact, CheckFailed, UsageError
 from compile.gates import weights_of
-from compile.spec import CompileSpec
+from compile.spec import MAX_BATCH, CompileSpec
 from compile.subject import Subject
 from zoo.cli import _run
 
@@ -75,6 +75,22 @@ def test_bytes_are_followed_through_the_network(precision: str, tmp_path: Path) 
     assert (report.passed, report.blocks) == (True, ["conv", "fc"])
     plant(made.path, dict(weights_of(subject.folded))["fc.weight"], seed=3, size=0.1)
     assert bisect(made.path, subject).culprit == "fc"
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's own, when it copies a graph
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+def test_a_network_that_was_exported_before(precision: str, tmp_path: Path) -> None:
+    """Whatever stands around it here adds steps of its own; its names stay."""
+    network = exported(
+        small_subject().folded, CompileSpec(shape=SHAPE, batch=(1, MAX_BATCH))
+    ).module()
+    given = small_subject()._calibration
+    subject = Subject(network, SHAPE, calibration=given, mean=[0.5] * 2, std=[0.2] * 2)
+    backend = "onnx" if precision == "int8" else "eager"
+    spec = CompileSpec(shape=SHAPE, precision=precision, input_type="uint8")
+    made = compile_module(subject, spec, backend=backend, root=tmp_path)
+    report = bisect(made.path, subject, full=True)
+    assert (report.passed, report.blocks) == (True, SMALL)
 
 
 def test_bytes_are_followed_onto_the_grid(tmp_path: Path) -> None:

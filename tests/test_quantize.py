@@ -122,6 +122,27 @@ def test_a_module_that_is_called_twice() -> None:
     assert sum(value.dtype == torch.int8 for _, value in quantised.weights()) == 3
 
 
+class _OwnWeights(nn.Module):
+    """Convolves by a layer, and by weights of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 2, 3)
+        self.first, self.second = (nn.Parameter(torch.randn(2, 2, 3, 3)) for _ in range(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = nn.functional.conv2d(self.conv(x).relu(), self.first).relu()
+        return nn.functional.conv2d(y, self.second).mean((2, 3))
+
+
+def test_weights_are_named_by_their_layers() -> None:
+    names = [name for name, _ in fake_quantised().weights()]
+    assert {"conv1.weight", "conv1.bias", "fc.weight", "fc.bias"} <= set(names)
+    names = [name for name, _ in quantize(_OwnWeights().eval(), IMAGES, "x86").weights()]
+    assert len(names) == len(set(names)) == 4
+    assert {"conv.weight", "conv.bias"} < set(names)
+
+
 class _NoKernel(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x.flatten(1).sin()

@@ -127,6 +127,13 @@ def test_the_precision_is_the_graphs(fake: FakeTensorRT, tmp_path: Path) -> None
     assert tensorrt_plan.build(module_for("fp32"), spec_of("int8"), tmp_path).precision == "fp32"
 
 
+def test_the_graph_is_exported_on_the_cpu() -> None:
+    """Whatever device the plan is for: the exporter has no need of a GPU."""
+    spec = CompileSpec(shape=SHAPE, batch=(1, 8), device="cuda")
+    model = export(Network().eval(), spec)
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
+
+
 def test_a_range_of_batches(fake: FakeTensorRT, tmp_path: Path) -> None:
     tensorrt_plan.build(Network().eval(), spec_of(), tmp_path)
     assert fake.seen.config._profiles == [{"input": ((1, *SHAPE), (8, *SHAPE), (8, *SHAPE))}]

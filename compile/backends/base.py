@@ -116,7 +116,6 @@ class Backend(Protocol):
 def exported(module: nn.Module, spec: CompileSpec) -> ExportedProgram:
     """torch.export of a prepared module, with the batch's range; on the spec's device."""
     import torch
-    from torch.fx import GraphModule
 
     with torch.no_grad():
         program = torch.export.export(
@@ -124,30 +123,39 @@ def exported(module: nn.Module, spec: CompileSpec) -> ExportedProgram:
             (spec.example().to(spec.device),),
             dynamic_shapes=spec.dynamic_shapes(),
         )
-    for path, inner in module.named_modules():
-        if isinstance(inner, GraphModule):
-            _keep_names(program.graph, inner.graph, path)
+    keep_names(program, module)
     return program
 
 
-def _keep_names(traced: Graph, original: Graph, path: str) -> None:
-    """Give the steps of a graph that was traced again the modules that they first came from.
+def keep_names(program: ExportedProgram, module: nn.Module) -> None:
+    """Give the steps of graphs inside `module`, traced again, the modules they first came from.
 
-    To torch.export the steps of the graph at `path` are those of the module that holds it, so that
-    the network's own names would be gone from quantised graphs. Tracing repeats a graph step by
-    step; where it did not, nothing is changed.
+    To torch.export the steps of a graph are those of the module that holds it, so that the names
+    of a network that was exported before, as quantised ones are, would be gone. Tracing repeats a
+    graph step by step; where it did not, nothing is changed.
     """
-    path = path.rpartition(".")[0]
-    steps = [
-        node for node in traced.nodes if node.op == "call_function" and module_of(node) == path
-    ]
+    from torch.fx import GraphModule
+
+    for path, inner in module.named_modules():
+        if isinstance(inner, GraphModule):
+            _name_steps(program.graph, inner.graph, path.rpartition(".")[0])
+
+
+def _name_steps(traced: Graph, original: Graph, holder: str) -> None:
+    calls = [node for node in traced.nodes if node.op == "call_function"]
+    steps = [node for node in calls if module_of(node) == holder]
     origins = [node for node in original.nodes if node.op == "call_function"]
-    if [node.target for node in steps] != [node.target for node in origins]:
+    wanted = [node.target for node in origins]
+    for first in range(len(steps) - len(wanted) + 1):  # the holder may add steps at both ends
+        found = steps[first : first + len(wanted)]
+        if [node.target for node in found] == wanted:
+            break
+    else:
         return
-    for step, origin in zip(steps, origins, strict=True):
+    for step, origin in zip(found, origins, strict=True):
         inner = origin.meta.get("nn_module_stack") or {}
         step.meta["nn_module_stack"] = step.meta["nn_module_stack"] | {
-            f"{path}:{key}": (f"{path}.{name}".strip("."), kind)
+            f"{holder}:{key}": (f"{holder}.{name}".strip("."), kind)
             for key, (name, kind) in inner.items()
         }
 

@@ -13,11 +13,12 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compile.backends.base import Built, Program, ProgramFile, exported
+from compile.backends.base import Built, Program, ProgramFile, exported, module_of
 from compile.blocks import Operation, Steps
 from compile.errors import BadArtifact, CheckFailed, first_line
 from compile.machine import versions
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import numpy
     import torch
     from torch import nn
+    from torch.export import ExportedProgram
 
 NAME = "onnx"
 PRECISIONS = {"cpu": ("fp32", "fp16", "int8")}
@@ -124,36 +126,33 @@ def export(module: nn.Module, spec: CompileSpec, opset: int | None = None) -> An
     """
     import torch
 
+    graph = exported(module, replace(spec, device="cpu"))
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
-                exported(module.cpu(), spec),
+                graph,
                 dynamo=True,
                 opset_version=opset or (_BF16_OPSET if spec.precision == "bf16" else None),
                 input_names=["input"],
                 output_names=["logits"],
-                dynamic_shapes=spec.dynamic_shapes(),
+                dynamic_shapes=spec.dynamic_shapes(),  # whence the axis has its name
                 external_data=False,
                 verbose=False,
             )
     except torch.onnx.errors.OnnxExporterError as error:
-        raise CheckFailed(_untranslated(error, module, spec)) from error
+        raise CheckFailed(_untranslated(error, graph)) from error
     if program is None:
         raise CheckFailed("torch.onnx.export returned no program")
     return program.model_proto
 
 
-def _untranslated(error: Exception, module: nn.Module, spec: CompileSpec) -> str:
+def _untranslated(error: Exception, graph: ExportedProgram) -> str:
     """Which operator of which layer ONNX has no form for; else the exporter's own first line."""
     match = re.search(r"op='(?:aten\.)?(?P<operator>\w+)'", str(error))
     if match is None:
         return f"the ONNX exporter gave up: {first_line(error)}"
     operator = match["operator"]
-    owners = [
-        list(node.meta["nn_module_stack"].values())[-1][0]
-        for node in exported(module, spec).graph.nodes
-        if f".{operator}." in str(node.target) and node.meta.get("nn_module_stack")
-    ]
+    owners = [module_of(node) for node in graph.graph.nodes if f".{operator}." in str(node.target)]
     layer = f" of layer '{owners[0]}'" if owners and owners[0] else ""
     return (
         f"ONNX has no operator for {operator}{layer}; replace it there, or compile with "

@@ -49,7 +49,7 @@ def bisect(
         Path | None,
         typer.Option(
             help="The folder of images that int8 was calibrated with.",
-            show_default="the training split",
+            show_default="as without it when it was built",
         ),
     ] = None,
     runs: Runs = RUNS,
@@ -121,6 +121,7 @@ def find_source(artifact: Path, manifest: Manifest, model: str | None, runs: Pat
 
 def make_subject(source: Source, manifest: Manifest, calibrate: Path | None) -> Subject:
     """The network, with the images that a quantised artifact was calibrated with."""
+    from compile.bisect import calibration_of
     from compile.precision import QUANTIZED
     from compile.subject import Calibration, Subject
 
@@ -128,12 +129,12 @@ def make_subject(source: Source, manifest: Manifest, calibrate: Path | None) -> 
         if calibrate is not None:
             raise UsageError(f"--calibrate is for int8; the artifact is {manifest['precision']}")
         return Subject(source.network, source.shape)
-    entry = manifest.get("quantization")
-    images = source.calibration(calibrate, entry["samples"]) if entry else None
+    origin, count = calibration_of(manifest)
+    images = source.calibration(calibrate, count)
     if images is None:
         raise BadArtifact(
-            "the images that the artifact was calibrated with are not here; name their folder with "
-            "--calibrate"
+            f"the images that the artifact was calibrated with, '{origin}', are not here; name "
+            "their folder with --calibrate"
         )
     return Subject(
         source.network,

@@ -220,9 +220,10 @@ def _markdown(report: Report, here: dict[str, Any]) -> str:
         lines += ["| " + " | ".join(map(str, row)) + " |" for row in report.rows]
     else:
         lines += [f"The {len(report.rows):,} figures are in table.csv."]
+    threads = f"{here['threads']} thread" + "s" * (here["threads"] > 1)
     lines += [
         "",
-        f"{here['cpu']}, {here['threads']} threads, torch {here['versions'].get('torch')}, "
+        f"{here['cpu']}, {threads}, torch {here['versions'].get('torch')}, "
         f"commit {here['commit']}, {here['date']}",
     ]
     return "\n".join(lines) + "\n"
