@@ -24,8 +24,8 @@ from compile.taps import GraphTaps, Taps, open_taps
 Progress = Callable[[str], None]
 
 _JITTER = 0.002
-"""Part of int8's step by which a kernel may move a value before it is rounded: onnxruntime and
-oneDNN round biases to the product of two scales (docs/log.md)."""
+"""Part of int8's step by which a kernel may move a value before it is rounded: onnxruntime, for
+one, rounds biases to the product of two scales (docs/log.md)."""
 
 _K_OF_NOISE = 2.0
 """A program's values inside may be this much as wrong as that jitter makes them."""
