@@ -21,7 +21,7 @@ from compile.report import show
 from compile.spec import MAX_BATCH
 from compile.stats import mcnemar, wilson
 from compile.subject import Labelled
-from zoo.cli import _run
+from zoo.cli import _run, artifacts
 from zoo.cli.matrix import check_table
 from zoo.cli.tables import counted, inspect_lines
 
@@ -262,26 +262,28 @@ def test_inspect_counts_one_thread(built: dict[str, Path]) -> None:
     assert "3 loads, 1 thread: the same bits" in text
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("possible", [True, False])
 def test_a_failed_check_names_bisect_where_it_can_look(
-    precision: str,
+    possible: bool,
     copy_of: Callable[[str], Path],
     runner: Path,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The bounds of the samples are made a million times as narrow."""
     folder = copy_of("torchscript")
 
     def narrow(manifest: dict[str, Any]) -> None:
-        manifest["precision"] = precision
         for sample in manifest["parity"]["samples"]:
             sample.update(e_eager=sample["e_eager"] / 1e6, floor=sample["floor"] / 1e6)
 
     rewrite(folder, narrow)
+    if not possible:
+        monkeypatch.setattr(artifacts, "can_bisect", lambda manifest: False)
     assert _run(["check", str(folder), "--runner", str(runner), "--quiet"]) == 1
     err = capsys.readouterr().err
     assert len(err.strip().splitlines()) == 1
-    if precision == "fp32":
+    if possible:
         assert err.strip().endswith(f"`zoo bisect {folder}` names the layer")
     else:
         assert "bisect" not in err
