@@ -80,12 +80,21 @@ def test_bytes_are_followed_through_the_network(precision: str, tmp_path: Path) 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's own, when it copies a graph
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
 def test_a_network_that_was_exported_before(precision: str, tmp_path: Path) -> None:
-    """Whatever stands around it here adds steps of its own; its names stay."""
+    """Whatever stands around it adds steps of its own; its names stay."""
+
+    class Halved(nn.Module):
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inner(x / 2)
+
     network = exported(
         small_subject().folded, CompileSpec(shape=SHAPE, batch=(1, MAX_BATCH))
     ).module()
     given = small_subject()._calibration
-    subject = Subject(network, SHAPE, calibration=given, mean=[0.5] * 2, std=[0.2] * 2)
+    subject = Subject(Halved(network), SHAPE, calibration=given, mean=[0.5] * 2, std=[0.2] * 2)
     backend = "onnx" if precision == "int8" else "eager"
     spec = CompileSpec(shape=SHAPE, precision=precision, input_type="uint8")
     made = compile_module(subject, spec, backend=backend, root=tmp_path)
