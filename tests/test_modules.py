@@ -120,6 +120,20 @@ class _Activated(nn.BatchNorm2d):
         return super().forward(x).relu()
 
 
+class _AsksForTheBatch(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + 0 if x.shape[0] % 3 == 2 else x
+
+
+def test_the_onnx_exporter_traces_in_its_own_ways(tmp_path: Path) -> None:
+    """It takes a range of batches where torch.export, left to itself, refuses it."""
+    spec = CompileSpec(shape=SHAPE, batch=(1, 8))
+    net = _Net(_AsksForTheBatch()).eval()
+    with pytest.raises(CheckFailed, match="Constraints violated"):
+        compile_module(net, spec, backend="eager", root=tmp_path)
+    assert compile_module(net, spec, backend="onnx", root=tmp_path).built
+
+
 def test_a_batch_norm_that_does_more_keeps_it(tmp_path: Path) -> None:
     norm = _Activated(4)
     nn.init.uniform_(norm.running_mean, -1, 1)

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     import numpy
     import torch
     from torch import nn
-    from torch.export import ExportedProgram
 
 NAME = "onnx"
 PRECISIONS = {"cpu": ("fp32", "fp16", "int8")}
@@ -126,33 +125,44 @@ def export(module: nn.Module, spec: CompileSpec, opset: int | None = None) -> An
     """
     import torch
 
-    graph = exported(module, replace(spec, device="cpu"))
+    module = module.cpu()
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
-                graph,
+                exported(module, replace(spec, device="cpu")) if _holds_graph(module) else module,
+                (spec.example(),),
                 dynamo=True,
                 opset_version=opset or (_BF16_OPSET if spec.precision == "bf16" else None),
                 input_names=["input"],
                 output_names=["logits"],
-                dynamic_shapes=spec.dynamic_shapes(),  # whence the axis has its name
+                dynamic_shapes=spec.dynamic_shapes(),  # whence the batch has its name, too
                 external_data=False,
                 verbose=False,
             )
     except torch.onnx.errors.OnnxExporterError as error:
-        raise CheckFailed(_untranslated(error, graph)) from error
+        raise CheckFailed(_untranslated(error, module, spec)) from error
     if program is None:
         raise CheckFailed("torch.onnx.export returned no program")
     return program.model_proto
 
 
-def _untranslated(error: Exception, graph: ExportedProgram) -> str:
+def _holds_graph(module: nn.Module) -> bool:
+    """Whether the exporter would lose the names of modules, which `exported` keeps. Everything else
+    is left to the exporter: it has more than one way to trace a module.
+    """
+    from torch.fx import GraphModule
+
+    return any(isinstance(each, GraphModule) for each in module.modules())
+
+
+def _untranslated(error: Exception, module: nn.Module, spec: CompileSpec) -> str:
     """Which operator of which layer ONNX has no form for; else the exporter's own first line."""
     match = re.search(r"op='(?:aten\.)?(?P<operator>\w+)'", str(error))
     if match is None:
         return f"the ONNX exporter gave up: {first_line(error)}"
     operator = match["operator"]
-    owners = [module_of(node) for node in graph.graph.nodes if f".{operator}." in str(node.target)]
+    nodes = exported(module, replace(spec, device="cpu")).graph.nodes
+    owners = [module_of(node) for node in nodes if f".{operator}." in str(node.target)]
     layer = f" of layer '{owners[0]}'" if owners and owners[0] else ""
     return (
         f"ONNX has no operator for {operator}{layer}; replace it there, or compile with "
