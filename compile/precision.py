@@ -24,8 +24,9 @@ class Precision:
     k: float
     """A backend may be at most k times as wrong as eager PyTorch at this precision."""
     least: float
-    """Relative error that eager PyTorch counts as having at least: less is luck, and another order
-    of summation has it no more."""
+    """Relative error that eager PyTorch counts as having at least, one rounding step, at int8 half
+    of one: less is luck. Another order of summation has it no more, and one value on the edge of
+    two steps falls to the other side."""
 
 
 PRECISIONS = {

@@ -49,7 +49,7 @@ def bisect(
         Path | None,
         typer.Option(
             help="The folder of images that int8 was calibrated with.",
-            show_default="as without it when it was built",
+            show_default="as for zoo compile",
         ),
     ] = None,
     runs: Runs = RUNS,
