@@ -5,8 +5,10 @@ zoo := ".venv/bin/zoo"
 pip := python + " -m pip install --quiet --disable-pip-version-check -c constraints.txt"
 index := if env("TORCH_INDEX", "") == "" { "" } else { "--extra-index-url " + env("TORCH_INDEX") }
 wanted := sha256(sha256_file("pyproject.toml") + sha256_file("constraints.txt") + sha256_file("setup"))
+installed := "[ \"$(cat .venv/installed 2>/dev/null)\" = " + wanted + " ]"
 torch_dir := "\"$(" + python + " -c 'import importlib.util as u; print(u.find_spec(\"torch\").submodule_search_locations[0])')\""
-configure := "cmake -S runtime_cpp -B build/runtime -G Ninja -DCMAKE_BUILD_TYPE=Release -DZOO_TORCH_DIR=" + torch_dir
+alone := "flock build/runtime" # two cmakes at once would break each other
+configure := "mkdir -p build/runtime && " + alone + " cmake -S runtime_cpp -B build/runtime -G Ninja -DCMAKE_BUILD_TYPE=Release -DZOO_TORCH_DIR=" + torch_dir
 jobs := if num_cpus() == "1" { "1" } else { "2" } # one torch header takes a gigabyte to compile
 cpp := "find runtime_cpp -name build -prune -o '(' -name '*.cpp' -o -name '*.h' ')' -print"
 
@@ -16,10 +18,10 @@ _list:
 # Install zoo and its pinned packages, if they changed; TORCH_INDEX names an index for torch
 [group('set-up')]
 install:
-    @[ -x {{ python }} ] || python3 -m venv .venv
-    @[ "$(cat .venv/installed 2>/dev/null)" = {{ wanted }} ] || {{ just_executable() }} _install
+    @{{ installed }} || { mkdir -p .venv; flock .venv sh -c '{{ installed }} || {{ just_executable() }} _install'; }
 
 _install:
+    @[ -x {{ python }} ] || python3 -m venv .venv
     {{ pip }} {{ index }} setuptools torch
     {{ pip }} --no-build-isolation -e '.[dev,int8,onnxruntime,openvino,study]'
     @echo {{ wanted }} > .venv/installed
@@ -28,7 +30,7 @@ _install:
 [group('set-up')]
 runner: install
     @{{ configure }} --log-level=WARNING
-    @cmake --build build/runtime --target zoo-run -j {{ jobs }}
+    @{{ alone }} cmake --build build/runtime --target zoo-run -j {{ jobs }}
 
 # Say what this machine has and what it lacks
 [group('set-up')]
@@ -67,7 +69,7 @@ test-py *options: install runner
 [group('check')]
 test-cpp: install
     @{{ configure }} --log-level=WARNING
-    @cmake --build build/runtime -j {{ jobs }}
+    @{{ alone }} cmake --build build/runtime -j {{ jobs }}
     ctest --test-dir build/runtime --output-on-failure
 
 # Run the C++ tests that need no libtorch under the address and undefined-behaviour sanitizers

@@ -56,7 +56,7 @@ def refuse_special(path: Path) -> None:
 
 @contextmanager
 def held(folder: str | Path) -> Iterator[None]:
-    """Lock a hidden folder while it is in use, so that `abandoned` leaves it alone."""
+    """Lock a folder while it is in use: `abandoned` leaves it alone, others who hold it wait."""
     descriptor = hold(folder)
     try:
         yield
@@ -65,9 +65,12 @@ def held(folder: str | Path) -> Iterator[None]:
 
 
 def hold(folder: str | Path) -> int:
-    """Lock a folder until the descriptor that is returned is closed, or the process ends."""
+    """Lock a folder until the descriptor that is returned is closed, or the process ends.
+
+    Waits while another process holds it.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)  # at most as long as somebody asks `abandoned`
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
     return descriptor
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from compile.errors import CheckFailed, Unavailable, by_code
+from compile.files import disk_errors, held
 from compile.machine import usable_cores
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
@@ -41,25 +42,45 @@ def find_runner(given: Path | None = None) -> Path | None:
 def build_runner() -> Path | None:
     """Build zoo-run where a checkout and cmake are at hand, and return it; else None.
 
-    A build that is up to date takes a fraction of a second. Raises Unavailable when it breaks.
+    A build that is up to date takes a fraction of a second; one that another command has begun is
+    waited for. Raises Unavailable when it breaks.
     """
     cmake = shutil.which("cmake")
     if cmake is None or not (_SOURCE / "CMakeLists.txt").is_file():
         return None
+    with disk_errors(_BUILD):
+        _BUILD.mkdir(parents=True, exist_ok=True)
+        with held(_BUILD):  # commands that build it at once would break each other
+            _run_cmake(_configure(cmake))
+            _run_cmake(_compile(cmake))
+    return _BUILD / "zoo-run"
+
+
+def _configure(cmake: str) -> list[str]:
     torch_folder = find_spec("torch")
     assert torch_folder is not None and torch_folder.origin is not None
-    configure = [cmake, "-S", str(_SOURCE), "-B", str(_BUILD), "-DCMAKE_BUILD_TYPE=Release"]
-    configure += [f"-DZOO_TORCH_DIR={Path(torch_folder.origin).parent}"]
+    command = [cmake, "-S", str(_SOURCE), "-B", str(_BUILD), "-DCMAKE_BUILD_TYPE=Release"]
+    command += [f"-DZOO_TORCH_DIR={Path(torch_folder.origin).parent}"]
     if shutil.which("ninja") and not (_BUILD / "CMakeCache.txt").exists():
-        configure += ["-G", "Ninja"]
-    jobs = str(min(2, usable_cores()))
-    for command in (configure, [cmake, "--build", str(_BUILD), "-j", jobs, "--target", "zoo-run"]):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            lines = (done.stdout + done.stderr).strip().splitlines()
-            wrong = next((line for line in lines if "rror" in line), lines[-1] if lines else "")
-            raise Unavailable(f"building zoo-run failed: {wrong.strip()}; run `just runner`")
-    return _BUILD / "zoo-run"
+        command += ["-G", "Ninja"]
+    return command
+
+
+def _compile(cmake: str) -> list[str]:
+    jobs = min(2, usable_cores())  # one torch header takes a gigabyte to compile
+    return [cmake, "--build", str(_BUILD), "-j", str(jobs), "--target", "zoo-run"]
+
+
+def _run_cmake(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return
+    output = (done.stdout + done.stderr).splitlines()
+    lines = [line.strip() for line in output if line.strip()] or [f"cmake ended {done.returncode}"]
+    first = next((i for i, line in enumerate(lines) if "rror" in line), len(lines) - 1)
+    length = 2 if lines[first].endswith(":") else 1  # such a line only announces the next one
+    reason = " ".join(lines[first : first + length]).rstrip(".")
+    raise Unavailable(f"building zoo-run failed: {reason}; run `just runner`")
 
 
 def has_engine(runner: Path | None, backend: str) -> bool:

@@ -1,0 +1,83 @@
+"""Building zoo-run before a command needs it, with a cmake of our own in place of the real one."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from compile import runner
+from compile.errors import Unavailable
+from zoo.cli.selecting import ready_runner
+
+_ALONE = """#!/bin/sh
+mkdir "$ALONE" || { echo "CMake Error: two at once" >&2; exit 1; }
+sleep 0.1
+rmdir "$ALONE"
+"""
+_WRONG = """#!/bin/sh
+cat >&2 <<END
+-- Caffe2: found
+CMake Error at CMakeLists.txt:9 (find_package):
+  Could not find a package configuration file provided by "Torch".
+
+Call Stack (most recent call first):
+END
+exit 1
+"""
+
+
+@pytest.fixture
+def cmake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cmake that is found, to be written by the test; it builds into a folder of its own."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    monkeypatch.setenv("PATH", str(tools), prepend=":")
+    monkeypatch.setenv("ALONE", str(tmp_path / "alone"))
+    monkeypatch.setattr(runner, "_BUILD", tmp_path / "build")
+    return tools / "cmake"
+
+
+def _write(program: Path, text: str) -> None:
+    program.write_text(text)
+    program.chmod(0o755)
+
+
+def test_commands_at_once_build_one_after_the_other(cmake: Path) -> None:
+    _write(cmake, _ALONE)
+    with ThreadPoolExecutor(4) as pool:
+        built = [pool.submit(runner.build_runner) for _ in range(4)]
+    assert {each.result() for each in built} == {cmake.parent.parent / "build" / "zoo-run"}
+
+
+def test_the_one_built_before_serves_where_building_breaks(
+    cmake: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _write(cmake, "#!/bin/sh\nexit 1")
+    assert ready_runner(None) is None
+    assert capsys.readouterr().err == (
+        "zoo: building zoo-run failed: cmake ended 1; run `just runner`; going on, without it\n"
+    )
+    _write(cmake.parent.parent / "build" / "zoo-run", "#!/bin/sh")
+    assert ready_runner(None) == cmake.parent.parent / "build" / "zoo-run"
+    assert capsys.readouterr().err.endswith("; going on, the one built before serves\n")
+
+
+def test_a_place_that_cannot_be_written_is_one_line(
+    cmake: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(cmake, _ALONE)
+    monkeypatch.setattr(runner, "_BUILD", cmake / "below a file")
+    with pytest.raises(Unavailable, match=r"^cannot write .*below a file: Not a directory; "):
+        runner.build_runner()
+
+
+def test_what_broke_is_said_whole_in_one_line(cmake: Path) -> None:
+    _write(cmake, _WRONG)
+    with pytest.raises(Unavailable) as caught:
+        runner.build_runner()
+    assert str(caught.value) == (
+        "building zoo-run failed: CMake Error at CMakeLists.txt:9 (find_package): Could not find"
+        ' a package configuration file provided by "Torch"; run `just runner`'
+    )
