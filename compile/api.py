@@ -36,9 +36,10 @@ from compile.loading import load
 from compile.manifest import GOLDEN, SCHEMA, Manifest, write_manifest
 from compile.precision import QUANTIZED
 from compile.proof import prove
+from compile.quantize import scheme_here
 from compile.runner import has_engine
 from compile.spec import CompileSpec
-from compile.subject import Calibration, Subject
+from compile.subject import Calibration, Subject, Task
 
 __all__ = [
     "BACKENDS",
@@ -137,13 +138,12 @@ def compile_module(
     if not _NAME.fullmatch(model.name):
         raise UsageError(f"'{model.name}' names no folder; use letters, digits, '.', '_' and '-'")
     final = artifact_folder(Path(root), model, subject.sha256, backend, spec, requested)
-    request = _request(model, subject, backend, spec)
+    request = _request(model, subject, maker, spec)
     standing = None if force else _standing(final, request, runner)
     if standing is not None:
         return Result(path=final, built=False, seconds=0.0, manifest=standing)
     with _ONE_AT_A_TIME, staging(final) as folder:
         progress("prepare")
-        classes = subject.num_classes
         task = subject.task(spec, maker)
         golden = {"input": task.golden.input, "oracle": task.golden.oracle}
         torch.save(golden, folder / GOLDEN)
@@ -151,8 +151,7 @@ def compile_module(
         made = _build(maker, task.module, spec, folder)
         _check_precision(made, spec)
         progress("parity")
-        manifest = _describe(model, subject, spec, backend, made, classes)
-        manifest["quantization"] = task.quantization
+        manifest = _describe(model, subject, spec, backend, made, task)
         manifest["files"] = file_entries(folder)
         manifest["graph"] = graph_entry(folder)
         words = command or f"compile_module({type(subject.module).__name__}(), {spec})"
@@ -205,17 +204,19 @@ def artifact_folder(
     return root / f"{model.name}-{sha256[:8]}" / f"{leaf}{portable}"
 
 
-def _request(model: Model, subject: Subject, backend: str, spec: CompileSpec) -> dict[str, Any]:
+def _request(model: Model, subject: Subject, maker: Backend, spec: CompileSpec) -> dict[str, Any]:
     """Everything that decides what the artifact will be, as JSON has it."""
     exporters = ("resnet-zoo", "onnx", "onnxsim", "onnxscript", "torchao")
     runtimes = ("onnxruntime", "openvino", "torch-tensorrt", "tensorrt")
+    quantised = spec.precision in QUANTIZED
     wanted = {
         **asdict(spec),
-        "backend": backend,
+        "backend": maker.NAME,
         "weights_sha256": subject.sha256,
         "structure_sha256": subject.structure_sha256,
         "samples": subject.samples_sha256,
-        "calibration": subject.calibration_sha256 if spec.precision in QUANTIZED else None,
+        "calibration": subject.calibration_sha256 if quantised else None,
+        "scheme": scheme_here(maker.QUANTIZER) if quantised else None,
         "classes": model.classes,
         "preprocessing": model.preprocessing,
         "versions": machine.versions(*exporters, *runtimes),
@@ -275,13 +276,23 @@ def _build_entry(
     }
 
 
+def _flags(spec: CompileSpec, made: Built, task: Task) -> list[str]:
+    """The CPU flags that the program needs."""
+    if made.native:
+        return sorted(machine.cpu_flags())
+    if spec.target in machine.LEVELS:
+        return machine.required_flags(spec.target, named=spec.named_level)
+    scheme = task.quantization["scheme"] if task.quantization else None
+    if scheme == "x86" and (flag := machine.vnni()) is not None:
+        return [flag]  # no machine code, but weights whose products overflow elsewhere
+    return []
+
+
 def _describe(
-    model: Model, subject: Subject, spec: CompileSpec, backend: str, made: Built, classes: int
+    model: Model, subject: Subject, spec: CompileSpec, backend: str, made: Built, task: Task
 ) -> Manifest:
     """The manifest without files, proof and build."""
-    level = spec.target in machine.LEVELS
-    flags = machine.required_flags(spec.target, named=spec.named_level) if level else []
-    flags = sorted(machine.cpu_flags()) if made.native else flags
+    flags = _flags(spec, made, task)
     needs: dict[str, Any] = {"gpu_arch": None, "cuda": None, "tensorrt": None, "load_first": []}
     return {
         "schema": SCHEMA,
@@ -306,7 +317,7 @@ def _describe(
                 "shape": list(spec.input_shape),
             }
         ],
-        "outputs": [{"name": "logits", "dtype": "float32", "shape": [classes]}],
+        "outputs": [{"name": "logits", "dtype": "float32", "shape": [subject.num_classes]}],
         "programs": [
             {"file": p.file, "batch": list(p.batch), "entry": p.entry} for p in made.programs
         ],
@@ -316,6 +327,7 @@ def _describe(
             **needs,
             **made.requirements,
         },
+        "quantization": task.quantization,
         "files": {},
         "parity": {},
         "determinism": None,

@@ -153,8 +153,8 @@ def check_requirements(manifest: Manifest, path: Path) -> None:
     lacking = sorted(set(needs["isa"]) - machine.cpu_flags())
     if lacking:
         raise BadArtifact(
-            f"{path} was built for {manifest['target']['name']}; this CPU lacks "
-            f"{', '.join(lacking)}; rebuild it here"
+            f"this CPU lacks {', '.join(lacking)}, which {path} (target "
+            f"{manifest['target']['name']}) needs; rebuild it here"
         )
     if manifest["device"] == "cuda":
         _check_gpu(needs["gpu_arch"], path)

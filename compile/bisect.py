@@ -24,6 +24,7 @@ from compile.growth import Network, Point, Progress, final_point
 from compile.loading import load_artifact
 from compile.manifest import Manifest
 from compile.precision import QUANTIZED
+from compile.quantize import SCHEMES
 from compile.subject import Subject
 from compile.taps import check_backend
 
@@ -117,15 +118,16 @@ def _check_calibration(artifact: Artifact, subject: Subject) -> None:
 
 def calibration_of(manifest: Manifest) -> tuple[str, int]:
     """Where the images of a quantised artifact came from, and how many; BadArtifact where it does
-    not say.
+    not say, or not how they were used.
     """
     entry = manifest.get("quantization")
     known = entry if isinstance(entry, dict) else {}
     origin, count = known.get("calibration"), known.get("samples")
-    if not isinstance(origin, str) or type(count) is not int or count < 1:
+    on_grid = known.get("scheme") in SCHEMES
+    if not on_grid or not isinstance(origin, str) or type(count) is not int or count < 1:
         raise BadArtifact(
-            "the manifest's 'quantization' has no calibration and samples; build the artifact anew "
-            "with `zoo compile --force`"
+            "the manifest's 'quantization' lacks a scheme, calibration or samples; build the "
+            "artifact anew with `zoo compile --force`"
         )
     return origin, count
 

@@ -8,16 +8,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from compile import parity
 from compile.artifact import Artifact
-from compile.backends import backend
 from compile.backends.base import ProgramFile
 from compile.blocks import Key, blocks
 from compile.check import proof_of
 from compile.errors import BadArtifact, CheckFailed, UsageError
 from compile.precision import QUANTIZED, precision
-from compile.prepare import eager_dtype
+from compile.prepare import FromBytes, eager_dtype
 from compile.subject import Subject
 from compile.taps import GraphTaps, Taps, open_taps
 
@@ -127,8 +127,8 @@ class Network:
         self.golden, self.limit = proof_of(artifact)
         self.precision = manifest["precision"]
         self.rows = torch.tensor(sorted({*INNER_ROWS, worst}))
-        self.scheme = backend(manifest["backend"]).QUANTIZER
         quantised = self.precision in QUANTIZED
+        self.scheme = manifest["quantization"]["scheme"] if quantised else ""
         self.reference = (
             _grid_reference(subject, self.scheme, len(self.rows))
             if quantised
@@ -176,11 +176,12 @@ class Network:
             return [_largest(_relative(*pair)) for pair in zip(values, truth, strict=True)]
 
         row = precision(self.precision)
-        ways = [wrong(taps, pixels.float(), (n, n)) for taps, n in self.reference.eager]
+        rounded = self._rounded_pixels()[self.rows]
+        ways = [wrong(taps, rounded, (n, n)) for taps, n in self.reference.eager]
         eager = [max(row.least, *errors) for errors in zip(*ways, strict=True)]
         allowed = [row.k * error + row.eps / 2 for error in eager]
         if self.reference.noisy is not None:
-            noise = wrong(self.reference.noisy, pixels.float(), (1, 1))
+            noise = wrong(self.reference.noisy, rounded, (1, 1))
             allowed = list(map(max, allowed, [_K_OF_NOISE * error for error in noise]))
         x = self.golden.input[self.rows].contiguous()
         errors = wrong(self.taps, x, self.program.batch)
@@ -194,13 +195,24 @@ class Network:
         x = self.golden.input.double()
         if self.artifact.input.dtype == "float32":
             return x
+        mean, std = (
+            torch.tensor(each, dtype=torch.float64)[:, None, None] for each in self._normalisation()
+        )
+        return (x.permute(0, 3, 1, 2) / 255 - mean) / std
+
+    def _rounded_pixels(self) -> torch.Tensor:
+        """The same in float32, with the error that normalising bytes in float32 makes."""
+        x = self.golden.input
+        if self.artifact.input.dtype == "float32":
+            return x
+        rounded: torch.Tensor = FromBytes(nn.Identity(), *self._normalisation())(x)
+        return rounded
+
+    def _normalisation(self) -> tuple[list[float], list[float]]:
         how = self.artifact.manifest["model"]["preprocessing"]
         if how is None:
             raise BadArtifact(f"{self.artifact.path} does not say how bytes are normalised")
-        mean, std = (
-            torch.tensor(how[key], dtype=torch.float64)[:, None, None] for key in ("mean", "std")
-        )
-        return (x.permute(0, 3, 1, 2) / 255 - mean) / std
+        return how["mean"], how["std"]
 
 
 def _at(taps: Taps, keys: Sequence[Key]) -> list[str]:

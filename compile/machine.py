@@ -37,8 +37,8 @@ LEVELS: dict[str, tuple[str, ...]] = {
 _BF16_FLAGS = ("avx512bw", "avx512dq", "avx512vl")
 """What torch's bf16 convolutions need of a CPU; without it they raise when they are called."""
 
-_INT8_FLAGS = {"avx512_vnni", "avx_vnni"}
-"""Of these one: without VNNI products of bytes are added in 16 bits, which saturate."""
+_VNNI_FLAGS = ("avx512_vnni", "avx_vnni")
+"""Either adds the products of bytes in 32 bits."""
 
 _ONEDNN_FLAGS = (
     *("avx_vnni", "avx_ne_convert", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
@@ -63,20 +63,23 @@ def native_level(flags: frozenset[str] | None = None) -> str:
     raise Unavailable("this CPU has no AVX2; compiled CPU artifacts need x86-64-v3 or better")
 
 
+def vnni() -> str | None:
+    """Return the flag by which this CPU multiplies bytes without overflow, None if it does not."""
+    return next((flag for flag in _VNNI_FLAGS if flag in cpu_flags()), None)
+
+
 def resolve_target(target: str, precision: str) -> str:
     """Return the named level for `target`; `native` is the nearest one of this machine."""
     if target == "native":
-        if precision == "int8" and not cpu_flags() & _INT8_FLAGS:
-            raise NotBuildable("int8 needs a CPU with VNNI, which this one lacks; use fp32")
         return native_level()
     if target not in LEVELS:
         raise UsageError(f"unknown target '{target}'; choose one of: native, {', '.join(LEVELS)}")
     if target != native_level() and not cpu_flags().issuperset(LEVELS[target]):
         raise Unavailable(f"this CPU cannot run {target}; parity needs to: use --target native")
-    if precision == "int8" and _INT8_FLAGS.isdisjoint(LEVELS[target]):
+    if precision == "int8" and set(_VNNI_FLAGS).isdisjoint(LEVELS[target]):
         raise NotBuildable(
             f"CPUs of {target} need not have the int8 instructions of VNNI: use --target native "
-            "on a CPU that has them, or --precision fp32"
+            "or --precision fp32"
         )
     if precision == "bf16" and not set(_BF16_FLAGS).issubset(LEVELS[target]):
         raise NotBuildable(

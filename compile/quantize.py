@@ -12,11 +12,13 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from compile import machine
 from compile.backends.base import keep_names, module_of
 from compile.errors import BadArtifact, CheckFailed, first_line
 from compile.spec import MAX_BATCH
@@ -32,8 +34,18 @@ CHUNK = 16
 FP8_STRETCH = 448 / 127
 """From the largest number of int8's symmetric grid to that of float8_e4m3fn."""
 
-SCHEMES = ("x86", "symmetric")
-"""`x86`: unsigned activations with a zero point, for CPUs. `symmetric`: for TensorRT."""
+SCHEMES = ("x86", "x86-7bit", "symmetric")
+"""`x86`: unsigned activations with a zero point, for CPUs with VNNI. `x86-7bit`: the same with
+weights of 7 bits, for CPUs without. `symmetric`: for TensorRT."""
+
+
+def scheme_here(quantizer: str) -> str:
+    """The scheme for a backend's QUANTIZER on this CPU.
+
+    Without VNNI the products of two pairs of bytes are added in 16 bits, where 255 * 127 * 2 does
+    not fit: the sum is cut off, silently. With weights from -64 to 63 it fits.
+    """
+    return "x86-7bit" if quantizer == "x86" and machine.vnni() is None else quantizer
 
 
 class FakeQuantised(nn.Module):
@@ -144,14 +156,14 @@ def _quantizer(scheme: str) -> Any:
 
     quantizer = x86.X86InductorQuantizer()
     config = x86.get_default_x86_inductor_quantization_config()
-    quantizer.set_global(config if scheme == "x86" else _symmetric(config))
+    if scheme == "x86-7bit":
+        config = replace(config, weight=replace(config.weight, quant_min=-64, quant_max=63))
+    quantizer.set_global(_symmetric(config) if scheme == "symmetric" else config)
     return quantizer
 
 
 def _symmetric(config: Any) -> Any:
     """The same layers with signed activations and no zero points, which TensorRT asks for."""
-    from dataclasses import replace
-
     from torchao.quantization.pt2e import HistogramObserver, PerChannelMinMaxObserver
 
     limits = {"dtype": torch.int8, "quant_min": -127, "quant_max": 127}

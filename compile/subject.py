@@ -24,7 +24,7 @@ from compile.machine import package_version
 from compile.parity import Bounds, Golden
 from compile.precision import QUANTIZED
 from compile.prepare import FromBytes, cast, check_module, fold_batch_norms
-from compile.quantize import FakeQuantised, quantize, simulated
+from compile.quantize import FakeQuantised, quantize, scheme_here, simulated
 from compile.spec import ROWS, CompileSpec
 from compile.weights import structure_sha256, weights_sha256
 
@@ -146,7 +146,10 @@ class Subject:
 
     @property
     def num_classes(self) -> int:
-        """Width of the output. The first use checks the module."""
+        """Width of the output."""
+        return self._check_module()
+
+    def _check_module(self) -> int:
         example = CompileSpec(shape=self.shape).example()
         return self._once(("output",), lambda: check_module(self.module, example).shape[1])
 
@@ -223,10 +226,11 @@ class Subject:
 
     def task(self, spec: CompileSpec, maker: Backend) -> Task:
         """What `maker` is to build for `spec`, and what its result is held to."""
+        self._check_module()
         golden = self.golden(spec.input_type)
         name = spec.precision
         if name in QUANTIZED:
-            scheme = maker.QUANTIZER
+            scheme = scheme_here(maker.QUANTIZER)
             module: nn.Module = self._quantised(scheme)
             fp8 = name == "fp8"
             if not fp8:  # whose few kernels leave layers out: it is held to the module itself

@@ -23,7 +23,7 @@ from compile.backends.base import Backend
 from compile.errors import CheckFailed
 from compile.precision import QUANTIZED
 from compile.prepare import cast, fold_batch_norms
-from compile.quantize import quantize
+from compile.quantize import quantize, scheme_here
 from compile.spec import CompileSpec
 from compile.subject import Calibration, Subject, Task
 
@@ -168,7 +168,7 @@ def tampered(fault: str) -> Tampered:
 
     def make(spec: CompileSpec, maker: Backend) -> nn.Module:
         if spec.precision in QUANTIZED:
-            return quantize(folded(fault), IMAGES, maker.QUANTIZER)
+            return quantize(folded(fault), IMAGES, scheme_here(maker.QUANTIZER))
         return cast(folded(fault), spec.precision)
 
     return Tampered(make)

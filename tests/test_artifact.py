@@ -17,7 +17,7 @@ from threading import Timer
 import pytest
 from conftest import KINDS, PYTHON_ONLY, rewrite
 
-from compile import artifact
+from compile import artifact, machine
 from compile.archive import check_archive
 from compile.artifact import (
     file_entries,
@@ -101,6 +101,17 @@ def _nested(levels: int) -> object:
 
 def _flags(manifest: dict) -> None:  # type: ignore[type-arg]
     manifest["requirements"]["isa"] = manifest["target"]["cpuid"] = ["avx2", "avx99_fp4"]
+
+
+@pytest.mark.parametrize("kind", ["onnx", "onnx-int8"])
+def test_a_graph_needs_no_cpu_but_where_its_products_would_overflow(
+    built: dict[str, Path], kind: str
+) -> None:
+    manifest = json.loads((built[kind] / "manifest.json").read_text())
+    flag = machine.vnni() if kind == "onnx-int8" else None
+    assert manifest["requirements"]["isa"] == ([flag] if flag else [])
+    if kind == "onnx-int8":
+        assert manifest["quantization"]["scheme"] == ("x86" if flag else "x86-7bit")
 
 
 FORGERIES: dict[str, tuple[Callable[[dict], object], str]] = {  # type: ignore[type-arg]

@@ -22,6 +22,7 @@ from compile.backends import backend, torchscript
 from compile.bisect import bisect
 from compile.errors import BadArtifact, UsageError
 from compile.gates import weights_of
+from compile.quantize import scheme_here
 from compile.spec import CompileSpec
 from compile.subject import Calibration, Subject
 from zoo.cli import _run
@@ -91,7 +92,7 @@ def test_a_fault_at_a_random_place_is_found(
 ) -> None:
     """One weight of the saved graph, drawn by lot: its block is named, and its module inside."""
     backend_name, precision = kind.split()
-    weights = subject.weights(precision, backend(backend_name).QUANTIZER)
+    weights = subject.weights(precision, scheme_here(backend(backend_name).QUANTIZER))
     name, weight = random.Random(seed).choice(sorted(weights, key=itemgetter(0)))
     folder = Path(shutil.copytree(deep[kind], tmp_path / "faulty"))
     plant(folder, weight, seed, size=0.5 if precision == "int8" else 0.01)
@@ -173,16 +174,16 @@ def test_a_grid_is_made_again_of_the_same_images(
         assert _run(["bisect", *words, "--quiet"]) == code
         assert "--calibrate" in capsys.readouterr().err
     quantised = subject_of()
-    for node in quantised.grid("x86", exact=True).graph.nodes:  # another torchao, say
+    for node in quantised.grid(scheme_here("x86"), exact=True).graph.nodes:  # another torchao, say
         if node.target is quantize._quantize_tensor:
             node.update_arg(1, node.args[1] * 1.01)
-    quantised.grid("x86", exact=True).recompile()
+    quantised.grid(scheme_here("x86"), exact=True).recompile()
     with pytest.raises(BadArtifact, match="another grid"):
         bisect(deep["onnx int8"], quantised, full=True)
     copied = Path(shutil.copytree(deep["onnx int8"], tmp_path / "damaged"))
-    entry = {"calibration": "synthetic", "samples": 64}
+    entry = {"scheme": "x86", "calibration": "synthetic", "samples": 64}
     forged: list[Any] = [None, "abc", [1], *({**entry, "samples": n} for n in ("5", -1, True, 2.5))]
-    for each in [*forged, {**entry, "calibration": None}]:
+    for each in [*forged, {**entry, "calibration": None}, {**entry, "scheme": "another"}]:
         rewrite(copied, lambda m, each=each: m.update(quantization=each))  # type: ignore[misc]
         assert _run(["bisect", str(copied), "--quiet"]) == 3, each
         err = capsys.readouterr().err

@@ -21,6 +21,7 @@ from compile.bisect import bisect
 from compile.blocks import Operation, Steps, blocks
 from compile.errors import BadArtifact, CheckFailed, UsageError
 from compile.gates import weights_of
+from compile.quantize import scheme_here
 from compile.spec import MAX_BATCH, CompileSpec
 from compile.subject import Subject
 from zoo.cli import _run
@@ -108,7 +109,8 @@ def test_bytes_are_followed_onto_the_grid(tmp_path: Path) -> None:
     made = compile_module(subject, spec, backend="onnx", root=tmp_path)
     report = bisect(made.path, subject, full=True)
     assert (report.passed, report.blocks) == (True, SMALL)
-    plant(made.path, dict(subject.weights("int8", "x86"))["conv3.weight"], seed=3, size=1.0)
+    weights = dict(subject.weights("int8", scheme_here("x86")))
+    plant(made.path, weights["conv3.weight"], seed=3, size=1.0)
     assert bisect(made.path, subject).culprit == "conv3"
 
 
@@ -121,7 +123,7 @@ def test_inductor_keeps_the_graph_on_its_grid(
     report = bisect(folder, small_subject(), full=True)
     assert (report.passed, report.blocks) == (True, SMALL)
     graph = torch.export.load(folder / "graph.pt2")
-    wanted = dict(small_subject().weights("int8", "x86"))["conv2.weight"]
+    wanted = dict(small_subject().weights("int8", scheme_here("x86")))["conv2.weight"]
     (found,) = [value for value in graph.state_dict.values() if same(value, wanted)]
     found.copy_(perturbed(found, seed=0, size=1.0))
     torch.export.save(graph, folder / "graph.pt2")

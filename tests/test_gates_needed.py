@@ -34,6 +34,7 @@ from torch import nn
 from compile import api, behaviour, loading, parity
 from compile.backends.base import Backend
 from compile.prepare import cast, fold_batch_norms
+from compile.quantize import scheme_here
 from compile.runner import run_inputs
 from compile.spec import CompileSpec
 from compile.subject import Calibration, Labelled, Subject
@@ -110,7 +111,7 @@ def a_step_off() -> Subject:
     """One int8 weight of the whole network is one step too small."""
 
     def make(spec: CompileSpec, maker: Backend) -> nn.Module:
-        wrong = copy.deepcopy(sound()._quantised(maker.QUANTIZER))
+        wrong = copy.deepcopy(sound()._quantised(scheme_here(maker.QUANTIZER)))
         weight = next(value for _, value in wrong.weights() if value.dtype == torch.int8)
         largest = int(weight.abs().argmax())
         weight.view(-1)[largest] -= int(weight.view(-1)[largest].sign())

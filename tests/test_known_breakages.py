@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SHAPE, SmallNet, small_net
+from conftest import SHAPE, SmallNet, small_net, small_subject
 from fault_support import in_training
 from torch import nn
 
+from compile import machine
 from compile.api import compile_module, load
 from compile.artifact import open_artifact
 from compile.backends import inductor
@@ -291,6 +292,22 @@ def test_a_batch_norm_without_statistics_is_named(tmp_path: Path) -> None:
     net.bn3 = nn.BatchNorm2d(32, track_running_stats=False).eval()
     with pytest.raises(CheckFailed, match=r"^layer 'bn3' is a batch norm in training mode"):
         compile_module(net, FP32, backend="onnx", root=tmp_path)
+
+
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
+def test_sums_of_bytes_that_overflow(
+    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """onnxruntime's and OpenVINO's notes on quantisation tell of saturation on CPUs without VNNI,
+    where values are large. The hostile samples show it best; 7 bits do not have it.
+    """
+    if machine.vnni() is not None:
+        pytest.skip("this CPU has VNNI, whose sums do not overflow")
+    spec = CompileSpec(shape=SHAPE, precision="int8")
+    compile_module(small_subject(), spec, backend=backend, root=tmp_path)
+    monkeypatch.setattr("compile.subject.scheme_here", lambda quantizer: quantizer)
+    with pytest.raises(CheckFailed, match="samples beyond their bound"):
+        compile_module(small_subject(), spec, backend=backend, root=tmp_path, force=True)
 
 
 class Standardised(nn.Conv2d):

@@ -9,11 +9,18 @@ import torch
 from conftest import SHAPE, SmallNet, small_net, small_subject
 from torch import nn
 
-from compile import gates, parity
+from compile import gates, machine, parity
 from compile.backends import backend
 from compile.errors import BadArtifact, CheckFailed, NotBuildable
 from compile.prepare import fold_batch_norms
-from compile.quantize import MIN_SAMPLES, SCHEMES, FakeQuantised, quantize, simulated
+from compile.quantize import (
+    MIN_SAMPLES,
+    SCHEMES,
+    FakeQuantised,
+    quantize,
+    scheme_here,
+    simulated,
+)
 from compile.spec import CompileSpec
 from compile.subject import Calibration, Labelled, Subject
 
@@ -48,6 +55,21 @@ def test_the_graph_is_near_the_module_and_simulated_exactly(scheme: str) -> None
         if scheme == "symmetric":  # fp8 has no zero points
             rounded = simulated(quantised, torch.float32, fp8=True)(IMAGES)
             assert 2 * relative(found, expected) < relative(rounded, expected) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("flags", "scheme"), [((), "x86-7bit"), (("avx_vnni",), "x86"), (("avx512_vnni",), "x86")]
+)
+def test_the_cpu_decides_how_many_bits_weights_have(
+    flags: tuple[str, ...], scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where two products of bytes are added in 16 bits, 7 bits fit and 8 do not."""
+    monkeypatch.setattr(machine, "cpu_flags", lambda: frozenset(("avx2", *flags)))
+    assert [scheme_here(quantizer) for quantizer in ("x86", "symmetric")] == [scheme, "symmetric"]
+    weights = [value for _, value in fake_quantised(scheme).weights() if value.dtype == torch.int8]
+    largest = max(int(value.short().abs().max()) for value in weights)
+    assert largest <= 64 if scheme == "x86-7bit" else largest >= 127
+    assert (2 * 255 * largest < 2**15) is (scheme == "x86-7bit")
 
 
 def test_symmetric_has_no_zero_points() -> None:
@@ -154,8 +176,11 @@ def test_a_network_without_integer_kernels() -> None:
 
 
 def labelled(net: SmallNet) -> Labelled:
-    images = flat(400)
+    """400 images whose classes are clear, and those classes."""
+    images = flat(800)
     with torch.no_grad():
+        scores = net(images).topk(2).values
+        images = images[(scores[:, 0] - scores[:, 1]).argsort(descending=True)[:400]]
         labels = net(images).argmax(dim=1)
     assert len(labels.unique()) > 1
     return Labelled(images=images, labels=labels)

@@ -84,7 +84,8 @@ class Backend(Protocol):
     PRECISIONS: Mapping[str, tuple[str, ...]]
     """What it builds, by device."""
     QUANTIZER: str
-    """How weights and activations are put on a grid, of compile.quantize.SCHEMES; "" for none."""
+    """How weights and activations are put on a grid, of compile.quantize.SCHEMES; "" for none. The
+    CPU decides which of x86's two it is."""
     MACHINE_CODE: bool
     """Whether the file holds code for the CPU it was built on."""
 

@@ -32,11 +32,12 @@ void check_torch(const Manifest& manifest, const Offer& offer) {
 void check_cpu(const Manifest& manifest, const Offer& offer) {
   std::string missing;
   for (const std::string& flag : manifest.requirements.isa) {
-    if (!offer.cpu_flags.contains(flag)) missing += " " + printable(flag);
+    if (offer.cpu_flags.contains(flag)) continue;
+    missing += (missing.empty() ? "" : ", ") + printable(flag);
   }
   if (!missing.empty()) {
-    fail_artifact("the artifact was built for " + printable(manifest.target) + ", this CPU lacks" +
-                  missing + ": compile it for a lower target");
+    fail_artifact("this CPU lacks " + missing + ", which the artifact (target " +
+                  printable(manifest.target) + ") needs: compile it here, or for a lower target");
   }
 }
 

@@ -236,7 +236,7 @@ def _repeats(entry: dict[str, Any] | None) -> str:
 def _quantised(entry: dict[str, Any] | None) -> str:
     if not entry:
         return ""
-    text = f"by {entry['samples']} images ({entry['calibration']})"
+    text = f"{entry['scheme']}, by {entry['samples']} images ({entry['calibration']})"
     counted = entry.get("accuracy")
     if counted:
         text += f"; accuracy {counted['before']:.1f} % before, {counted['after']:.1f} % after"
