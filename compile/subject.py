@@ -150,6 +150,7 @@ class Subject:
         return self._check_module()
 
     def _check_module(self) -> int:
+        """The width of the output of a module that can be compiled; CheckFailed for others."""
         example = CompileSpec(shape=self.shape).example()
         return self._once(("output",), lambda: check_module(self.module, example).shape[1])
 
