@@ -185,12 +185,12 @@ def inspect_lines(path: Path, manifest: dict[str, Any], unfit: str | None) -> li
     files = ", ".join(f"{n} {size(f['size'])}" for n, f in manifest["files"].items())
     batches = ", ".join("{}..{}".format(*p["batch"]) for p in manifest["programs"])
     shape = "x".join(map(str, manifest["inputs"][0]["shape"]))
-    isa = len(needs["isa"])
+    isa = counted([len(needs["isa"])], "flag")
     rows = [
         ("model", f"{model['name']}, {model['parameters']:,} parameters, from {model['source']}"),
         ("program", f"{manifest['backend']} {manifest['precision']} on {manifest['device']}"),
         ("input", f"{manifest['inputs'][0]['dtype']} N x {shape}, N in {batches}"),
-        ("needs", f"torch {needs['torch'] or 'any'}, {manifest['target']['name']} ({isa} flags)"),
+        ("needs", f"torch {needs['torch'] or 'any'}, {manifest['target']['name']} ({isa})"),
         ("files", files),
         ("parity", f"largest error/bound {worst}, ran in {', '.join(parity['ran_in'])}"),
         ("gates", ", ".join(gate["name"] for gate in parity["gates"])),
