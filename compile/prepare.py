@@ -250,9 +250,11 @@ def _check_statistics(exported: ExportedProgram) -> None:
 
 @torch.no_grad()
 def _neutralise(norm: nn.BatchNorm2d) -> None:
-    """Let a batch norm give exactly what it gets."""
-    norm.eps = 0.0
+    """Let a batch norm give exactly what it gets: it divides by the root of 0.5 + 0.5."""
     norm.reset_parameters()  # scale 1, shift 0, mean 0, variance 1
+    assert norm.running_var is not None
+    norm.running_var.fill_(0.5)
+    norm.eps = 0.5  # torch 2.11 takes no epsilon of 0
 
 
 def _pairs(exported: ExportedProgram) -> list[tuple[str, str]]:

@@ -118,10 +118,11 @@ def quantize(module: nn.Module, calibration: torch.Tensor, scheme: str) -> FakeQ
         )
     try:
         # A module that is called twice (one ReLU for a whole block) is told apart only by the
-        # strict exporter, which in turn refuses some modules that the other takes.
+        # strict exporter, which in turn refuses some modules that the other takes. Before torch
+        # 2.12 torchao finds no layers at all in the graphs of the other.
         try:
             return _quantize(module, calibration, scheme, strict=False)
-        except ValueError:
+        except (ValueError, CheckFailed):
             return _quantize(module, calibration, scheme, strict=True)
     except Exception as error:
         reason = first_line(error)

@@ -20,9 +20,10 @@ target_include_directories(zoo_torch_wheel SYSTEM INTERFACE
 # A CUDA wheel's libraries find each other at run time; the linker need not follow them.
 target_link_options(zoo_torch_wheel INTERFACE -Wl,--allow-shlib-undefined)
 
-# --no-as-needed: kernels and CUDA register themselves when loaded, no symbol asks for them.
+# --no-as-needed: kernels and CUDA register themselves when loaded, no symbol asks for them; what
+# torch 2.11 compiles ahead of time asks for libtorch.so, which is empty but for its name.
 set(kept -Wl,--push-state,--no-as-needed)
-foreach(name torch_cpu c10 torch_cuda c10_cuda)
+foreach(name torch torch_cpu c10 torch_cuda c10_cuda)
   if(EXISTS "${ZOO_TORCH_DIR}/lib/lib${name}.so")
     add_library(${name} SHARED IMPORTED)
     set_target_properties(${name} PROPERTIES IMPORTED_LOCATION "${ZOO_TORCH_DIR}/lib/lib${name}.so")
