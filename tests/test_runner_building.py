@@ -1,14 +1,17 @@
-"""Building zoo-run before a command needs it, with a cmake of our own in place of the real one."""
+"""Building zoo-run before a command needs it, mostly with a cmake that is not the real one."""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
 
-from compile import runner
 from compile.errors import Unavailable
+from compile.runner import build_runner
 from zoo.cli.selecting import ready_runner
 
 _ALONE = """#!/bin/sh
@@ -35,7 +38,7 @@ def cmake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tools.mkdir()
     monkeypatch.setenv("PATH", str(tools), prepend=":")
     monkeypatch.setenv("ALONE", str(tmp_path / "alone"))
-    monkeypatch.setattr(runner, "_BUILD", tmp_path / "build")
+    monkeypatch.setattr("compile.runner._BUILD", tmp_path / "build")
     return tools / "cmake"
 
 
@@ -47,7 +50,7 @@ def _write(program: Path, text: str) -> None:
 def test_commands_at_once_build_one_after_the_other(cmake: Path) -> None:
     _write(cmake, _ALONE)
     with ThreadPoolExecutor(4) as pool:
-        built = [pool.submit(runner.build_runner) for _ in range(4)]
+        built = [pool.submit(build_runner) for _ in range(4)]
     assert {each.result() for each in built} == {cmake.parent.parent / "build" / "zoo-run"}
 
 
@@ -68,16 +71,30 @@ def test_a_place_that_cannot_be_written_is_one_line(
     cmake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _write(cmake, _ALONE)
-    monkeypatch.setattr(runner, "_BUILD", cmake / "below a file")
+    monkeypatch.setattr("compile.runner._BUILD", cmake / "below a file")
     with pytest.raises(Unavailable, match=r"^cannot write .*below a file: Not a directory; "):
-        runner.build_runner()
+        build_runner()
 
 
 def test_what_broke_is_said_whole_in_one_line(cmake: Path) -> None:
     _write(cmake, _WRONG)
     with pytest.raises(Unavailable) as caught:
-        runner.build_runner()
+        build_runner()
     assert str(caught.value) == (
         "building zoo-run failed: CMake Error at CMakeLists.txt:9 (find_package): Could not find"
         ' a package configuration file provided by "Torch"; run `just runner`'
     )
+
+
+def test_libraries_that_no_symbol_asks_for_are_linked(runner: Path) -> None:
+    """CUDA's kernels register themselves when they are loaded; what torch 2.11 compiles ahead of
+    time finds libtorch.so only where it is loaded already.
+    """
+    readelf = shutil.which("readelf")
+    if readelf is None:
+        pytest.skip("no readelf here: apt-get install binutils")
+    listing = subprocess.run([readelf, "-d", runner], capture_output=True, text=True, check=True)
+    folder = Path(torch.__file__).parent / "lib"
+    names = ("libtorch.so", "libtorch_cuda.so", "libc10_cuda.so")
+    for name in (*(name for name in names if (folder / name).exists()), "libtcmalloc_minimal.so"):
+        assert f"Shared library: [{name}" in listing.stdout, name

@@ -30,8 +30,9 @@ if(zoo_openvino_found)
   # TBB would open these two with RTLD_DEEPBIND: they would free with libc's allocator what tcmalloc
   # gave them, and abort. Loaded with the module they use the allocator that everything else uses.
   file(GLOB openvino_deepbound "${openvino_folder}/libhwloc.so*" "${openvino_folder}/libtbbbind*.so*")
-  target_link_libraries(zoo-run-openvino PRIVATE
-    -Wl,--push-state,--no-as-needed ${openvino_deepbound} -Wl,--pop-state)
+  foreach(library ${openvino_deepbound})
+    target_link_libraries(zoo-run-openvino PRIVATE $<LINK_LIBRARY:kept,${library}>)
+  endforeach()
   set_target_properties(zoo-run-openvino PROPERTIES PREFIX ""
     BUILD_WITH_INSTALL_RPATH ON INSTALL_RPATH "${openvino_folder};${ZOO_TORCH_DIR}/lib")
   add_dependencies(zoo-run zoo-run-openvino)

@@ -13,5 +13,4 @@ if(NOT tcmalloc_library)
   set(zoo_tcmalloc_folder $<TARGET_FILE_DIR:tcmalloc_minimal>)
 endif()
 # Nothing calls it by name, so the linker must be told to keep it.
-target_link_libraries(zoo_tcmalloc INTERFACE
-  -Wl,--push-state,--no-as-needed ${tcmalloc_library} -Wl,--pop-state)
+target_link_libraries(zoo_tcmalloc INTERFACE $<LINK_LIBRARY:kept,${tcmalloc_library}>)

@@ -20,17 +20,15 @@ target_include_directories(zoo_torch_wheel SYSTEM INTERFACE
 # A CUDA wheel's libraries find each other at run time; the linker need not follow them.
 target_link_options(zoo_torch_wheel INTERFACE -Wl,--allow-shlib-undefined)
 
-# --no-as-needed: kernels and CUDA register themselves when loaded, no symbol asks for them; what
-# torch 2.11 compiles ahead of time asks for libtorch.so, which is empty but for its name.
-set(kept -Wl,--push-state,--no-as-needed)
+# Kernels and CUDA register themselves when loaded, no symbol asks for them; what torch 2.11 compiles
+# ahead of time asks for libtorch.so, which is empty but for its name.
 foreach(name torch torch_cpu c10 torch_cuda c10_cuda)
   if(EXISTS "${ZOO_TORCH_DIR}/lib/lib${name}.so")
     add_library(${name} SHARED IMPORTED)
     set_target_properties(${name} PROPERTIES IMPORTED_LOCATION "${ZOO_TORCH_DIR}/lib/lib${name}.so")
-    list(APPEND kept ${name})
+    target_link_libraries(zoo_torch_wheel INTERFACE $<LINK_LIBRARY:kept,${name}>)
   endif()
 endforeach()
-target_link_libraries(zoo_torch_wheel INTERFACE ${kept} -Wl,--pop-state)
 
 # The same run path built and installed: where the two differ CMake pads the first with an empty
 # entry, and the loader takes that for the current folder.
