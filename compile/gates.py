@@ -32,20 +32,25 @@ code, where only the outputs prove them."""
 def before_cast(folded: nn.Module, golden: parity.Golden, limit: parity.Bounds) -> Gate:
     """Hold the folded module, run eagerly in float32, to the bounds of fp32."""
     module = copy.deepcopy(folded).cpu().float().eval()
-    with torch.no_grad():
-        out = torch.cat([module(sample) for sample in torch.split(golden.pixels.float(), 1)])
+    out = _in_float32(module, golden)
     ratio = float(parity.share(parity.rmse(out, golden.oracle), limit.bound).max())
     value = ratio if math.isfinite(ratio) else None
     return {"name": "fp32 before the cast", "value": value, "bound": 1.0, "passed": ratio <= 1.0}
 
 
-def quantisation_noise(quantised: torch.Tensor, golden: parity.Golden) -> Gate:
+def _in_float32(module: nn.Module, golden: parity.Golden) -> torch.Tensor:
+    """The module's outputs for the samples, one by one: (N, classes) float32."""
+    with torch.no_grad():
+        return torch.cat([module(sample) for sample in torch.split(golden.pixels.float(), 1)])
+
+
+def quantisation_noise(quantised: nn.Module, golden: parity.Golden) -> Gate:
     """Hold what quantisation adds to the outputs to what tells one input from another.
 
-    `quantised` is (16, classes), the fake-quantised graph's for the ordinary samples. It needs no
-    labels: ranges that cut everything off leave outputs that no longer depend on the input.
+    `quantised` is the fake-quantised graph, `golden` the ordinary samples. It needs no labels:
+    ranges that cut everything off leave outputs that no longer depend on the input.
     """
-    noise = (quantised.double() - golden.oracle).square().mean().sqrt()
+    noise = (_in_float32(quantised, golden).double() - golden.oracle).square().mean().sqrt()
     signal = (golden.oracle - golden.oracle.mean(dim=0)).square().mean().sqrt()
     value = float(noise / signal.clamp_min(1e-300))
     passed = value <= _LARGEST_NOISE

@@ -140,6 +140,17 @@ def test_bytes_are_normalised_inside(
         )
 
 
+def test_pytorchs_own_error_has_that_of_normalising_bytes(tmp_path: Path) -> None:
+    """One convolution adds so little to it that a right program would come near to its bound."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        net = nn.Sequential(nn.Conv2d(2, 16, 3, padding=1), nn.Flatten()).eval()
+    subject = Subject(net, SHAPE, mean=[0.5, 0.5], std=[0.5, 0.5])
+    spec = CompileSpec(shape=SHAPE, input_type="uint8")
+    entry = compile_module(subject, spec, backend="torchscript", root=tmp_path).manifest["parity"]
+    assert max(sample["rmse"] / sample["e_eager"] for sample in entry["samples"]) < 1.2
+
+
 def test_accuracy_is_counted_on_bytes_too(runner: Path, tmp_path: Path) -> None:
     from compile.api import Model
 
