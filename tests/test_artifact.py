@@ -15,9 +15,9 @@ from pathlib import Path
 from threading import Timer
 
 import pytest
-from conftest import KINDS, PYTHON_ONLY, rewrite
+from conftest import KINDS, PYTHON_ONLY, SHAPE, rewrite, small_subject
 
-from compile import artifact, machine
+from compile import api, artifact, machine
 from compile.archive import check_archive
 from compile.artifact import (
     file_entries,
@@ -27,8 +27,11 @@ from compile.artifact import (
     publish,
     staging,
 )
+from compile.backends import backend
+from compile.backends.base import Built
 from compile.errors import BadArtifact, Unavailable
 from compile.manifest import GRAPH, write_manifest
+from compile.spec import CompileSpec
 
 Copy = Callable[[str], Path]
 C_KINDS = [kind for kind in KINDS if kind not in PYTHON_ONLY]
@@ -103,17 +106,6 @@ def _flags(manifest: dict) -> None:  # type: ignore[type-arg]
     manifest["requirements"]["isa"] = manifest["target"]["cpuid"] = ["avx2", "avx99_fp4"]
 
 
-@pytest.mark.parametrize("kind", ["onnx", "onnx-int8"])
-def test_a_graph_needs_no_cpu_but_where_its_products_would_overflow(
-    built: dict[str, Path], kind: str
-) -> None:
-    manifest = json.loads((built[kind] / "manifest.json").read_text())
-    flag = machine.vnni() if kind == "onnx-int8" else None
-    assert manifest["requirements"]["isa"] == ([flag] if flag else [])
-    if kind == "onnx-int8":
-        assert manifest["quantization"]["scheme"] == ("x86" if flag else "x86-7bit")
-
-
 FORGERIES: dict[str, tuple[Callable[[dict], object], str]] = {  # type: ignore[type-arg]
     "schema": (lambda m: m.update(schema="2.0"), "schema"),
     "no schema": (lambda m: m.pop("schema"), "schema"),
@@ -138,6 +130,17 @@ FORGERIES: dict[str, tuple[Callable[[dict], object], str]] = {  # type: ignore[t
     "oracle": (lambda m: m["parity"].update(oracle="float32"), "oracle"),
     "negative": (lambda m: m["parity"]["samples"][0].update(floor=-1.0), "negative"),
 }
+
+
+@pytest.mark.parametrize("flag", [None, "avx_vnni"])
+def test_a_graph_asks_for_vnni_where_its_products_would_overflow_without(
+    flag: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "vnni", lambda: flag)
+    made = Built(programs=(), precision="any")
+    for precision, needed in (("fp32", []), ("int8", [flag] if flag else [])):
+        spec = CompileSpec(shape=SHAPE, precision=precision, target="any")
+        assert api._flags(spec, made, small_subject().task(spec, backend("onnx"))) == needed
 
 
 @pytest.mark.parametrize("name", FORGERIES)

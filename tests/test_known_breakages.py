@@ -294,7 +294,7 @@ def test_a_batch_norm_without_statistics_is_named(tmp_path: Path) -> None:
         compile_module(net, FP32, backend="onnx", root=tmp_path)
 
 
-@pytest.mark.parametrize("backend", ["onnx", "openvino"])
+@pytest.mark.parametrize("backend", ["onnx", "openvino", "inductor"])
 def test_sums_of_bytes_that_overflow(
     backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
