@@ -16,7 +16,7 @@ from compile.backends import BACKENDS
 from compile.proof.accuracy import mcnemar, reference_classes, score, wilson
 from compile.proof.check import Row, check_artifact
 from compile.proof.golden import oracle
-from compile.proof.subject import Labelled
+from compile.proof.images import Labelled
 from compile.report import show
 from compile.spec import MAX_BATCH
 from tests.support.forgery import rewrite

@@ -19,7 +19,7 @@ from compile.errors import BadArtifact
 from compile.proof import determinism, parity
 from compile.proof.check import check_artifact
 from compile.proof.hostile import hostile_bytes, hostile_samples
-from compile.proof.subject import Subject
+from compile.proof.prepared import PreparedModel
 from compile.spec import ROWS, CompileSpec
 from tests.support.forgery import rewrite
 from tests.support.networks import KINDS, PYTHON_ONLY, SHAPE, SmallNet, small_net
@@ -47,7 +47,7 @@ def no_bias() -> NoBias:
 
 @torch.no_grad()
 def judged(net: nn.Module, program: Callable[[torch.Tensor], torch.Tensor]) -> parity.Verdict:
-    golden = Subject(net, SHAPE).golden("float32")
+    golden = PreparedModel(net, SHAPE).golden("float32")
     limit = parity.bounds(net, "fp32", golden)
     return parity.judge(program(golden.input), golden, limit)
 
@@ -70,7 +70,7 @@ def test_hostile_samples_are_what_they_are_called() -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_hostile_samples_loosen_no_other(net: SmallNet, precision: str) -> None:
-    golden = Subject(net, SHAPE).golden("float32")
+    golden = PreparedModel(net, SHAPE).golden("float32")
     all_, ordinary = (parity.bounds(net, precision, each) for each in (golden, golden.ordinary))
     torch.testing.assert_close(all_.bound[:ROWS], ordinary.bound)
     typical = golden.oracle.square().mean(dim=1).sqrt()
@@ -92,7 +92,7 @@ def test_what_pytorch_itself_gets_wrong_on_a_hostile_sample_is_no_fault() -> Non
             return y * (largest + 0.3 - largest)
 
     net = Cancels().eval()
-    golden = Subject(net, SHAPE).golden("float32")
+    golden = PreparedModel(net, SHAPE).golden("float32")
     limit = parity.bounds(net, "fp32", golden)
     relative = limit.e_eager / golden.oracle.square().mean(dim=1).sqrt()
     assert float(relative[golden.kinds.index("large")]) > 100 * float(relative[0])
@@ -121,7 +121,7 @@ def _in_half(x: torch.Tensor) -> torch.Tensor:
 def test_a_fault_that_only_a_hostile_sample_shows(
     program: Callable[[torch.Tensor], torch.Tensor], kind: str
 ) -> None:
-    golden = Subject(small_net(), SHAPE).golden("float32")
+    golden = PreparedModel(small_net(), SHAPE).golden("float32")
     limit = parity.bounds(small_net(), "fp32", golden)
     with torch.no_grad():
         output = program(golden.input)
@@ -136,7 +136,7 @@ def test_a_fault_that_only_a_hostile_sample_shows(
 
 def test_a_network_without_biases_answers_zeros_with_nothing() -> None:
     net = no_bias()
-    golden = Subject(net, SHAPE).golden("float32")
+    golden = PreparedModel(net, SHAPE).golden("float32")
     zeros = golden.kinds.index("zeros")
     assert float(parity.bounds(net, "fp32", golden).bound[zeros]) == 0
     assert judged(net, net).passed
@@ -170,11 +170,14 @@ def test_what_overflows_in_pytorch_itself_is_left_out() -> None:
     net = small_net()
     with torch.no_grad():
         net.conv1.weight.mul_(30)
-    task = Subject(net, SHAPE).task(CompileSpec(shape=SHAPE, precision="fp16"), backend("eager"))
-    assert task.left_out == [{"kind": "large", "reason": "PyTorch itself overflows on it in fp16"}]
+    task = PreparedModel(net, SHAPE).task(
+        CompileSpec(shape=SHAPE, precision="fp16"), backend("eager")
+    )
+    reason = "PyTorch itself overflows on it in fp16"
+    assert task.golden.left_out == ({"kind": "large", "reason": reason},)
     assert "large" not in task.golden.kinds
-    assert len(task.golden.kinds) == len(task.limit.bound) == ROWS + len(HOSTILE) - 1
-    assert bool(torch.isfinite(task.limit.bound).all())
+    assert len(task.golden.kinds) == len(task.bounds.bound) == ROWS + len(HOSTILE) - 1
+    assert bool(torch.isfinite(task.bounds.bound).all())
 
 
 class OfTheLargest(nn.Module):
@@ -196,11 +199,11 @@ class OfTheLargest(nn.Module):
 def test_what_the_module_itself_has_no_answer_to_is_left_out(breaks: bool) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        subject = Subject(OfTheLargest(breaks=breaks), SHAPE)
+        subject = PreparedModel(OfTheLargest(breaks=breaks), SHAPE)
     spec = CompileSpec(shape=SHAPE)
     task = subject.task(spec, backend("eager"))
     reason = "the module itself gives no finite output for it"
-    assert task.left_out == [{"kind": "zeros", "reason": reason}]
+    assert task.golden.left_out == ({"kind": "zeros", "reason": reason},)
     assert "denormal" in task.golden.kinds
 
 
@@ -215,13 +218,13 @@ class OneByOne(SmallNet):
 def test_a_module_may_insist_on_one_image_at_a_time(precision: str) -> None:
     net = small_net()
     net.__class__ = OneByOne
-    limit = parity.bounds(net, precision, Subject(net, SHAPE).golden("float32"))
+    limit = parity.bounds(net, precision, PreparedModel(net, SHAPE).golden("float32"))
     assert bool((limit.bound > 0).all())
 
 
 def test_a_large_sample_drowns_no_figure(net: SmallNet) -> None:
     """SQNR and max abs are those of the ordinary samples, else that of 1e4 would decide both."""
-    golden = Subject(net, SHAPE).golden("float32")
+    golden = PreparedModel(net, SHAPE).golden("float32")
     limit = parity.bounds(net, "fp32", golden)
     output = golden.oracle.clone()
     output[golden.kinds.index("large"), 0] += 1.0
@@ -231,7 +234,7 @@ def test_a_large_sample_drowns_no_figure(net: SmallNet) -> None:
 
 
 def test_a_hostile_sample_alone_decides_no_class(net: SmallNet) -> None:
-    golden = Subject(net, SHAPE).golden("float32")
+    golden = PreparedModel(net, SHAPE).golden("float32")
     limit = parity.bounds(net, "fp32", golden)
     wide = replace(limit, e_eager=limit.e_eager.index_fill(0, torch.arange(ROWS), 1e9))
     verdict = parity.judge(golden.oracle, golden, wide)

@@ -23,13 +23,14 @@ from compile.network.prepare import cast, fold_batch_norms
 from compile.proof import gates, parity
 from compile.proof.check import check_artifact
 from compile.proof.golden import oracle
-from compile.proof.subject import Labelled, Subject
+from compile.proof.images import Labelled
+from compile.proof.prepared import PreparedModel
 from compile.spec import CompileSpec
 from tests.support.networks import KINDS, PYTHON_ONLY, SHAPE, SmallNet, small_net, small_subject
 
 
 def test_a_correct_program_passes(net: SmallNet) -> None:
-    golden = Subject(net, SHAPE).golden("float32")
+    golden = PreparedModel(net, SHAPE).golden("float32")
     folded = fold_batch_norms(net, golden.input[:1])
     for precision in ("fp32", "bf16"):
         limit = parity.bounds(net, precision, golden)
@@ -121,6 +122,6 @@ def test_the_manifest_says_what_was_measured(built: dict[str, Path]) -> None:
 
 def test_copying_a_module_for_the_oracle_leaves_it_alone(net: SmallNet) -> None:
     before = copy.deepcopy(net.state_dict())
-    parity.bounds(net, "bf16", Subject(net, SHAPE).golden("float32"))
+    parity.bounds(net, "bf16", PreparedModel(net, SHAPE).golden("float32"))
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
     assert net.conv1.weight.dtype == torch.float32

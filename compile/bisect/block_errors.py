@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from compile.artifact.programs import ProgramFile, chunk, padded
 from compile.artifact.reading import Artifact
-from compile.bisect.taps import GraphTaps, Taps, open_taps
-from compile.errors import BadArtifact, CheckFailed, UsageError
+from compile.bisect.reference import casts, float_reference, grid_reference
+from compile.bisect.taps import Taps, open_taps
+from compile.errors import BadArtifact, UsageError
 from compile.graphs.blocks import Key, blocks
-from compile.network.prepare import FromBytes, eager_dtype
+from compile.network.pixels import normalisation_of
 from compile.precision import QUANTIZED, precision
 from compile.proof import parity
 from compile.proof.golden import Bounds, Golden, proof_of
-from compile.proof.subject import Subject
+from compile.proof.prepared import PreparedModel
 
 Progress = Callable[[str], None]
-
-_JITTER = 0.002
-"""Part of int8's step by which a kernel may move a value before it is rounded: onnxruntime, for
-one, rounds biases to the product of two scales (docs/log.md)."""
 
 _K_OF_NOISE = 2.0
 """A program's values inside may be this much as wrong as that jitter makes them."""
@@ -73,42 +68,6 @@ def _largest(values: torch.Tensor) -> float:
     return float(values.nan_to_num(nan=math.inf, posinf=math.inf).max())
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Reference:
-    """What a program is held to inside."""
-
-    exact: GraphTaps
-    """The network in float64."""
-    eager: list[tuple[GraphTaps, int]]
-    """As PyTorch computes it, one by one and all at once: graphs and the batch to run them at."""
-    noisy: GraphTaps | None = None
-    """A quantised one whose values are moved by as much as integer kernels may move them."""
-
-
-def _float_reference(subject: Subject, name: str, rows: int) -> _Reference:
-    """The folded network, and the same cast to the precision `name`."""
-    wrappers = int(_casts(name))
-    eager = [(GraphTaps(subject.graph(name), wrappers), 1)]
-    with suppress(CheckFailed):  # it may insist on one sample at a time
-        eager.append((GraphTaps(subject.graph(name, rows), wrappers), rows))
-    return _Reference(exact=GraphTaps(subject.graph("fp32", exact=True), 0), eager=eager)
-
-
-def _grid_reference(subject: Subject, scheme: str, rows: int) -> _Reference:
-    """The fake-quantised graph, which takes any batch."""
-    eager = GraphTaps(subject.grid(scheme), 0)
-    return _Reference(
-        exact=GraphTaps(subject.grid(scheme, exact=True), 0),
-        eager=[(eager, 1), (eager, rows)],
-        noisy=GraphTaps(subject.grid(scheme, jitter=_JITTER), 0),
-    )
-
-
-def _casts(name: str) -> bool:
-    """Whether a module around the network casts to the precision."""
-    return eager_dtype(name) != torch.float32
-
-
 class Network:
     """The module and the saved program, side by side."""
 
@@ -116,13 +75,13 @@ class Network:
         self,
         artifact: Artifact,
         program: ProgramFile,
-        subject: Subject,
+        prepared: PreparedModel,
         worst: int,
         progress: Progress,
     ) -> None:
         """`worst` is the golden row whose output is most wrong."""
         manifest = artifact.manifest
-        self.artifact, self.program, self.subject = artifact, program, subject
+        self.artifact, self.program, self.prepared = artifact, program, prepared
         self.progress = progress
         self.golden, self.limit = proof_of(artifact)
         self.precision = manifest["precision"]
@@ -130,18 +89,18 @@ class Network:
         quantised = self.precision in QUANTIZED
         self.scheme = manifest["quantization"]["scheme"] if quantised else ""
         self.reference = (
-            _grid_reference(subject, self.scheme, len(self.rows))
+            grid_reference(prepared.quantised_tasks.graph(self.scheme), len(self.rows))
             if quantised
-            else _float_reference(subject, self.precision, len(self.rows))
+            else float_reference(prepared.network, self.precision, len(self.rows))
         )
         if not self.reference.exact.steps.ends:
             raise UsageError(
-                f"the {type(subject.module).__name__} has no named modules to tell apart; give its "
-                "layers names, such as self.conv1 = nn.Conv2d(...)"
+                f"the {type(prepared.network.module).__name__} has no named modules to tell apart; "
+                "give its layers names, such as self.conv1 = nn.Conv2d(...)"
             )
         if quantised:
             self._check_grid()
-        wrappers = int(_casts(self.precision)) + int(artifact.input.dtype == "uint8")
+        wrappers = int(casts(self.precision)) + int(artifact.input.dtype == "uint8")
         self.taps = open_taps(artifact, program, wrappers)
         known = [self.taps.ends, *(taps.ends for taps, _ in self.reference.eager)]
         self.blocks = blocks(self.reference.exact.steps, set.intersection(*map(set, known)))
@@ -176,7 +135,7 @@ class Network:
             return [_largest(_relative(*pair)) for pair in zip(values, truth, strict=True)]
 
         row = precision(self.precision)
-        rounded = self._rounded_pixels()[self.rows]
+        rounded = self._float32_pixels()[self.rows]
         ways = [wrong(taps, rounded, (n, n)) for taps, n in self.reference.eager]
         eager = [max(row.least, *errors) for errors in zip(*ways, strict=True)]
         allowed = [row.k * error + row.eps / 2 for error in eager]
@@ -192,27 +151,17 @@ class Network:
 
     def _pixels(self) -> torch.Tensor:
         """What the module sees of the golden samples, (N, C, H, W) float64."""
-        x = self.golden.input.double()
+        x = self.golden.input
         if self.artifact.input.dtype == "float32":
-            return x
-        mean, std = (
-            torch.tensor(each, dtype=torch.float64)[:, None, None] for each in self._normalisation()
-        )
-        return (x.permute(0, 3, 1, 2) / 255 - mean) / std
+            return x.double()
+        return normalisation_of(self.artifact).pixels(x)
 
-    def _rounded_pixels(self) -> torch.Tensor:
+    def _float32_pixels(self) -> torch.Tensor:
         """The same in float32, with the error that normalising bytes in float32 makes."""
         x = self.golden.input
         if self.artifact.input.dtype == "float32":
             return x
-        rounded: torch.Tensor = FromBytes(nn.Identity(), *self._normalisation())(x)
-        return rounded
-
-    def _normalisation(self) -> tuple[list[float], list[float]]:
-        how = self.artifact.manifest["model"]["preprocessing"]
-        if how is None:
-            raise BadArtifact(f"{self.artifact.path} does not say how bytes are normalised")
-        return how["mean"], how["std"]
+        return normalisation_of(self.artifact).float32_pixels(x)
 
 
 def _at(taps: Taps, keys: Sequence[Key]) -> list[str]:

@@ -26,7 +26,7 @@ from compile.network.quantize import SCHEMES
 from compile.precision import QUANTIZED
 from compile.proof import gates, parity
 from compile.proof.golden import Bounds, Golden, proof_of
-from compile.proof.subject import Subject
+from compile.proof.prepared import PreparedModel
 
 _AT_ONCE = 8
 """Blocks measured in one run: their values are all in memory."""
@@ -62,7 +62,7 @@ class Report:
 
 def bisect(
     path: Path,
-    subject: Subject,
+    prepared: PreparedModel,
     *,
     full: bool = False,
     progress: Progress = lambda stage: None,
@@ -71,14 +71,14 @@ def bisect(
 
     Args:
         path: the artifact's folder; only its own files are run.
-        subject: the module that it was built from.
+        prepared: the module that it was built from.
         full: measure every block instead of halving the network until one is left.
 
     Raises UsageError for an artifact that cannot be looked into (a TensorRT engine, CUDA),
     BadArtifact for one that is damaged, or was built from other weights or calibration images.
     """
     artifact = open_artifact(path)
-    _check(artifact, subject)
+    _check(artifact, prepared)
     golden, limit = proof_of(artifact)
     program, error = _most_wrong(artifact, golden, limit)
     final = final_point(error, golden, limit)
@@ -86,30 +86,32 @@ def bisect(
         return _report(artifact, program, _Found(points=[final]), [])
     progress("export the module")
     worst = int(parity.share(error, limit.bound).argmax())
-    network = Network(artifact, program, subject, worst, progress)
+    network = Network(artifact, program, prepared, worst, progress)
     found = _in_full(network, final) if full else _by_halves(network, final)
     return _report(artifact, program, found, network.blocks)
 
 
-def _check(artifact: Artifact, subject: Subject) -> None:
+def _check(artifact: Artifact, prepared: PreparedModel) -> None:
     manifest, where = artifact.manifest, artifact.path
     check_backend(manifest["backend"])
     if manifest["device"] != "cpu":
         raise UsageError(f"{where} is for {manifest['device']}; bisect follows programs on the CPU")
     built_from = manifest["model"]["weights_sha256"]
-    if subject.sha256 != built_from:
+    if prepared.network.weights_sha256 != built_from:
         raise BadArtifact(
             f"{where} was built from the weights {built_from[:8]}, the model given has "
-            f"{subject.sha256[:8]}; name its source with --model"
+            f"{prepared.network.weights_sha256[:8]}; name its source with --model"
         )
     if manifest["precision"] in QUANTIZED:
-        _check_calibration(artifact, subject)
+        _check_calibration(artifact, prepared)
 
 
-def _check_calibration(artifact: Artifact, subject: Subject) -> None:
+def _check_calibration(artifact: Artifact, prepared: PreparedModel) -> None:
     """The grid of a quantised network is made again, of the same images."""
     origin, _ = calibration_of(artifact.manifest)
-    if subject.calibration_sha256 != artifact.manifest["build"]["request"].get("calibration"):
+    if prepared.quantised_tasks.calibration_sha256 != artifact.manifest["build"]["request"].get(
+        "calibration"
+    ):
         raise BadArtifact(
             f"{artifact.path} was calibrated with other images than those found; they came from "
             f"'{origin}': name their folder with --calibrate"
@@ -245,7 +247,7 @@ def _differing_weight(network: Network) -> str | None:
     maker = backend(network.artifact.manifest["backend"])
     path = network.artifact.files[network.program.file].path
     gate = gates.constants(
-        network.subject.weights(network.precision, network.scheme),
+        network.prepared.weights(network.precision, network.scheme),
         network.precision,
         maker.constants(path, network.program),
     )

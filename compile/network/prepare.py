@@ -10,7 +10,7 @@ import copy
 import inspect
 import io
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING
 
@@ -40,29 +40,6 @@ class Cast(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) float32 -> (N, classes) float32."""
         out: torch.Tensor = self.module(x.to(self.dtype)).float()
-        return out
-
-
-class FromBytes(nn.Module):
-    """A module that takes the bytes of images as a camera gives them, and normalises them itself.
-
-    `mean` and `std` are per channel, of pixels scaled to 0..1.
-    """
-
-    scale: torch.Tensor
-    shift: torch.Tensor
-
-    def __init__(self, module: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
-        super().__init__()
-        self.module = module
-        means, stds = (torch.tensor(each, dtype=torch.float64) for each in (mean, std))
-        self.register_buffer("scale", (1 / (255 * stds)).float()[:, None, None], persistent=False)
-        self.register_buffer("shift", (-means / stds).float()[:, None, None], persistent=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, H, W, C) uint8 -> (N, classes) float32."""
-        pixels = x.permute(0, 3, 1, 2).float() * self.scale + self.shift
-        out: torch.Tensor = self.module(pixels)
         return out
 
 

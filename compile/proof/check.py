@@ -14,13 +14,14 @@ from compile import machine
 from compile.artifact.programs import Program, ProgramFile, chunk, padded, run_rows
 from compile.artifact.reading import Artifact, open_artifact
 from compile.backends.onnx import executor
-from compile.errors import BadArtifact, Unavailable, ZooError
+from compile.errors import Unavailable, ZooError
 from compile.files import write_atomic
 from compile.loading import load_artifact
+from compile.network.pixels import normalisation_of
 from compile.proof import determinism, parity
 from compile.proof.accuracy import score
 from compile.proof.golden import Bounds, Golden, proof_of
-from compile.proof.subject import Labelled
+from compile.proof.images import Labelled
 from compile.runner import allocator_of, has_engine, run_inputs
 
 
@@ -245,12 +246,7 @@ def _as_input(artifact: Artifact, images: torch.Tensor) -> torch.Tensor:
     """Preprocessed images (N, C, H, W) as the artifact takes them, bytes perhaps."""
     if artifact.input.dtype == "float32":
         return images
-    pixels = artifact.manifest["model"]["preprocessing"]
-    if pixels is None:
-        raise BadArtifact(f"{artifact.path} takes bytes and does not say how they are normalised")
-    mean, std = (torch.tensor(pixels[key])[:, None, None] for key in ("mean", "std"))
-    byte = ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
-    return byte.permute(0, 2, 3, 1).contiguous()
+    return normalisation_of(artifact).to_bytes(images)
 
 
 def _write_report(path: Path, rows: list[Row]) -> None:

@@ -18,7 +18,7 @@ from compile.loading import load_artifact
 from compile.machine import usable_cores
 from compile.proof import determinism, gates, parity
 from compile.proof.gates import Gate
-from compile.proof.subject import Task
+from compile.proof.task import Task
 from compile.runner import has_engine
 
 _SECONDS = 5.0
@@ -71,11 +71,13 @@ def prove(
             one, other = _in_two_runners(runner, folder, x, program)
             outputs |= {f"zoo-run{where}": one, f"zoo-run beside it{where}": other}
             agree.append(determinism.same_bits(one, other))
-    verdicts = {where: parity.judge(out, task.golden, task.limit) for where, out in outputs.items()}
+    verdicts = {
+        where: parity.judge(out, task.golden, task.bounds) for where, out in outputs.items()
+    }
     found += _batches(run, made, task)
     gates.require(found, verdicts)
     _record(manifest, verdicts, found, skipped)
-    manifest["parity"]["skipped_samples"] = task.left_out
+    manifest["parity"]["skipped_samples"] = list(task.golden.left_out)
     first, ordinary = artifact.programs[0].batch, task.golden.ordinary.input
     manifest["determinism"] = {
         **determinism.determinism(_loads(folder, run), ordinary, first, seconds=_SECONDS),
@@ -120,7 +122,7 @@ def _batches(run: Program, made: Built, task: Task) -> list[Gate]:
     middle = (low + high) // 2
     wanted = {low, low + 1, 7, middle, middle | 1, high}
     sizes = sorted(size for size in wanted if low <= size <= high)
-    return [gates.batches(run, task.golden, task.limit, sizes), refused]
+    return [gates.batches(run, task.golden, task.bounds, sizes), refused]
 
 
 def _record(
@@ -150,9 +152,9 @@ def _parity_entry(precision: str, task: Task) -> dict[str, Any]:
     """The entry before anything was measured: what zoo-run needs to judge the staged folder."""
     rows = zip(
         task.golden.kinds,
-        task.limit.e_eager.tolist(),
-        task.limit.floor.tolist(),
-        task.limit.bound.tolist(),
+        task.bounds.e_eager.tolist(),
+        task.bounds.floor.tolist(),
+        task.bounds.bound.tolist(),
         strict=True,
     )
     samples = [
@@ -163,7 +165,7 @@ def _parity_entry(precision: str, task: Task) -> dict[str, Any]:
         "oracle": "float64",
         "reference": "fake-quantised" if precision == "int8" else "module",
         "tf32": precision == "tf32",
-        "k": task.limit.k,
+        "k": task.bounds.k,
         "samples": samples,
         "top1": {"decided": 0, "agreed": 0},
         "max_abs": None,

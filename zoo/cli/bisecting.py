@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from compile.artifact.manifest import Manifest
     from compile.bisect.search import Report
-    from compile.proof.subject import Subject
+    from compile.proof.prepared import PreparedModel
     from zoo.sources.source import Source
 
 _ARTIFACT, _PYTORCH = "#b5482f", "#1f5f99"
@@ -73,8 +73,8 @@ def bisect(
     manifest = open_artifact(artifact).manifest
     with Progress(quiet=quiet or json) as progress:
         source = find_source(artifact, manifest, model, runs)
-        subject = make_subject(source, manifest, calibrate)
-        report = search(artifact, subject, full=full, progress=progress)
+        prepared = prepare(source, manifest, calibrate)
+        report = search(artifact, prepared, full=full, progress=progress)
     if not json:
         show(*bisect_table(report))  # before the picture, which may fail: it took minutes
     drawn, failure = _try_to_draw(report, picture, artifact) if full else (None, None)
@@ -119,16 +119,17 @@ def find_source(artifact: Path, manifest: Manifest, model: str | None, runs: Pat
     )
 
 
-def make_subject(source: Source, manifest: Manifest, calibrate: Path | None) -> Subject:
+def prepare(source: Source, manifest: Manifest, calibrate: Path | None) -> PreparedModel:
     """The network, with the images that a quantised artifact was calibrated with."""
     from compile.bisect.search import calibration_of
     from compile.precision import QUANTIZED
-    from compile.proof.subject import Calibration, Subject
+    from compile.proof.images import Calibration
+    from compile.proof.prepared import PreparedModel
 
     if manifest["precision"] not in QUANTIZED:
         if calibrate is not None:
             raise UsageError(f"--calibrate is for int8; the artifact is {manifest['precision']}")
-        return Subject(source.network, source.shape)
+        return PreparedModel(source.network, source.shape)
     origin, count = calibration_of(manifest)
     images = source.calibration(calibrate, count)
     if images is None:
@@ -136,7 +137,7 @@ def make_subject(source: Source, manifest: Manifest, calibrate: Path | None) -> 
             f"the images that the artifact was calibrated with, '{origin}', are not here; name "
             "their folder with --calibrate"
         )
-    return Subject(
+    return PreparedModel(
         source.network,
         source.shape,
         calibration=Calibration(images=images[0], source=images[1]),

@@ -18,7 +18,7 @@ from zoo.cli.apart import build_apart
 from zoo.cli.cells import Cell, require_some
 
 if TYPE_CHECKING:
-    from compile.proof.subject import Subject
+    from compile.proof.prepared import PreparedModel
     from zoo.cli.tables import Progress
     from zoo.sources.source import Source
 
@@ -81,10 +81,10 @@ def compile_all(order: Order, cells: list[Cell], *, json: bool) -> None:
         redirect_stdout(sys.stderr) if json else nullcontext(),
     ):
         quantised = any(each.precision in QUANTIZED and not each.refused for each in cells)
-        subject = make_subject(source, order, quantised=quantised)
+        prepared = prepare(source, order, quantised=quantised)
         for cell in cells:
             if cell.refused is None:
-                _build(order, cell, source, subject, runner, progress)
+                _build(order, cell, source, prepared, runner, progress)
     require_some(cells)
     if json:
         print(
@@ -105,17 +105,18 @@ def _named(cell: Cell) -> ZooError:
     return type(cell.failed)(said if said.startswith(where) else f"{where}: {said}")
 
 
-def make_subject(source: Source, order: Order, *, quantised: bool) -> Subject:
+def prepare(source: Source, order: Order, *, quantised: bool) -> PreparedModel:
     """The network made ready to be compiled, with the data that proves it.
 
     Only quantised precisions need images to calibrate with and to count errors on.
     """
-    from compile.proof.subject import Calibration, Labelled, Subject
+    from compile.proof.images import Calibration, Labelled
+    from compile.proof.prepared import PreparedModel
 
     calibration = source.calibration(order.calibrate, order.num_samples) if quantised else None
     labelled = source.labelled() if quantised else None
     pixels = source.preprocessing
-    return Subject(
+    return PreparedModel(
         source.network,
         source.shape,
         samples=source.samples(),
@@ -130,7 +131,7 @@ def _build(
     order: Order,
     cell: Cell,
     source: Source,
-    subject: Subject,
+    prepared: PreparedModel,
     runner: Path | None,
     progress: Progress,
 ) -> None:
@@ -148,7 +149,7 @@ def _build(
             _take(cell, build_apart(_apart(order, cell, source), order.out, order.timeout))
             return
         result = compile_module(
-            subject,
+            prepared,
             CompileSpec(
                 shape=source.shape,
                 batch=parse_batch(order.batch),
