@@ -229,17 +229,13 @@ def _determinism(
     calls: int,
 ) -> dict[str, Any]:
     """The manifest's entry, measured again: as many calls as were asked for, however long."""
-    batch = artifact.programs[0].batch
-    loads = [lambda: run, *[lambda: load_artifact(artifact)] * (determinism.LOADS - 1)]
-    found = determinism.determinism(loads, x, batch, calls=calls)
-    agree = None
+    program = artifact.programs[0]
+    beside = []
     if runner is not None:
-        rows, size = padded(x, batch), chunk(len(x), batch)
-        each = max(1, threads // determinism.RUNNERS)
-        one, other = determinism.run_at_once(runner, artifact.path, rows, size, each)
-        agree = determinism.same_bits(one, other)
-    runners = 0 if agree is None else determinism.RUNNERS
-    return {**found, "runners": runners, "runners_identical": agree}
+        beside.append(determinism.run_side_by_side(runner, artifact.path, program, x, threads))
+    return determinism.measure_determinism(
+        run, lambda: load_artifact(artifact), x, program.batch, beside=beside, calls=calls
+    )
 
 
 def _as_input(artifact: Artifact, images: torch.Tensor) -> torch.Tensor:

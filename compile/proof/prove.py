@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,14 @@ from typing import Any
 import torch
 
 from compile.artifact.manifest import Manifest, write_manifest
-from compile.artifact.programs import Program, ProgramFile, chunk, padded, run_rows
+from compile.artifact.programs import Program, ProgramFile, run_rows
 from compile.artifact.reading import open_artifact
 from compile.backends.base import Backend, Built
 from compile.errors import BadArtifact, CheckFailed, Unavailable
 from compile.loading import load_artifact
 from compile.machine import usable_cores
-from compile.proof import determinism, gates, parity
+from compile.proof import gates, parity
+from compile.proof.determinism import measure_determinism, nonfinite, run_side_by_side
 from compile.proof.gates import Gate
 from compile.proof.task import Task
 from compile.runner import has_engine
@@ -63,14 +64,14 @@ def prove(
     run = load_artifact(artifact)
     x = task.golden.input
     outputs: dict[str, torch.Tensor] = {}
-    agree = []
+    beside = []
     for program in artifact.programs:
         where = _where(program, artifact.programs)
         outputs[f"python{where}"] = run_rows(run, x, program.batch)
         if runner is not None and has_engine(runner, manifest["backend"]):
-            one, other = _in_two_runners(runner, folder, x, program)
+            one, other = run_side_by_side(runner, folder, program, x, usable_cores())
             outputs |= {f"zoo-run{where}": one, f"zoo-run beside it{where}": other}
-            agree.append(determinism.same_bits(one, other))
+            beside.append((one, other))
     verdicts = {
         where: parity.judge(out, task.golden, task.bounds) for where, out in outputs.items()
     }
@@ -79,32 +80,16 @@ def prove(
     _record(manifest, verdicts, found, skipped)
     manifest["parity"]["skipped_samples"] = list(task.golden.left_out)
     first, ordinary = artifact.programs[0].batch, task.golden.ordinary.input
-    manifest["determinism"] = {
-        **determinism.determinism(_loads(folder, run), ordinary, first, seconds=_SECONDS),
-        "runners": determinism.RUNNERS if agree else 0,
-        "runners_identical": all(agree) if agree else None,
-    }
+    manifest["determinism"] = measure_determinism(
+        run,
+        lambda: load_artifact(open_artifact(folder)),
+        ordinary,
+        first,
+        beside=beside,
+        seconds=_SECONDS,
+    )
     unguarded = load_artifact(open_artifact(folder), allow_nonfinite=True)
-    manifest["nonfinite"] = determinism.nonfinite(unguarded, ordinary, first)
-
-
-def _in_two_runners(
-    runner: Path, folder: Path, x: torch.Tensor, program: ProgramFile
-) -> list[torch.Tensor]:
-    """The outputs of two zoo-runs at once, which share the cores: (N, classes) each."""
-    rows, size = padded(x, program.batch), chunk(len(x), program.batch)
-    threads = max(1, usable_cores() // determinism.RUNNERS)
-    found = determinism.run_at_once(runner, folder, rows, size, threads)
-    return [out[: len(x)] for out in found]
-
-
-def _loads(folder: Path, run: Program) -> list[Callable[[], Program]]:
-    """The program as it is loaded already, and two loads more, made when they are called."""
-
-    def again() -> Program:
-        return load_artifact(open_artifact(folder))
-
-    return [lambda: run, *[again] * (determinism.LOADS - 1)]
+    manifest["nonfinite"] = nonfinite(unguarded, ordinary, first)
 
 
 def _where(program: ProgramFile, programs: list[ProgramFile]) -> str:
