@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from compile.errors import CheckFailed
@@ -117,41 +118,67 @@ class Steps:
 
 
 def blocks(reference: Steps, others: Iterable[Key]) -> list[Block]:
-    """The blocks of `reference` that end where another graph has an end of the same key.
+    """The blocks of `reference` that end where another graph, of ends `others`, has an end too.
 
-    Raises CheckFailed for a network without named modules.
+    Together they hold every operation; the last one ends with the network's output. Raises
+    CheckFailed for a network without named modules.
     """
-    keys = set(others)
-    named = [each for each in reference.ends if each.key in keys]
-    if not named:
-        raise CheckFailed(
-            "no module of the network was found again in the artifact's graph; give its layers "
-            "names: self.conv1 = nn.Conv2d(...)"
-        )
-    cuts = [end for end in named if end.cut and end.output != reference.output]
-    found: list[Block] = []
+    shared = _shared_ends(reference, others)
+    result: list[Block] = []
     first = 0
-    for end, following in zip([*cuts, None], [*cuts[1:], None, None], strict=False):
+    for end in [*_block_ends(reference, shared), None]:
         after = end.index + 1 if end else len(reference.operations)
+        output = end.output if end else reference.output
         modules = _modules(reference, first, after)
-        name = _name(modules)
-        beyond = following.index + 1 if following else len(reference.operations)
-        rest = _modules(reference, after, beyond)
-        goes_on = end and end.key[0] == name and all(each.startswith(f"{name}.") for each in rest)
-        if end and (goes_on or not rest):
-            continue  # its module calls another one last, or code of the network's own follows
-        last = end.output if end else reference.output
-        inner = [each for each in named if first <= each.index < after and each.output != last]
-        found.append(
+        inside = [each for each in shared if first <= each.index < after]
+        result.append(
             Block(
-                name=_unlike(name, [block.name for block in found]),
+                name=_unlike(_name(modules), [block.name for block in result]),
                 end=end,
-                inner=tuple(inner),
+                inner=tuple(each for each in inside if each.output != output),
                 modules=frozenset(modules),
             )
         )
         first = after
-    return found
+    return result
+
+
+def _shared_ends(reference: Steps, others: Iterable[Key]) -> list[End]:
+    """The ends of `reference` that the other graph has too."""
+    keys = set(others)
+    shared = [end for end in reference.ends if end.key in keys]
+    if not shared:
+        raise CheckFailed(
+            "no module of the network was found again in the artifact's graph; give its layers "
+            "names: self.conv1 = nn.Conv2d(...)"
+        )
+    return shared
+
+
+def _block_ends(reference: Steps, shared: Sequence[End]) -> list[End]:
+    """The cuts where a block ends. The last block, which ends with the network, has none.
+
+    No block ends where its module goes on, or where only the network's own code follows.
+    """
+    cuts = [end for end in shared if end.cut and end.output != reference.output]
+    starts = [*(cut.index + 1 for cut in cuts), len(reference.operations)]
+    ends = []
+    first = 0
+    for cut, (after, next_after) in zip(cuts, pairwise(starts), strict=True):
+        following = _modules(reference, after, next_after)
+        goes_on = _goes_on(cut.key[0], _modules(reference, first, after), following)
+        if following and not goes_on:
+            ends.append(cut)
+            first = after
+    return ends
+
+
+def _goes_on(module: str, so_far: Sequence[str], following: Sequence[str]) -> bool:
+    """Whether `module`, which holds all modules of a block so far, holds the following ones too.
+
+    So it is where a module's own code runs between two modules that it calls.
+    """
+    return module == _name(so_far) and all(each.startswith(f"{module}.") for each in following)
 
 
 def _modules(steps: Steps, first: int, after: int) -> list[str]:
