@@ -1,8 +1,8 @@
 """Statistics: latencies over raw nanosecond samples, and counts of right answers.
 
-The functions are pure. Those of latencies have a twin in runtime_cpp/src/stats.cpp, and a test
-compares the two on the same samples; their percentiles are nearest-rank: the smallest sample with
-at least p % at or below it.
+The functions are pure. Those of latencies have a twin in runtime_cpp/src/measure/stats.cpp, and a
+test compares the two on the same samples; their percentiles are nearest-rank: the smallest sample
+with at least p % at or below it.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 #include <iostream>
 #include <new>
 
-#include "atomic_file.h"
-#include "interrupt.h"
-#include "scratch.h"
+#include "base/atomic_file.h"
+#include "base/interrupt.h"
+#include "base/scratch.h"
+#include "engines/offer.h"
 #include "session.h"
-#include "torch_machine.h"
 
 namespace {
 

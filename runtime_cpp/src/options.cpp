@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <charconv>
 
-#include "error.h"
-#include "paths.h"
+#include "base/error.h"
+#include "base/paths.h"
 
 namespace zoo {
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "stats.h"
+#include "measure/stats.h"
 
 namespace zoo {
 

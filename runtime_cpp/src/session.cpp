@@ -7,17 +7,18 @@
 #include <cmath>
 #include <cstring>
 
-#include "atomic_file.h"
-#include "cuda_graph.h"
-#include "error.h"
-#include "gpu_timer.h"
-#include "interrupt.h"
-#include "libraries.h"
-#include "programs.h"
-#include "tensors.h"
-#include "text.h"
-#include "torch_errors.h"
-#include "torch_machine.h"
+#include "artifact/programs.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/text.h"
+#include "engines/cuda_graph.h"
+#include "engines/offer.h"
+#include "machine/libraries.h"
+#include "torch/gpu_timer.h"
+#include "torch/tensors.h"
+#include "torch/torch_errors.h"
+#include "torch/torch_machine.h"
 
 namespace zoo {
 
@@ -57,7 +58,7 @@ Session::Session(const Artifact& artifact, const Options& options)
       options_(options),
       manifest_(artifact.manifest),
       threads_(static_cast<int>(options.threads.value_or(usable_cores()))) {
-  check_requirements(manifest_, observe_offer(manifest_, options));
+  check_requirements(manifest_, observe_host(manifest_, options));
   load_libraries(manifest_.requirements.load_first, options.library_path);
   configure_torch(manifest_, threads_);
 }

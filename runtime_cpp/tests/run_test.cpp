@@ -3,9 +3,9 @@
 #include <signal.h>
 #include <torch/csrc/jit/serialization/pickle.h>
 
-#include "libraries.h"
+#include "machine/libraries.h"
+#include "measure/stats.h"
 #include "run_fixtures.h"
-#include "stats.h"
 
 namespace zoo {
 namespace {

@@ -1,7 +1,7 @@
 #include <array>
 #include <string_view>
 
-#include "engine.h"
+#include "engines/engine.h"
 
 namespace zoo {
 
