@@ -1,4 +1,4 @@
-"""The house rules of zoo-run's sources: which folder may include from which.
+"""The house rules of zoo-run's sources: which folder may include from which, and how long is long.
 
 runtime_cpp/README.md says what each folder holds. Each rule is seen to fail once.
 """
@@ -28,6 +28,7 @@ ROOMS = (
 one of the files beside the folders."""
 
 MAX_LINES = 300
+MAX_FUNCTION_LINES = 50
 
 
 def room_of(path: str) -> str:
@@ -52,6 +53,21 @@ def include_faults(source: str, path: str) -> list[str]:
         elif theirs > mine or (theirs == mine and room != room_of(path)):
             faults.append(f"{path} may not include {target}")
     return faults
+
+
+def long_functions(source: str) -> list[str]:
+    """The first lines of functions that are too long, as clang-format lays them out."""
+    long = []
+    started = {"": (0, ""), "  ": (0, "")}  # the last statement that began at this depth
+    for number, line in enumerate(source.splitlines()):
+        indent = line[: len(line) - len(line.lstrip())]
+        if indent not in started or not line.strip():
+            continue
+        if line.strip() != "}":
+            started[indent] = (number, line.strip())
+        elif number - started[indent][0] + 1 > MAX_FUNCTION_LINES:
+            long.append(started[indent][1])
+    return long
 
 
 def files() -> list[Path]:
@@ -102,6 +118,20 @@ def test_every_folder_is_a_room() -> None:
     assert folders | loose == set().union(*ROOMS)
 
 
-def test_no_file_is_long() -> None:
+def test_no_file_or_function_is_long() -> None:
     texts = {str(path.relative_to(ROOT)): path.read_text() for path in files()}
     assert {name for name, text in texts.items() if len(text.splitlines()) > MAX_LINES} == set()
+    long = {name: long_functions(text) for name, text in texts.items()}
+    assert {name: functions for name, functions in long.items() if functions} == {}
+
+
+def test_a_long_function_is_found() -> None:
+    body = "  call();\n\n" * (MAX_FUNCTION_LINES // 2)
+    deeper = "    call();\n\n" * (MAX_FUNCTION_LINES // 2)
+    short = "  call();\n\n" * (MAX_FUNCTION_LINES // 2 - 1)
+    assert long_functions("namespace zoo {\n\nint f() {\n" + body + "}\n\n}  // zoo\n") == [
+        "int f() {"
+    ]
+    assert long_functions("class A {\n  int f() {\n" + deeper + "  }\n};\n") == ["int f() {"]
+    assert long_functions("int f(int x,\n      int y) {\n" + body + "}\n") == ["int f(int x,"]
+    assert long_functions("int f() {\n" + short + "}\n") == []

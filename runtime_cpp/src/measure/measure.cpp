@@ -6,16 +6,14 @@ namespace zoo {
 
 namespace {
 
-constexpr int64_t kDefaultWarmupCalls = 10;
-constexpr int64_t kDefaultWarmupNs = 1'000'000'000;
-constexpr int64_t kDefaultIterations = 10;
-constexpr double kDefaultDurationS = 3;
 constexpr int64_t kReserveAtMost = 1'000'000;  // 8 MB; beyond that growing is rare and cheap
+
+int64_t to_ns(double seconds) { return static_cast<int64_t>(seconds * 1e9); }
 
 void warm_up(const MeasurePlan& plan, const Clocks& clocks, const std::function<void()>& call,
              const std::function<void()>& between, Measurement& result) {
   const int64_t wanted = plan.warmup_calls.value_or(kDefaultWarmupCalls);
-  const int64_t wanted_ns = plan.warmup_calls ? 0 : kDefaultWarmupNs;
+  const int64_t wanted_ns = plan.warmup_calls ? 0 : to_ns(kDefaultWarmupS);
   const int64_t start = clocks.steady_ns();
   while (result.warmup_calls < wanted || result.warmup_ns < wanted_ns) {
     between();
@@ -38,8 +36,12 @@ MeasurePlan make_plan(std::optional<int64_t> warmup_calls, std::optional<int64_t
                       std::optional<double> duration_s) {
   const bool neither = !iterations && !duration_s;
   const double seconds = neither ? kDefaultDurationS : duration_s.value_or(0);
-  return {warmup_calls, iterations.value_or(neither ? kDefaultIterations : 1),
-          static_cast<int64_t>(seconds * 1e9)};
+  return {warmup_calls, iterations.value_or(neither ? kDefaultIterations : 1), to_ns(seconds)};
+}
+
+double throughput_per_s(const Measurement& measurement, int64_t batch) {
+  return static_cast<double>(batch) * static_cast<double>(measurement.samples_ns.size()) * 1e9 /
+         static_cast<double>(std::max<int64_t>(1, measurement.steady_ns));
 }
 
 Measurement measure(const MeasurePlan& plan, const Clocks& clocks,
@@ -56,15 +58,23 @@ Measurement measure(const MeasurePlan& plan, const Clocks& clocks,
   warm_up(plan, clocks, call, between, result);
   reserve_samples(plan, result);
 
+  const auto is_done = [&] {
+    const auto count = static_cast<int64_t>(result.samples_ns.size());
+    return (count >= plan.min_iterations && result.steady_ns >= plan.min_duration_ns) ||
+           count >= kMaxSamples;
+  };
+  between();
   const int64_t steady_start = clocks.steady_ns();
   const int64_t system_start = clocks.system_ns();
-  int64_t count = 0;
-  do {
-    result.samples_ns.push_back(timed());
-    ++count;
-    result.steady_ns = clocks.steady_ns() - steady_start;
-  } while ((count < plan.min_iterations || result.steady_ns < plan.min_duration_ns) &&
-           count < kMaxSamples);
+  while (true) {
+    const int64_t start = clocks.steady_ns();
+    call();
+    const int64_t end = clocks.steady_ns();
+    result.samples_ns.push_back(end - start);
+    result.steady_ns = end - steady_start;
+    if (is_done()) break;
+    between();
+  }
   result.system_ns = clocks.system_ns() - system_start;
   return result;
 }
