@@ -20,6 +20,10 @@ int run(int argc, char** argv) {
     std::cout << options.print;
     return static_cast<int>(zoo::ExitCode::kDone);
   }
+  if (options.capabilities) {
+    std::cout << zoo::dump_json(zoo::capabilities());
+    return static_cast<int>(zoo::ExitCode::kDone);
+  }
   zoo::install_signal_handlers();
   zoo::check_outputs(options);
   const zoo::Scratch scratch;

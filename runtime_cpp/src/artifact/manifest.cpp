@@ -27,8 +27,9 @@ void require_schema(const Field& root) {
   if (!well_formed || rest.ec != std::errc() || rest.ptr != end) {
     root["schema"].fail("must be MAJOR.MINOR, it is '" + printable(schema) + "'");
   }
-  if (major != 1) {
-    root["schema"].fail("is " + schema + ", this zoo-run reads 1.x: rebuild the artifact");
+  if (major != kSchemaMajor) {
+    root["schema"].fail("is " + schema + ", this zoo-run reads " + std::to_string(kSchemaMajor) +
+                        ".x: rebuild the artifact");
   }
 }
 

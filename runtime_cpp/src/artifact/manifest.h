@@ -67,6 +67,7 @@ struct Manifest {
   Parity parity;
 };
 
+inline constexpr unsigned kSchemaMajor = 1;  // of the manifests that are read
 inline constexpr uint64_t kMaxManifestBytes = uint64_t{1} << 20;
 inline constexpr const char* kGoldenFile = "golden.pt";
 // Every golden.pt begins with these rows, real and normal ones. Hostile ones may follow.

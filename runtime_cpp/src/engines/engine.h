@@ -4,6 +4,8 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "artifact/manifest.h"
 #include "artifact/sealed_file.h"
@@ -42,6 +44,14 @@ using LoadEngine = std::unique_ptr<Engine> (*)(const LoadRequest& request);
 
 // The engine for a backend's file, by its suffix; null where this zoo-run has none.
 [[nodiscard]] LoadEngine find_engine(const std::string& backend, const std::string& file);
+
+// A backend and the suffix of files that an engine runs for it.
+struct EngineKind {
+  std::string_view backend;
+  std::string_view suffix;
+};
+// What find_engine knows; the rows of one backend stand together.
+[[nodiscard]] std::vector<EngineKind> engine_kinds();
 
 // "inductor .pt2, torchscript .ts, ...": what find_engine knows, for messages.
 [[nodiscard]] std::string engine_names();

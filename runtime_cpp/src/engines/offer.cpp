@@ -4,13 +4,51 @@
 #include "engines/cuda_graph.h"
 #include "engines/engine.h"
 #include "machine/cpu_flags.h"
+#include "measure/measure.h"
 #include "torch/torch_machine.h"
 
 namespace zoo {
 
+namespace {
+
+// [{"backend": "tensorrt", "files": [".pt2", ".ts"]}, ...]
+OrderedJson engines_json() {
+  OrderedJson list = OrderedJson::array();
+  for (const EngineKind& kind : engine_kinds()) {
+    if (list.empty() || list.back()["backend"] != kind.backend) {
+      list.push_back({{"backend", kind.backend}, {"files", OrderedJson::array()}});
+    }
+    list.back()["files"].push_back(kind.suffix);
+  }
+  return list;
+}
+
+}  // namespace
+
 std::string version_line() {
   return std::string("zoo-run ") + kVersion + " (commit " + kCommit + ", torch " +
          loaded_torch_version() + ")\nengines: " + engine_names();
+}
+
+OrderedJson capabilities() {
+  const Allocator served_by = allocator();
+  return {
+      {"version", kVersion},
+      {"commit", kCommit},
+      {"build_type", kBuildType},
+      {"torch", built_torch_version()},
+      {"schema", kSchemaMajor},
+      {"engines", engines_json()},
+      {"inputs", {".pt"}},
+      {"outputs", {".pt"}},
+      {"defaults",
+       {{"warmup_calls", kDefaultWarmupCalls},
+        {"warmup_s", kDefaultWarmupS},
+        {"iterations", kDefaultIterations},
+        {"duration_s", kDefaultDurationS}}},
+      {"allocator", {{"library", served_by.library}, {"tcmalloc", served_by.tcmalloc}}},
+      {"cuda", {{"torch", torch_has_cuda()}, {"graphs", has_cuda_graphs()}}},
+  };
 }
 
 Host observe_host(const Manifest& manifest, const Options& options) {

@@ -4,6 +4,7 @@
 
 #include "artifact/manifest.h"
 #include "artifact/requirements.h"
+#include "base/json.h"
 #include "options.h"
 
 namespace zoo {
@@ -12,6 +13,9 @@ namespace zoo {
 
 // What --version prints.
 [[nodiscard]] std::string version_line();
+
+// What --capabilities prints: the same and more, for programs to read.
+[[nodiscard]] OrderedJson capabilities();
 
 // For step 6 of docs/artifact.md.
 [[nodiscard]] Host observe_host(const Manifest& manifest, const Options& options);
