@@ -82,12 +82,17 @@ sanitize:
 # Run the tests that need an NVIDIA GPU and write results/gpu-<gpu>-<date>.md
 [group('check')]
 gpu: install runner
-    {{ python }} -m pytest -q -m gpu -p tests.gpu_report
+    {{ python }} -m pytest -q -m gpu -p tests.support.gpu_report
 
 # Plant every fault in every backend and write results/faults-<cpu>-<date>.md; takes 10 to 30 minutes
 [group('check')]
 faults: install runner
-    {{ python }} -m pytest -q -m faults -p tests.fault_report
+    {{ python }} -m pytest -q -m faults -p tests.support.fault_report
+
+# Print the rooms of the source and the imports between them
+[group('check')]
+layout: install
+    @{{ python }} -m tests.support.layout
 
 # Check format, style and types
 [group('check')]

@@ -21,25 +21,19 @@ import torch
 from torch import nn
 
 from compile import machine
-from compile.artifact import (
-    file_entries,
-    find_artifacts,
-    graph_entry,
-    open_artifact,
-    publish,
-    staging,
-)
+from compile.artifact.manifest import GOLDEN, SCHEMA, Manifest, write_manifest
+from compile.artifact.publishing import file_entries, find_artifacts, graph_entry, publish, staging
+from compile.artifact.reading import open_artifact
 from compile.backends import BACKENDS, choose
 from compile.backends.base import Backend, Built
 from compile.errors import CheckFailed, Unavailable, UsageError, ZooError, first_line
 from compile.loading import load
-from compile.manifest import GOLDEN, SCHEMA, Manifest, write_manifest
+from compile.network.quantize import scheme_here
 from compile.precision import QUANTIZED
-from compile.proof import prove
-from compile.quantize import scheme_here
+from compile.proof.prove import prove
+from compile.proof.subject import Calibration, Subject, Task
 from compile.runner import has_engine
 from compile.spec import CompileSpec
-from compile.subject import Calibration, Subject, Task
 
 __all__ = [
     "BACKENDS",

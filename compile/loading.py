@@ -6,12 +6,11 @@ from pathlib import Path
 
 import torch
 
-from compile.artifact import Artifact, open_artifact
+from compile.artifact.programs import Program, check_input
+from compile.artifact.reading import Artifact, open_artifact
 from compile.backends import BACKENDS, backend
-from compile.backends.base import Program
 from compile.errors import BadArtifact, Unavailable, ZooError, first_line
 from compile.precision import tensor_float
-from compile.validate import check_input
 
 
 def load(path: str | Path, *, allow_nonfinite: bool = False) -> Program:

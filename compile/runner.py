@@ -126,7 +126,7 @@ def run_inputs(
 ) -> torch.Tensor:
     """Return what zoo-run computes for x (N, ...) in calls of `batch` rows: (N, classes) float32.
 
-    N fits the program's batch: see `compile.parity.run_rows` for how to fill the last chunk.
+    N fits the program's batch: see `artifact.programs.run_rows` for how to fill the last chunk.
     Without `batch` zoo-run takes as many rows at once as the artifact answers.
     """
     with tempfile.TemporaryDirectory(prefix="zoo-") as folder:

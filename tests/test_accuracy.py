@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SHAPE, SmallNet, rewrite, small_net
 from torch import nn
 
-from compile import parity
-from compile.accuracy import reference_classes, score
 from compile.backends import BACKENDS
-from compile.check import Row, check_artifact
+from compile.proof.accuracy import mcnemar, reference_classes, score, wilson
+from compile.proof.check import Row, check_artifact
+from compile.proof.golden import oracle
+from compile.proof.subject import Labelled
 from compile.report import show
 from compile.spec import MAX_BATCH
-from compile.stats import mcnemar, wilson
-from compile.subject import Labelled
+from tests.support.forgery import rewrite
+from tests.support.networks import SHAPE, SmallNet, small_net
 from zoo.cli import _run, artifacts
 from zoo.cli.matrix import check_table
 from zoo.cli.tables import counted, inspect_lines
@@ -43,7 +43,7 @@ def test_float64_decides_where_float32_cannot() -> None:
 
 def test_reference_classes_are_those_of_float64(net: SmallNet) -> None:
     images = torch.randn(200, *SHAPE, generator=torch.Generator().manual_seed(4))
-    expected = parity.oracle(net, images.double()).argmax(dim=1)
+    expected = oracle(net, images.double()).argmax(dim=1)
     assert torch.equal(reference_classes(net, images), expected)
 
 
@@ -254,7 +254,7 @@ def test_one_thread_is_no_threads() -> None:
 
 
 def test_inspect_counts_one_thread(built: dict[str, Path]) -> None:
-    from compile.manifest import read_manifest
+    from compile.artifact.manifest import read_manifest
 
     manifest = read_manifest(built["torchscript"])
     manifest["determinism"]["threads"] = 1

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import KINDS, PYTHON_ONLY, SHAPE, SmallNet, small_net
 
-from compile import subject as subjects
 from compile.api import compile_module, load
-from compile.artifact import open_artifact
+from compile.artifact.reading import open_artifact
 from compile.backends import BACKENDS, backend, choose
 from compile.errors import BadArtifact, CheckFailed, Unavailable, UsageError
+from compile.network.prepare import cast
 from compile.precision import PRECISIONS
-from compile.prepare import cast
+from compile.proof import subject as subjects
 from compile.spec import CompileSpec, parse_batch, parse_shape
+from tests.support.networks import KINDS, PYTHON_ONLY, SHAPE, SmallNet, small_net
 
 
 def test_three_lines(net: SmallNet, tmp_path: Path) -> None:

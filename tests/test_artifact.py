@@ -15,23 +15,19 @@ from pathlib import Path
 from threading import Timer
 
 import pytest
-from conftest import KINDS, PYTHON_ONLY, SHAPE, rewrite, small_subject
 
-from compile import api, artifact, machine
-from compile.archive import check_archive
-from compile.artifact import (
-    file_entries,
-    find_artifacts,
-    open_artifact,
-    open_graph,
-    publish,
-    staging,
-)
+from compile import api, machine
+from compile.artifact import reading as artifact
+from compile.artifact.archive import check_archive
+from compile.artifact.manifest import GRAPH, write_manifest
+from compile.artifact.publishing import file_entries, find_artifacts, publish, staging
+from compile.artifact.reading import open_artifact, open_graph
 from compile.backends import backend
 from compile.backends.base import Built
 from compile.errors import BadArtifact, Unavailable
-from compile.manifest import GRAPH, write_manifest
 from compile.spec import CompileSpec
+from tests.support.forgery import rewrite
+from tests.support.networks import KINDS, PYTHON_ONLY, SHAPE, small_subject
 
 Copy = Callable[[str], Path]
 C_KINDS = [kind for kind in KINDS if kind not in PYTHON_ONLY]

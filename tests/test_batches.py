@@ -9,17 +9,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import PYTHON_ONLY, SHAPE, small_net, small_subject
 from torch import nn
 
-from compile import gates, parity
 from compile.api import compile_module, load
-from compile.artifact import open_artifact
-from compile.check import check_artifact
+from compile.artifact.reading import open_artifact
 from compile.errors import BadArtifact, CheckFailed
+from compile.proof import gates
+from compile.proof.check import check_artifact
+from compile.proof.golden import oracle
+from compile.proof.subject import Labelled, Subject
 from compile.runner import run_inputs
 from compile.spec import CompileSpec
-from compile.subject import Labelled, Subject
+from tests.support.networks import PYTHON_ONLY, SHAPE, small_net, small_subject
 
 RANGE = (1, 64)
 SIZES = (1, 2, 7, 32, 64)
@@ -164,7 +165,7 @@ def test_accuracy_is_counted_on_bytes_too(runner: Path, tmp_path: Path) -> None:
     )
     mean, std = (torch.tensor(pixels[key])[:, None, None] for key in ("mean", "std"))
     images = (torch.randint(0, 256, (20, *SHAPE)) / 255 - mean) / std
-    labels = parity.oracle(small_net(), images.double()).argmax(dim=1)
+    labels = oracle(small_net(), images.double()).argmax(dim=1)
     rows = check_artifact(result.path, runner, Labelled(images=images, labels=labels))
     assert [(row.correct, row.total) for row in rows] == [(20, 20)] * 2
 

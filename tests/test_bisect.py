@@ -13,20 +13,20 @@ from typing import Any
 
 import pytest
 import torch
-from bisect_support import plant, seal
-from conftest import rewrite
 
-from compile import quantize
 from compile.api import Model, compile_module
 from compile.backends import backend, torchscript
-from compile.bisect import bisect
+from compile.bisect.search import bisect
 from compile.errors import BadArtifact, UsageError
-from compile.gates import weights_of
-from compile.quantize import scheme_here
+from compile.network import quantize
+from compile.network.quantize import scheme_here
+from compile.proof.gates import weights_of
+from compile.proof.subject import Calibration, Subject
 from compile.spec import CompileSpec
-from compile.subject import Calibration, Subject
+from tests.support.bisect import plant, seal
+from tests.support.forgery import rewrite
 from zoo.cli import _run
-from zoo.source import resolve
+from zoo.sources.source import resolve
 
 DEEP = (3, 8, 8)
 MODEL = Model(name="resnet20", source="fresh:seed=0", shape=DEEP)

@@ -8,22 +8,23 @@ from pathlib import Path
 
 import pytest
 import torch
-from bisect_support import perturbed, plant, same, seal
-from conftest import SHAPE, rewrite, small_subject
 from torch import nn
 
-from compile import taps
 from compile.api import compile_module
-from compile.artifact import open_artifact
+from compile.artifact.reading import open_artifact
 from compile.backends import inductor
-from compile.backends.base import exported
-from compile.bisect import bisect
-from compile.blocks import Operation, Steps, blocks
+from compile.bisect import taps
+from compile.bisect.search import bisect
 from compile.errors import BadArtifact, CheckFailed, UsageError
-from compile.gates import weights_of
-from compile.quantize import scheme_here
+from compile.graphs.blocks import Operation, Steps, blocks
+from compile.graphs.names import exported
+from compile.network.quantize import scheme_here
+from compile.proof.gates import weights_of
+from compile.proof.subject import Subject
 from compile.spec import MAX_BATCH, CompileSpec
-from compile.subject import Subject
+from tests.support.bisect import perturbed, plant, same, seal
+from tests.support.forgery import rewrite
+from tests.support.networks import SHAPE, small_subject
 from zoo.cli import _run
 
 SMALL = ["conv1", "relu1", "conv2..relu2", "conv3", "relu3", "fc"]

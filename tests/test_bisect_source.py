@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-import zoo.source
 from zoo.cli.bisecting import find_source
 from zoo.cli.selecting import can_bisect
 from zoo.errors import BadArtifact, UsageError
+from zoo.sources import source
 
 ARTIFACT = Path("artifacts/some net/onnx-fp32-b1-cpu")
 
@@ -24,13 +24,13 @@ def manifest_of(source: str, name: str = "resnet20") -> dict[str, Any]:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, bool, int]]:
-    """What zoo.source.resolve is asked for: MODEL, fresh and seed."""
+    """What zoo.sources.source.resolve is asked for: MODEL, fresh and seed."""
     found: list[tuple[str, bool, int]] = []
 
     def resolve(model: str, *, fresh: bool, seed: int, **_: Any) -> None:
         found.append((model, fresh, seed))
 
-    monkeypatch.setattr(zoo.source, "resolve", resolve)
+    monkeypatch.setattr(source, "resolve", resolve)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a fresh run").mkdir()
     (tmp_path / "a fresh run" / "config.json").write_text("{}")

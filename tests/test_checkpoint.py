@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from compile.files import write_atomic
-from compile.weights import check_finite, weights_sha256
-from zoo.checkpoint import Run, RunConfig, list_runs, load_run, newest_run
-from zoo.draft import begin_run, discard_run, leftovers, publish_run, save_run, stale_drafts
+from compile.network.weights import check_finite, weights_sha256
 from zoo.errors import BadArtifact, Unavailable, UsageError
 from zoo.models import build
+from zoo.runs.checkpoint import Run, RunConfig, list_runs, load_run, newest_run
+from zoo.runs.draft import begin_run, discard_run, leftovers, publish_run, save_run, stale_drafts
 
 OPTIONS = {"num_classes": 3, "in_channels": 1, "stem": "small"}
 CONFIG = RunConfig(model="resnet18", options=OPTIONS, classes=["a", "b", "c"])

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import rewrite
 
-from compile.manifest import Manifest
+from compile.artifact.manifest import Manifest
+from tests.support.forgery import rewrite
 from zoo.cli import _run
 from zoo.data import load
-from zoo.recipe import Recipe
-from zoo.train import Work, train
+from zoo.training.recipe import Recipe
+from zoo.training.train import Work, train
 
 
 @pytest.fixture(scope="module")

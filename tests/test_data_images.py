@@ -14,12 +14,12 @@ from PIL import Image, JpegImagePlugin
 from sklearn.datasets import load_sample_image
 from test_data import folder_of_classes, form
 
-from zoo.checkpoint import RunConfig
 from zoo.data import checking as checking_module
 from zoo.data import load, load_folder, read_image
 from zoo.data.images import crop_at_random
 from zoo.errors import BadArtifact, UsageError
-from zoo.source import load_data
+from zoo.runs.checkpoint import RunConfig
+from zoo.sources.source import load_data
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from exchange_support import SMALL, publish, small_state
 from torch import Tensor
 
-from zoo.checkpoint import list_runs
+from tests.support.exchange import SMALL, publish, small_state
 from zoo.cli import _run
 from zoo.exchange import import_weights
+from zoo.runs.checkpoint import list_runs
 
 
 @pytest.fixture

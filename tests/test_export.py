@@ -11,16 +11,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from exchange_support import SMALL, lifelike, logits, small_state
 
-from compile.weights import weights_sha256
-from zoo.checkpoint import Results, Run, RunConfig
-from zoo.draft import save_run
+from compile.network.weights import weights_sha256
+from tests.support.exchange import SMALL, lifelike, logits, small_state
 from zoo.errors import Unavailable, UsageError
 from zoo.exchange import export_run, import_weights
 from zoo.exchange.exporting import timm_config
 from zoo.exchange.formats import check_format
 from zoo.models import build, info, names
+from zoo.runs.checkpoint import Results, Run, RunConfig
+from zoo.runs.draft import save_run
 
 
 @pytest.fixture(scope="module")

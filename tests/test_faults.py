@@ -10,10 +10,10 @@ import re
 from pathlib import Path
 
 import pytest
-from fault_support import FAULTS, Record, WronglyFolded, attempt, folded, sound, tampered
 
 from compile.backends import backend
 from compile.runner import find_runner
+from tests.support.faults import FAULTS, Record, WronglyFolded, attempt, folded, sound, tampered
 
 ROOT = Path(__file__).parents[1]
 

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import torch
 
-from compile.artifact import open_artifact
+from compile.artifact.reading import open_artifact
 from zoo.errors import CheckFailed, Unavailable, UsageError
-from zoo.foreign import find_foreign, is_foreign
-from zoo.source import resolve
+from zoo.sources.foreign import find_foreign, is_foreign
+from zoo.sources.source import resolve
 
 NETS = """
 import time

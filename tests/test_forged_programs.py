@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import KINDS, PYTHON_ONLY, SHAPE, small_net
-from fault_support import Outcome, Record, gate_of, rounded
-from forgery_support import Change, edit_onnx, forge, refit, replace_text
 
 from compile.api import compile_module
-from compile.check import Row, check_artifact
+from compile.proof.check import Row, check_artifact
 from compile.spec import CompileSpec
+from tests.support.faults import Outcome, Record, gate_of, rounded
+from tests.support.forgery import Change, edit_onnx, forge, refit, replace_text
+from tests.support.networks import KINDS, PYTHON_ONLY, SHAPE, small_net
 
 Copy = Callable[[str], Path]
 

@@ -15,8 +15,17 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SHAPE, SmallNet, small_net
-from fault_support import (
+from torch import nn
+
+from compile import api, loading
+from compile.backends.base import Backend
+from compile.network.prepare import cast, fold_batch_norms
+from compile.network.quantize import scheme_here
+from compile.proof import determinism, parity
+from compile.proof.subject import Calibration, Labelled, Subject
+from compile.runner import run_inputs
+from compile.spec import CompileSpec
+from tests.support.faults import (
     BOUND,
     CLASS,
     IMAGES,
@@ -29,15 +38,7 @@ from fault_support import (
     gate_of,
     sound,
 )
-from torch import nn
-
-from compile import api, behaviour, loading, parity
-from compile.backends.base import Backend
-from compile.prepare import cast, fold_batch_norms
-from compile.quantize import scheme_here
-from compile.runner import run_inputs
-from compile.spec import CompileSpec
-from compile.subject import Calibration, Labelled, Subject
+from tests.support.networks import SHAPE, SmallNet, small_net
 
 ROOT = Path(__file__).parents[1]
 PRECISION, ZOO_RUN = "precision", "zoo-run"
@@ -160,7 +161,7 @@ def shifted_runner(patch: pytest.MonkeyPatch) -> None:
     def shifted(runner: Path, folder: Path, x: torch.Tensor, *rest: Any, **named: Any) -> Any:
         return run_inputs(runner, folder, x.roll(1, dims=3), *rest, **named)
 
-    patch.setattr(behaviour, "run_inputs", shifted)
+    patch.setattr(determinism, "run_inputs", shifted)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,15 +15,16 @@ from torch import nn
 
 from compile import precision as rows
 from compile.api import compile_module, load
-from compile.artifact import open_artifact
+from compile.artifact.programs import ProgramFile
+from compile.artifact.reading import open_artifact
 from compile.backends import backend, qdq, tensorrt_plan
-from compile.backends.base import Backend, ProgramFile
-from compile.prepare import cast, fold_batch_norms
+from compile.backends.base import Backend
+from compile.network.prepare import cast, fold_batch_norms
 from compile.runner import call_runner, has_engine, library_paths
 from compile.spec import CompileSpec
-from tests.conftest import SHAPE, small_net
-from tests.quantized_support import SHAPE as QUANTIZED_SHAPE
-from tests.quantized_support import QuantizedNet, graph_of, samples
+from tests.support.networks import SHAPE, small_net
+from tests.support.quantized import SHAPE as QUANTIZED_SHAPE
+from tests.support.quantized import QuantizedNet, graph_of, samples
 
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore")]  # those of NVIDIA's packages
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from compile import machine
-from tests import gpu_report
-from tests.gpu_report import Row
+from tests.support import gpu_report
+from tests.support.gpu_report import Row
 
 TESTS = """
 import pytest

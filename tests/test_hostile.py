@@ -9,18 +9,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import KINDS, PYTHON_ONLY, SHAPE, SmallNet, rewrite, small_net
 from torch import nn
 
-from compile import behaviour, parity
 from compile.api import compile_module
-from compile.artifact import file_entries, open_artifact
+from compile.artifact.publishing import file_entries
+from compile.artifact.reading import open_artifact
 from compile.backends import backend
-from compile.check import check_artifact
 from compile.errors import BadArtifact
-from compile.hostile import hostile_bytes, hostile_samples
+from compile.proof import determinism, parity
+from compile.proof.check import check_artifact
+from compile.proof.hostile import hostile_bytes, hostile_samples
+from compile.proof.subject import Subject
 from compile.spec import ROWS, CompileSpec
-from compile.subject import Subject
+from tests.support.forgery import rewrite
+from tests.support.networks import KINDS, PYTHON_ONLY, SHAPE, SmallNet, small_net
 
 HOSTILE = ("zeros", "constant", "checkerboard", "hot pixel", "large", "small", "denormal")
 
@@ -244,7 +246,7 @@ def test_every_artifact_was_tried_on_all_of_them(kind: str, built: dict[str, Pat
     assert tuple(sample["kind"] for sample in samples[ROWS:]) == HOSTILE
     assert manifest["parity"]["skipped_samples"] == []
     repeats = manifest["determinism"]
-    assert repeats["bit_identical"] and repeats["calls"] >= behaviour.FEWEST
+    assert repeats["bit_identical"] and repeats["calls"] >= determinism.FEWEST
     assert repeats["loads"] == 3
     served = kind not in PYTHON_ONLY
     assert (repeats["runners"], repeats["runners_identical"]) == (

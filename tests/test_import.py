@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 import torch
-from exchange_support import SMALL, lifelike, logits, publish, small_state
 from torch import Tensor
 
-from compile.weights import weights_sha256
-from zoo.checkpoint import load_run
+from compile.network.weights import weights_sha256
+from tests.support.exchange import SMALL, lifelike, logits, publish, small_state
 from zoo.errors import BadArtifact, UsageError
 from zoo.exchange import export_run, import_weights
 from zoo.exchange.files import read_weights
 from zoo.exchange.importing import read_classes
 from zoo.exchange.preprocessing import TORCHVISION, crop_share, find_preprocessing
+from zoo.runs.checkpoint import load_run
 
 
 @pytest.fixture

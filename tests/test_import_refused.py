@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from exchange_support import SMALL, publish, small_state
 from torch import Tensor
 
-from compile.weights import weights_sha256
+from compile.network.weights import weights_sha256
+from tests.support.exchange import SMALL, publish, small_state
 from zoo.cli import _run
 from zoo.errors import BadArtifact, Unavailable, UsageError, ZooError
 from zoo.exchange import import_weights

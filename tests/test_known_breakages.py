@@ -14,17 +14,17 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SHAPE, SmallNet, small_net, small_subject
-from fault_support import in_training
 from torch import nn
 
 from compile import machine
 from compile.api import compile_module, load
-from compile.artifact import open_artifact
+from compile.artifact.reading import open_artifact
 from compile.backends import inductor
 from compile.errors import BadArtifact, CheckFailed
-from compile.prepare import fold_batch_norms
+from compile.network.prepare import fold_batch_norms
 from compile.spec import CompileSpec
+from tests.support.faults import in_training
+from tests.support.networks import SHAPE, SmallNet, small_net, small_subject
 
 FP32 = CompileSpec(shape=SHAPE)
 RANGE = CompileSpec(shape=SHAPE, batch=(1, 8))
@@ -305,7 +305,7 @@ def test_sums_of_bytes_that_overflow(
         pytest.skip("this CPU has VNNI, whose sums do not overflow")
     spec = CompileSpec(shape=SHAPE, precision="int8")
     compile_module(small_subject(), spec, backend=backend, root=tmp_path)
-    monkeypatch.setattr("compile.subject.scheme_here", lambda quantizer: quantizer)
+    monkeypatch.setattr("compile.proof.subject.scheme_here", lambda quantizer: quantizer)
     with pytest.raises(CheckFailed, match="samples beyond their bound"):
         compile_module(small_subject(), spec, backend=backend, root=tmp_path, force=True)
 

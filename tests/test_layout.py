@@ -5,136 +5,25 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import zoo
-
-ROOT = Path(__file__).parents[1]
-
-LAYERS = (
-    {"compile", "compile.errors"},
-    {"compile.spec", "compile.precision", "compile.files", "compile.weights", "compile.machine"},
-    {"compile.archive", "compile.backends.base"},
-    {"compile.manifest", "compile.validate"},
-    {"compile.artifact"},
-    {"compile.prepare", "compile.quantize", "compile.blocks"},
-    {"compile.backends"},
-    {"compile.loading", "compile.runner", "compile.stats", "compile.tritonserver", "compile.taps"},
-    {"compile.hostile"},
-    {"compile.parity", "compile.bench"},
-    {"compile.gates", "compile.accuracy", "compile.behaviour"},
-    {"compile.subject"},
-    {"compile.proof"},
-    {"compile.report"},
-    {"compile.check"},
-    {"compile.growth"},
-    {"compile.bisect"},
-    {"compile.api"},
-    {"zoo", "zoo.errors", "zoo.progress", "zoo.memory", "zoo.signals"},
-    {"zoo.models", "zoo.parallel"},
-    {"zoo.data", "zoo.stochastic_depth"},
-    {"zoo.recipe", "zoo.checkpoint", "zoo.foreign"},
-    {"zoo.optimizer", "zoo.draft", "zoo.evaluate", "zoo.source"},
-    {"zoo.trainer", "zoo.exchange"},
-    {"zoo.train", "zoo.speed"},
-    {"zoo.study"},
-    {"zoo.cli", "zoo.__main__"},
+from tests.support.layout import (
+    FLOORS,
+    ROOT,
+    circle,
+    import_faults,
+    module_arrows,
+    module_name,
+    room_arrows,
+    sources,
 )
-"""A module may import from the rows above its own. A package stands for the modules in it."""
 
-SHARED = {
-    "compile.backends": {"eager", "inductor", "nvidia", "onnx", "qdq"},
-    "zoo.cli": {"apart", "options", "selecting", "compiling", "trainings", "tables", "matrix"},
-    "zoo.study": {"lab", "drawing"},
-    "zoo.models": {"sizes", "family", "unit", "resnet", "cifar", "tricks", "attention"},
-    "zoo.data": {
-        "augment",
-        "base",
-        "checking",
-        "cifar",
-        "digits",
-        "fetch",
-        "folder",
-        "images",
-        "memory",
-        "policies",
-    },
-    "zoo.exchange": {"files", "preprocessing", "formats", "card"},
-}
-"""Modules of a package that its other modules may import, beside its own __init__."""
-
-OPEN_TO_ZOO = {
-    *("compile.errors", "compile.files", "compile.weights", "compile.machine", "compile.stats"),
-    "compile.archive",  # checkpoints of others are zip archives too
-}
-"""What the whole of zoo may use; the rest of compile is for zoo.cli alone."""
+ALL = ("zoo", "compile", "runtime_cpp", "tests")
 
 MAX_LINES = 350
-
-
-def layer(module: str) -> int | None:
-    """The row of `module` or of the package around it; None if it has none."""
-    rows = {name: index for index, row in enumerate(LAYERS) for name in row}
-    return rows.get(module, rows.get(package(module)))
-
-
-def package(module: str) -> str:
-    """`zoo.models` for `zoo.models.resnet`: the name that stands in LAYERS."""
-    return ".".join(module.split(".")[:2])
-
-
-def is_module(name: str) -> bool:
-    """Whether `name` is a file or a package of the project, on disk or in LAYERS."""
-    path = ROOT.joinpath(*name.split("."))
-    return path.is_dir() or path.with_suffix(".py").exists() or any(name in row for row in LAYERS)
-
-
-def imports(source: str) -> Iterator[tuple[str, str]]:
-    """Each (statement, module) that `source` imports, at any depth; relative ones with dots."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (("import", alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            target = "." * node.level + (node.module or "")
-            # `from compile import api` names a module; `from compile.api import load` does not.
-            names = [f"{target}.{alias.name}" for alias in node.names]
-            modules = [name for name in names if not node.level and is_module(name)]
-            yield from (("from", name) for name in modules or [target])
-
-
-def import_faults(source: str, module: str) -> list[str]:
-    """What is wrong with the imports of `source`, the text of `module`."""
-    faults = []
-    for kind, target in imports(source):
-        if target.startswith("."):
-            faults.append(f"{module}: write the full name of {target}")
-        if target.split(".")[0] not in {"compile", "zoo"}:
-            continue
-        if kind == "import" and target.split(".")[0] == "compile":
-            faults.append(f"{module}: 'import {target}' hides the builtin; write 'from ... import'")
-        if module.startswith("tests."):
-            continue
-        mine, theirs = layer(module), layer(target)
-        if mine is None or theirs is None:
-            unknown = module if mine is None else target
-            faults.append(f"{unknown} has no row in LAYERS")
-        elif theirs > mine or (theirs == mine and not same_layer_ok(module, target)):
-            faults.append(f"{module} may not import {target}")
-        elif module.split(".")[0] == "zoo" and target.split(".")[0] == "compile":
-            if package(module) != "zoo.cli" and target not in OPEN_TO_ZOO:
-                faults.append(f"{module} may not reach into {target}; zoo.cli may")
-    return faults
-
-
-def same_layer_ok(module: str, target: str) -> bool:
-    """Inside one package: from its __init__ anything, else its __init__ and shared modules."""
-    if package(module) != package(target):
-        return target in {"zoo", "compile"} or (module, target) == ("zoo.__main__", "zoo.cli")
-    own = package(module)
-    return module == own or target == own or target.split(".")[-1] in SHARED.get(own, set())
 
 
 def danger_faults(source: str, name: str) -> list[str]:
@@ -201,22 +90,6 @@ def newest_version(changelog: str) -> str | None:
     return match[1] if match else None
 
 
-def sources(*suffixes: str) -> list[Path]:
-    """Every source file of the project's own folders, built and cached ones left out."""
-    return sorted(
-        path
-        for folder in ("zoo", "compile", "runtime_cpp", "tests")
-        for path in (ROOT / folder).rglob("*")
-        if path.suffix in suffixes and not {"build", "__pycache__"} & set(path.parts)
-    )
-
-
-def module_name(path: Path) -> str:
-    """`compile.backends` for compile/backends/__init__.py."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
 def tracked() -> list[str]:
     """Files under version control; the test that asks is skipped in a copy without it."""
     command = ["git", "-C", str(ROOT), "ls-files", "-z"]
@@ -226,7 +99,7 @@ def tracked() -> list[str]:
     return [name for name in result.stdout.split("\0") if name and (ROOT / name).exists()]
 
 
-@pytest.mark.parametrize("path", sources(".py"), ids=module_name)
+@pytest.mark.parametrize("path", sources(".py", folders=ALL), ids=module_name)
 def test_imports_run_one_way(path: Path) -> None:
     assert import_faults(path.read_text(), module_name(path)) == []
 
@@ -237,15 +110,16 @@ def test_imports_run_one_way(path: Path) -> None:
         ("compile.spec", "from compile.api import load", "may not import"),
         ("compile.api", "from zoo.models import build", "may not import"),
         ("compile.api", "def f():\n    from zoo import models", "may not import"),
-        ("compile.precision", "from compile.spec import CompileSpec", "may not import"),
-        ("compile.backends.onnx", "from compile.backends.openvino import build", "may not import"),
-        ("compile.backends.onnx", "from compile.backends import openvino", "may not import"),
-        ("zoo.train", "from compile.api import load", "zoo.cli may"),
+        ("compile.graphs.names", "from compile.artifact import manifest", "may not import"),
+        ("compile.backends.onnx", "from compile.network.prepare import cast", "may not import"),
+        ("compile.backends.onnx", "from compile.proof import gates", "may not import"),
+        ("compile.measure.bench", "from compile.proof.golden import Golden", "may not import"),
+        ("zoo.training.train", "from compile.api import load", "may not reach into"),
         ("zoo.models", "from . import resnet", "full name"),
         ("zoo.models.resnet", "from zoo.data import digits", "may not import"),
         ("zoo.cli", "import compile.api", "hides the builtin"),
         ("tests.test_api", "import compile", "hides the builtin"),
-        ("compile.novelty", "from compile.errors import ZooError", "no row"),
+        ("compile.novelty.new", "from compile.errors import ZooError", "no row"),
     ],
 )
 def test_a_wrong_import_is_found(module: str, source: str, fault: str) -> None:
@@ -259,14 +133,28 @@ def test_a_wrong_import_is_found(module: str, source: str, fault: str) -> None:
         ("compile.backends", "from compile.backends.base import Backend"),
         ("zoo.errors", "from compile.errors import ZooError"),
         ("zoo.cli", "from compile.api import load\nfrom zoo import __version__"),
-        ("zoo.checkpoint", "from compile.weights import weights_sha256"),
+        ("zoo.runs.checkpoint", "from compile.network.weights import weights_sha256"),
     ],
 )
 def test_a_right_import_is_not(module: str, source: str) -> None:
     assert import_faults(source, module) == []
 
 
-@pytest.mark.parametrize("path", sources(".py"), ids=module_name)
+def test_imports_run_in_no_circle() -> None:
+    arrows = module_arrows()
+    assert circle(arrows) is None
+    rooms = room_arrows(arrows)
+    assert circle((room, target) for room, targets in rooms.items() for target in targets) is None
+    assert {room for floor in FLOORS for room in floor} == {*rooms}
+    assert all(rooms[room] for room in rooms if room != "compile"), "a row that names no room"
+
+
+def test_a_circle_is_found() -> None:
+    assert circle([("a", "b"), ("b", "c"), ("c", "a")]) == ["a", "b", "c", "a"]
+    assert circle([("a", "b"), ("a", "c"), ("b", "c")]) is None
+
+
+@pytest.mark.parametrize("path", sources(".py", folders=ALL), ids=module_name)
 def test_nothing_runs_a_shell_or_unpickles(path: Path) -> None:
     assert danger_faults(path.read_text(), path.name) == []
 
@@ -287,7 +175,7 @@ def test_a_dangerous_call_is_found(source: str) -> None:
 
 
 def test_no_file_is_long() -> None:
-    files = sources(".py", ".cpp", ".h")
+    files = sources(".py", ".cpp", ".h", folders=ALL)
     long = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in files}
     assert {name: lines for name, lines in long.items() if lines > MAX_LINES} == {}
 

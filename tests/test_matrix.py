@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SHAPE
 
-from compile import behaviour, check
-from compile.check import check_artifact
+from compile.proof import check, determinism
+from compile.proof.check import check_artifact
 from compile.runner import run_inputs
+from tests.support.networks import SHAPE
 
 
 def test_python_and_the_runner_are_compared_bit_by_bit(
@@ -53,14 +53,14 @@ def test_a_difference_of_one_bit_is_told(
 
 def test_ulps_are_counted() -> None:
     x = torch.tensor([1.0, -1.0, 0.0, 3e38])
-    assert behaviour.compare(x, x.clone()) == {"identical": True, "ulps": 0, "max_abs": 0.0}
+    assert determinism.compare(x, x.clone()) == {"identical": True, "ulps": 0, "max_abs": 0.0}
     up = torch.nextafter(x, torch.tensor([2.0, -2.0, 1.0, 1.0]))
-    assert behaviour.compare(x, up)["ulps"] == 1
+    assert determinism.compare(x, up)["ulps"] == 1
     either_side = torch.tensor([1e-45]), torch.tensor([-1e-45])
-    assert behaviour.compare(*either_side)["ulps"] == 2
-    signs = behaviour.compare(torch.tensor([0.0]), torch.tensor([-0.0]))
+    assert determinism.compare(*either_side)["ulps"] == 2
+    signs = determinism.compare(torch.tensor([0.0]), torch.tensor([-0.0]))
     assert (signs["identical"], signs["ulps"]) == (False, 0)
-    broken = behaviour.compare(torch.tensor([torch.nan]), torch.tensor([1.0]))
+    broken = determinism.compare(torch.tensor([torch.nan]), torch.tensor([1.0]))
     assert broken == {"identical": False, "ulps": None, "max_abs": None}
 
 
@@ -79,7 +79,7 @@ def test_a_program_that_does_not_repeat_itself_is_found() -> None:
         return lambda rows: rows.mean((2, 3)) + shift
 
     def found(load: Callable[[], Callable[[torch.Tensor], torch.Tensor]]) -> bool:
-        return bool(behaviour.determinism([load] * 3, x, (1, 4))["bit_identical"])
+        return bool(determinism.determinism([load] * 3, x, (1, 4))["bit_identical"])
 
     assert found(lambda: steady)
     assert not found(lambda: restless)
@@ -88,8 +88,8 @@ def test_a_program_that_does_not_repeat_itself_is_found() -> None:
 
 def test_repeating_ends_in_time_and_says_how_often() -> None:
     x = torch.randn(4, *SHAPE)
-    taken = behaviour.determinism([lambda: torch.sum], x, (2, 4), calls=10**6, seconds=0.0)
-    assert (taken["calls"], taken["loads"]) == (behaviour.FEWEST, 1)
+    taken = determinism.determinism([lambda: torch.sum], x, (2, 4), calls=10**6, seconds=0.0)
+    assert (taken["calls"], taken["loads"]) == (determinism.FEWEST, 1)
 
 
 def test_check_repeats_as_often_as_it_is_told(copy_of: Callable[[str], Path], runner: Path) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SHAPE, SmallNet
 from torch import nn
 
 from compile.api import compile_module
 from compile.errors import BadArtifact, CheckFailed, UsageError, ZooError
 from compile.spec import CompileSpec
+from tests.support.networks import SHAPE, SmallNet
 
 
 class _Net(nn.Module):

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from compile import artifact
 from compile.api import Model, artifact_folder
-from compile.artifact import find_artifacts
+from compile.artifact import reading as artifact
+from compile.artifact.publishing import find_artifacts
 from compile.backends import nvidia
 from compile.errors import BadArtifact, Unavailable, UsageError
 from compile.runner import library_paths

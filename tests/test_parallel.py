@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from zoo.checkpoint import load_run
 from zoo.data import load
 from zoo.errors import UsageError
 from zoo.models import build
-from zoo.recipe import Recipe
-from zoo.trainer import Trainer
+from zoo.runs.checkpoint import load_run
+from zoo.training.recipe import Recipe
+from zoo.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[1]
 RECIPE = {"epochs": 1, "batch": 32, "lr": 0.02, "average": 0.0, "zero_init_residual": False}
@@ -27,9 +27,9 @@ import json, sys
 import torch
 from zoo.data import load
 from zoo.models import build
-from zoo.parallel import join
-from zoo.recipe import Recipe
-from zoo.trainer import Trainer
+from zoo.training.parallel import join
+from zoo.training.recipe import Recipe
+from zoo.training.trainer import Trainer
 
 torch.set_num_threads(1)
 with join("cpu") as group:

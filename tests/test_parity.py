@@ -13,17 +13,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import KINDS, PYTHON_ONLY, SHAPE, SmallNet, small_net, small_subject
 from torch import nn
 
-from compile import gates, parity
-from compile.artifact import open_artifact
+from compile.artifact.programs import run_rows
+from compile.artifact.reading import open_artifact
 from compile.backends import backend
-from compile.check import check_artifact
 from compile.loading import load_artifact
-from compile.prepare import cast, fold_batch_norms
+from compile.network.prepare import cast, fold_batch_norms
+from compile.proof import gates, parity
+from compile.proof.check import check_artifact
+from compile.proof.golden import oracle
+from compile.proof.subject import Labelled, Subject
 from compile.spec import CompileSpec
-from compile.subject import Labelled, Subject
+from tests.support.networks import KINDS, PYTHON_ONLY, SHAPE, SmallNet, small_net, small_subject
 
 
 def test_a_correct_program_passes(net: SmallNet) -> None:
@@ -68,7 +70,7 @@ def test_check_passes_and_counts_what_is_right(
     folder = copy_of(kind)
     programs = open_artifact(folder).programs
     images = torch.randn(11, *SHAPE)
-    labels = parity.oracle(small_net(), images).argmax(dim=1)
+    labels = oracle(small_net(), images).argmax(dim=1)
     labels[0] = (labels[0] + 1) % 10
     rows = check_artifact(folder, runner, Labelled(images=images, labels=labels))
     places = 1 if kind in PYTHON_ONLY else 2
@@ -99,7 +101,7 @@ def test_python_and_runner_agree(built: dict[str, Path], runner: Path) -> None:
     for kind in ("torchscript", "inductor"):
         artifact = open_artifact(built[kind])
         run = load_artifact(artifact)
-        ours = parity.run_rows(run, x, artifact.programs[0].batch)
+        ours = run_rows(run, x, artifact.programs[0].batch)
         low = artifact.programs[0].batch[0]
         theirs = run_inputs(runner, built[kind], x, torch.get_num_threads(), batch=low)
         assert torch.allclose(ours, theirs, rtol=1e-6, atol=1e-6)

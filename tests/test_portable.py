@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SHAPE, small_net
 from torch._inductor import config as inductor_config
 
 from compile import machine
 from compile.api import compile_module, load
 from compile.errors import Unavailable
 from compile.spec import CompileSpec
+from tests.support.networks import SHAPE, small_net
 
 THREADS = {"x86-64-v3": 1, "x86-64-v4": 2}
 """Level -> the number of threads that its artifact is built with."""

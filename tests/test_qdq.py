@@ -15,8 +15,8 @@ from torch import nn
 
 from compile.backends import qdq
 from compile.errors import CheckFailed
-from compile.prepare import cast
-from tests.quantized_support import QuantizedLayer, QuantizedNet, graph_of, samples
+from compile.network.prepare import cast
+from tests.support.quantized import QuantizedLayer, QuantizedNet, graph_of, samples
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,13 @@ import copy
 
 import pytest
 import torch
-from conftest import SHAPE, SmallNet, small_net, small_subject
 from torch import nn
 
-from compile import gates, machine, parity
+from compile import machine
 from compile.backends import backend
 from compile.errors import BadArtifact, CheckFailed, NotBuildable
-from compile.prepare import fold_batch_norms
-from compile.quantize import (
+from compile.network.prepare import fold_batch_norms
+from compile.network.quantize import (
     MIN_SAMPLES,
     SCHEMES,
     FakeQuantised,
@@ -21,8 +20,10 @@ from compile.quantize import (
     scheme_here,
     simulated,
 )
+from compile.proof import gates, parity
+from compile.proof.subject import Calibration, Labelled, Subject
 from compile.spec import CompileSpec
-from compile.subject import Calibration, Labelled, Subject
+from tests.support.networks import SHAPE, SmallNet, small_net, small_subject
 
 IMAGES = torch.randn(64, *SHAPE, generator=torch.Generator().manual_seed(1))
 

@@ -13,11 +13,11 @@ from torch import nn
 from zoo.data import Data, MemorySplit, load
 from zoo.errors import CheckFailed, UsageError
 from zoo.models import build
-from zoo.optimizer import Lamb, learning_rate
-from zoo.recipe import RECIPES, Recipe, amended, find_recipe
-from zoo.stochastic_depth import stochastic_depth
-from zoo.train import Work, recipe_of, train
-from zoo.trainer import Trainer, loss_of
+from zoo.training.optimizer import Lamb, learning_rate
+from zoo.training.recipe import RECIPES, Recipe, amended, find_recipe
+from zoo.training.stochastic_depth import stochastic_depth
+from zoo.training.train import Work, recipe_of, train
+from zoo.training.trainer import Trainer, loss_of
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from zoo import trainer
-from zoo.checkpoint import Run, load_run
 from zoo.data import Data, load
-from zoo.draft import (
+from zoo.errors import BadArtifact, CheckFailed, UsageError
+from zoo.runs.checkpoint import Run, load_run
+from zoo.runs.draft import (
     METRICS,
     STATE,
     TRAINING,
@@ -30,9 +30,9 @@ from zoo.draft import (
     stale_drafts,
     unfinished_runs,
 )
-from zoo.errors import BadArtifact, CheckFailed, UsageError
-from zoo.recipe import Recipe
-from zoo.train import Work, resume, train
+from zoo.training import trainer
+from zoo.training.recipe import Recipe
+from zoo.training.train import Work, resume, train
 
 # Everything that has a state: momentum, an average, dropped paths, mixing, two parts.
 RECIPE = Recipe(
@@ -91,7 +91,7 @@ def wait_for_a_step(process: BaseProcess, root: Path) -> None:
 def server() -> multiprocessing.context.ForkServerContext:
     """Processes that start with everything imported, so that a kill meets training."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["zoo.train"])
+    context.set_forkserver_preload(["zoo.training.train"])
     return context
 
 

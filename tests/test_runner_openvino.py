@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 import torch
-from runner_support import check, golden_input, refused, run, weights, write_artifact
+
+from tests.support.runner import check, golden_input, refused, run, weights, write_artifact
 
 if find_spec("openvino") is None:
     pytest.skip("openvino is not installed", allow_module_level=True)

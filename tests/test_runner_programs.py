@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from runner_support import ROWS, check, golden_input, refused, run, weights, write_artifact
 from torch import nn
 from torch._inductor import aot_compile
 from torch._inductor.package.package import package_aoti
+
+from tests.support.runner import ROWS, check, golden_input, refused, run, weights, write_artifact
 
 ENTRIES = {"static": (1, 1), "dynamic": (1, 64)}
 

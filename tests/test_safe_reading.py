@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import rewrite
 
-from compile.artifact import file_entries, graph_entry
+from compile.artifact.publishing import file_entries, graph_entry
 from compile.backends import eager
-from compile.check import check_artifact
 from compile.errors import BadArtifact
+from compile.proof.check import check_artifact
+from tests.support.forgery import rewrite
 
 Copy = Callable[[str], Path]
 

@@ -9,9 +9,9 @@ import torch
 
 from zoo.data import load_digits_split
 from zoo.errors import UsageError
-from zoo.recipe import Recipe
-from zoo.source import resolve
-from zoo.train import Work, train
+from zoo.sources.source import resolve
+from zoo.training.recipe import Recipe
+from zoo.training.train import Work, train
 
 QUIET = Work(quiet=True)
 

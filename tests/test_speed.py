@@ -6,9 +6,9 @@ import pytest
 
 from zoo.data import load
 from zoo.models import build
-from zoo.recipe import Recipe
-from zoo.speed import _speed, profile
-from zoo.trainer import Trainer
+from zoo.training.recipe import Recipe
+from zoo.training.speed import _speed, profile
+from zoo.training.trainer import Trainer
 
 OPTIONS = {"in_channels": 1, "num_classes": 4}
 

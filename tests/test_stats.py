@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from compile.bench import bench, measure_here
-from compile.stats import doubts, drift, median_interval, percentile, summary, supported
+from compile.measure.bench import bench, measure_here
+from compile.measure.stats import doubts, drift, median_interval, percentile, summary, supported
 from zoo.cli.tables import allocators
 
 

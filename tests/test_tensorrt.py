@@ -18,11 +18,11 @@ import torch
 import torch._dynamo  # looks for every known package by name, so before any stand-in
 from torch import fx, nn
 
+from compile.artifact.programs import ProgramFile
 from compile.backends import tensorrt
-from compile.backends.base import ProgramFile
 from compile.errors import BadArtifact, CheckFailed, Unavailable
+from compile.network.prepare import cast
 from compile.precision import PRECISIONS
-from compile.prepare import cast
 from compile.spec import CompileSpec
 
 KEYWORDS = json.loads(

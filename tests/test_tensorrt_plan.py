@@ -16,14 +16,14 @@ import pytest
 import torch
 from torch import nn
 
+from compile.artifact.programs import ProgramFile
 from compile.backends import tensorrt_plan
-from compile.backends.base import ProgramFile
 from compile.backends.onnx import export
 from compile.errors import BadArtifact, CheckFailed, Unavailable
-from compile.prepare import Cast, cast
+from compile.network.prepare import Cast, cast
 from compile.spec import CompileSpec
-from tests.quantized_support import SHAPE, QuantizedNet
-from tests.tensorrt_support import CLASSES, TABLE, FakeTensorRT, ParserError
+from tests.support.quantized import SHAPE, QuantizedNet
+from tests.support.tensorrt import CLASSES, TABLE, FakeTensorRT, ParserError
 
 PROGRAM = ProgramFile(file="model.plan", batch=(1, 8))
 

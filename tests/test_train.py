@@ -12,16 +12,16 @@ import torch
 from PIL import Image
 from torch import nn
 
-from zoo.checkpoint import Run, list_runs, load_run
 from zoo.data import Data, MemorySplit, Preprocessing, Split, load_digits_split
 from zoo.errors import BadArtifact, UsageError
-from zoo.evaluate import evaluate, predict
 from zoo.models import build
-from zoo.optimizer import learning_rate, make_optimizer
-from zoo.parallel import Group
-from zoo.recipe import Recipe
-from zoo.train import Work, find_same, recipe_of, run_config, train
-from zoo.trainer import Epoch, Trainer
+from zoo.runs.checkpoint import Run, list_runs, load_run
+from zoo.training.evaluate import evaluate, predict
+from zoo.training.optimizer import learning_rate, make_optimizer
+from zoo.training.parallel import Group
+from zoo.training.recipe import Recipe
+from zoo.training.train import Work, find_same, recipe_of, run_config, train
+from zoo.training.trainer import Epoch, Trainer
 
 QUICK = Recipe(epochs=4, batch=16, lr=0.02, zero_init_residual=False)
 QUIET = Work(quiet=True)

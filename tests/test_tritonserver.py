@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SHAPE, rewrite
 
-from compile.artifact import file_entries, open_artifact
+from compile.artifact.programs import ProgramFile
+from compile.artifact.publishing import file_entries
+from compile.artifact.reading import open_artifact
+from compile.artifact.triton import config, export_triton, quoted
 from compile.backends import inductor
-from compile.backends.base import ProgramFile
 from compile.errors import BadArtifact, Unavailable, UsageError
-from compile.tritonserver import config, export_triton, quoted
+from tests.support.forgery import rewrite
+from tests.support.networks import SHAPE
 from zoo.cli import _run
 
 Copy = Callable[[str], Path]

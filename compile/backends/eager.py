@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compile.artifact.programs import Program, ProgramFile
 from compile.backends import nvidia
-from compile.backends.base import Built, Program, ProgramFile, exported
+from compile.backends.base import Built
 from compile.errors import BadArtifact
+from compile.graphs.names import exported
 from compile.precision import of_constants
 from compile.spec import CompileSpec
 

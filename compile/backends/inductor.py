@@ -22,10 +22,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from compile.artifact.manifest import GRAPH
+from compile.artifact.programs import Program, ProgramFile
 from compile.backends import nvidia
-from compile.backends.base import Built, Program, ProgramFile, exported
+from compile.backends.base import Built
 from compile.errors import CheckFailed, Unavailable
-from compile.manifest import GRAPH
+from compile.graphs.names import exported
 from compile.precision import QUANTIZED, of_constants
 from compile.spec import CompileSpec
 

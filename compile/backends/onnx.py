@@ -18,9 +18,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compile.backends.base import Built, Program, ProgramFile, exported, module_of
-from compile.blocks import Operation, Steps
+from compile.artifact.programs import Program, ProgramFile
+from compile.backends.base import Built
 from compile.errors import BadArtifact, CheckFailed, first_line
+from compile.graphs.blocks import Operation, Steps
+from compile.graphs.names import exported, module_of
 from compile.machine import versions
 from compile.precision import QUANTIZED, of_constants
 from compile.precision import precision as find_precision

@@ -13,8 +13,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compile.artifact.programs import Program, ProgramFile
 from compile.backends import onnx
-from compile.backends.base import Built, Program, ProgramFile
+from compile.backends.base import Built
 from compile.errors import Unavailable
 from compile.machine import cpu_flags, versions
 from compile.precision import of_constants

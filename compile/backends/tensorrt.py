@@ -16,8 +16,9 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compile.artifact.programs import Program, ProgramFile
 from compile.backends import nvidia
-from compile.backends.base import Built, Program, ProgramFile
+from compile.backends.base import Built
 from compile.errors import BadArtifact, CheckFailed, Unavailable, first_line
 from compile.machine import versions
 from compile.precision import of_constants

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compile.artifact.programs import Program, ProgramFile
 from compile.backends import nvidia, qdq
-from compile.backends.base import Built, Program, ProgramFile
+from compile.backends.base import Built
 from compile.backends.onnx import export
 from compile.errors import BadArtifact, CheckFailed, Unavailable, first_line
 from compile.machine import versions

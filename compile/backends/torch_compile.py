@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from compile.artifact.programs import Program, ProgramFile
 from compile.backends import eager
-from compile.backends.base import Program, ProgramFile
 from compile.backends.inductor import no_compiler
 
 if TYPE_CHECKING:

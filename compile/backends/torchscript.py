@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compile.artifact.programs import Program, ProgramFile
 from compile.backends import nvidia
-from compile.backends.base import Built, Program, ProgramFile
+from compile.backends.base import Built
 from compile.errors import BadArtifact
 from compile.spec import CompileSpec
 

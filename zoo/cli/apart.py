@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from compile.artifact import stale_stagings
+from compile.artifact.publishing import stale_stagings
 from compile.errors import CheckFailed, NotBuildable, by_code
 
 REFUSED = "nothing can be built here: "

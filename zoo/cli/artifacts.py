@@ -31,7 +31,7 @@ from zoo.cli.selecting import TestSets, can_bisect, raise_worst, ready_runner, s
 from zoo.errors import CheckFailed, UsageError, ZooError
 
 if TYPE_CHECKING:
-    from compile.check import Row
+    from compile.proof.check import Row
 
 ArtifactOrModel = Annotated[
     str | None,
@@ -85,7 +85,8 @@ def compile_(
     quiet: Quiet = False,
 ) -> None:
     """Compile a network into artifacts that prove themselves."""
-    from zoo.cli.compiling import Order, compile_all, plan
+    from zoo.cli.cells import plan
+    from zoo.cli.compiling import Order, compile_all
 
     cells = plan(backend, precision, device)  # before torch is imported: see compile.backends
     check_device(device or "cpu")
@@ -135,7 +136,7 @@ def check(
     quiet: Quiet = False,
 ) -> None:
     """Re-prove artifacts: parity and accuracy, in Python and by zoo-run."""
-    from compile.check import check_artifact
+    from compile.proof.check import check_artifact
     from compile.report import show, to_json
     from zoo.cli.matrix import check_table
     from zoo.cli.tables import Progress
@@ -182,7 +183,7 @@ def check(
 
 def _after_failure(wrong_in_python: list[Path]) -> str:
     """What to run next; `zoo bisect` where it can look into one: it runs in Python alone."""
-    from compile.manifest import read_manifest
+    from compile.artifact.manifest import read_manifest
 
     for path in wrong_in_python:
         if can_bisect(read_manifest(path)):
@@ -206,7 +207,7 @@ def bench(
     quiet: Quiet = False,
 ) -> None:
     """Measure artifacts with zoo-run, and the same files from Python."""
-    from compile.bench import bench as measure
+    from compile.measure.bench import bench as measure
     from compile.report import show, to_json
     from zoo.cli.tables import Progress, bench_table
 
@@ -238,7 +239,7 @@ def inspect(
     artifact: Annotated[Path, typer.Argument(help="An artifact's folder.")], json: Json = False
 ) -> None:
     """Verify an artifact and say what it is, what it needs and what it proved."""
-    from compile.artifact import check_requirements, open_graph, verify_artifact
+    from compile.artifact.reading import check_requirements, open_graph, verify_artifact
     from compile.report import show, to_json
     from zoo.cli.tables import inspect_lines
 

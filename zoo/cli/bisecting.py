@@ -19,17 +19,17 @@ from zoo.errors import BadArtifact, CheckFailed, Unavailable, UsageError, ZooErr
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from compile.bisect import Report
-    from compile.manifest import Manifest
-    from compile.subject import Subject
-    from zoo.source import Source
+    from compile.artifact.manifest import Manifest
+    from compile.bisect.search import Report
+    from compile.proof.subject import Subject
+    from zoo.sources.source import Source
 
 _ARTIFACT, _PYTORCH = "#b5482f", "#1f5f99"
 
 _FRESH = re.compile(r"fresh:seed=(?P<seed>[0-9]{1,18})")
 _TIMM = re.compile(r"(?P<model>timm:[\w.-]+)(?P<fresh> fresh:seed=(?P<seed>[0-9]{1,18}))?")
 _CODE = re.compile(r"(?P<model>[\w.]+:[\w.]+)( seed=(?P<seed>[0-9]{1,18}))?(?P<fresh> fresh)?")
-"""How zoo.source and zoo.foreign write what is no run."""
+"""How zoo.sources writes what is not a run."""
 
 
 def bisect(
@@ -58,8 +58,8 @@ def bisect(
     quiet: Quiet = False,
 ) -> None:
     """Find the block of the network that makes an artifact wrong."""
-    from compile.artifact import open_artifact
-    from compile.bisect import bisect as search
+    from compile.artifact.reading import open_artifact
+    from compile.bisect.search import bisect as search
     from compile.report import show, to_json
     from zoo.cli.tables import Progress
 
@@ -102,9 +102,9 @@ def find_source(artifact: Path, manifest: Manifest, model: str | None, runs: Pat
     the artifact away would choose what is imported here. Raises UsageError where it does,
     BadArtifact where its run is gone or it names no source.
     """
-    from compile.artifact import input_of
-    from zoo.foreign import is_foreign
-    from zoo.source import resolve
+    from compile.artifact.reading import input_of
+    from zoo.sources.foreign import is_foreign
+    from zoo.sources.source import resolve
 
     origin: str = manifest["model"]["source"]
     fresh, foreign = _FRESH.fullmatch(origin), _TIMM.fullmatch(origin) or _CODE.fullmatch(origin)
@@ -121,9 +121,9 @@ def find_source(artifact: Path, manifest: Manifest, model: str | None, runs: Pat
 
 def make_subject(source: Source, manifest: Manifest, calibrate: Path | None) -> Subject:
     """The network, with the images that a quantised artifact was calibrated with."""
-    from compile.bisect import calibration_of
+    from compile.bisect.search import calibration_of
     from compile.precision import QUANTIZED
-    from compile.subject import Calibration, Subject
+    from compile.proof.subject import Calibration, Subject
 
     if manifest["precision"] not in QUANTIZED:
         if calibrate is not None:
@@ -145,8 +145,8 @@ def make_subject(source: Source, manifest: Manifest, calibrate: Path | None) -> 
 
 def _named_by(artifact: Path, manifest: Manifest, runs: Path) -> str:
     """MODEL as the manifest has it, where that imports nothing but zoo and timm."""
-    from zoo.checkpoint import find_weights
     from zoo.models import names
+    from zoo.runs.checkpoint import find_weights
 
     name, origin = manifest["model"]["name"], manifest["model"]["source"]
     folder = find_weights(runs, manifest["model"]["weights_sha256"])

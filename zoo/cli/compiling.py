@@ -10,18 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compile.backends import BACKENDS, backend, choose
-from compile.errors import NotBuildable, Unavailable, UsageError, ZooError
+from compile.errors import NotBuildable, UsageError, ZooError
 from compile.machine import LEVELS
 from compile.precision import QUANTIZED
-from compile.precision import precision as find_precision
 from compile.spec import INPUT_TYPES, CompileSpec, parse_batch, parse_shape
-from zoo.cli.apart import REFUSED, build_apart
+from zoo.cli.apart import build_apart
+from zoo.cli.cells import Cell, require_some
 
 if TYPE_CHECKING:
-    from compile.subject import Subject
+    from compile.proof.subject import Subject
     from zoo.cli.tables import Progress
-    from zoo.source import Source
+    from zoo.sources.source import Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,52 +46,6 @@ class Order:
     quiet: bool
 
 
-@dataclass(kw_only=True)
-class Cell:
-    """One artifact to build: a row of the table."""
-
-    backend: str
-    precision: str
-    device: str
-    refused: str | None = None
-    """Why this machine cannot build it."""
-    failed: ZooError | None = None
-    path: Path | None = None
-    built: bool = False
-    seconds: float = 0.0
-    num_bytes: int = 0
-
-
-def plan(backend_name: str, precision: str, device: str | None) -> list[Cell]:
-    """Return the cells asked for; raise at once when a single one cannot be built here."""
-    if precision != "all":
-        find_precision(precision)
-    if device not in (None, "cpu", "cuda"):
-        raise UsageError(f"unknown --device '{device}'; choose cpu or cuda")
-    cells = []
-    for name in BACKENDS if backend_name == "all" else [backend_name]:
-        known = backend(name).PRECISIONS
-        where = device or ("cpu" if "cpu" in known else "cuda")
-        for each in known.get(where, ("fp32",)) if precision == "all" else (precision,):
-            cell = Cell(backend=name, precision=each, device=where)
-            try:
-                choose(name, each, where)
-            except (Unavailable, UsageError) as error:
-                cell.refused = str(error).removeprefix(f"{name} ")
-                if backend_name != "all" and precision != "all":
-                    raise
-            cells.append(cell)
-    _require_some(cells)
-    return cells
-
-
-def _require_some(cells: list[Cell]) -> None:
-    """Raise Unavailable when every cell was refused."""
-    reasons = {f"{cell.backend} {cell.refused}" for cell in cells if cell.refused}
-    if all(cell.refused for cell in cells):
-        raise Unavailable(REFUSED + "; ".join(sorted(reasons)))
-
-
 def check_options(order: Order, cells: list[Cell]) -> None:
     """Refuse options that cannot be meant, before anything is loaded."""
     parse_batch(order.batch)
@@ -111,7 +64,7 @@ def compile_all(order: Order, cells: list[Cell], *, json: bool) -> None:
     from compile.report import show, to_json
     from zoo.cli.selecting import raise_worst, ready_runner
     from zoo.cli.tables import Progress, compile_table
-    from zoo.source import resolve
+    from zoo.sources.source import resolve
 
     check_options(order, cells)
     shape = parse_shape(order.shape) if order.shape else None
@@ -132,7 +85,7 @@ def compile_all(order: Order, cells: list[Cell], *, json: bool) -> None:
         for cell in cells:
             if cell.refused is None:
                 _build(order, cell, source, subject, runner, progress)
-    _require_some(cells)
+    require_some(cells)
     if json:
         print(
             to_json({"model": source.name, "source": source.origin, "cells": _rows(cells)}), end=""
@@ -157,7 +110,7 @@ def make_subject(source: Source, order: Order, *, quantised: bool) -> Subject:
 
     Only quantised precisions need images to calibrate with and to count errors on.
     """
-    from compile.subject import Calibration, Labelled, Subject
+    from compile.proof.subject import Calibration, Labelled, Subject
 
     calibration = source.calibration(order.calibrate, order.num_samples) if quantised else None
     labelled = source.labelled() if quantised else None
@@ -242,7 +195,7 @@ def _apart(order: Order, cell: Cell, source: Source) -> list[str]:
 
 def _take(cell: Cell, reported: dict[str, Any]) -> None:
     """Fill the cell with what another process reported of it."""
-    from compile.manifest import read_manifest
+    from compile.artifact.manifest import read_manifest
 
     cell.path = Path(reported["path"])
     cell.built, cell.seconds = reported["built"], reported["seconds"]

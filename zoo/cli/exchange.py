@@ -111,9 +111,9 @@ def export(
 def _export_artifact(
     artifact: Path, repository: Path, name: str | None, *, force: bool, json: bool
 ) -> None:
-    from compile.artifact import verify_artifact
+    from compile.artifact.reading import verify_artifact
+    from compile.artifact.triton import export_triton
     from compile.report import show, to_json
-    from compile.tritonserver import export_triton
 
     if not artifact.is_dir():
         raise UsageError(f"{artifact} is no artifact's folder; `zoo list` shows them")
@@ -139,9 +139,9 @@ def _export_run(
     run: str, format_: str, out: Path, runs: Path, license_: str, *, json: bool
 ) -> None:
     from compile.report import show, to_json
-    from zoo.checkpoint import load_run, newest_run
     from zoo.exchange import export_run
     from zoo.models import info, names
+    from zoo.runs.checkpoint import load_run, newest_run
 
     if run not in names() and not Path(run).exists():
         info(run)  # raises the error that offers close names

@@ -33,10 +33,10 @@ def list_(
     json: Json = False,
 ) -> None:
     """List the networks; without a filter the runs and the artifacts, too."""
-    from compile.artifact import find_artifacts
+    from compile.artifact.publishing import find_artifacts
     from compile.report import short, show, table, to_json
-    from zoo.checkpoint import list_runs
-    from zoo.draft import progress_of, unfinished_runs
+    from zoo.runs.checkpoint import list_runs
+    from zoo.runs.draft import progress_of, unfinished_runs
 
     models = select(pattern, family, max_params, max_macs)
     found = [str(run) for run in list_runs(runs)]

@@ -77,10 +77,10 @@ def clean(
     json: Json = False,
 ) -> None:
     """Remove what killed commands left behind; artifacts and runs only when asked."""
-    from compile.artifact import find_artifacts, stale_stagings
+    from compile.artifact.publishing import find_artifacts, stale_stagings
     from compile.report import show, to_json
-    from zoo.checkpoint import list_runs
-    from zoo.draft import leftovers, stale_drafts
+    from zoo.runs.checkpoint import list_runs
+    from zoo.runs.draft import leftovers, stale_drafts
 
     doomed = [*stale_stagings(out), *stale_drafts(runs, resumable=unfinished)]
     if all_artifacts:

@@ -11,7 +11,7 @@ from compile.report import short, table
 from zoo.cli.tables import counted, wrapped
 
 if TYPE_CHECKING:
-    from compile.check import Row
+    from compile.proof.check import Row
 
 _LABEL_WIDTH = 19
 
@@ -109,7 +109,7 @@ def _accuracy_lines(rows: list[Row]) -> list[Any]:
 
 def _float64_cells(accuracy: dict[str, Any] | None) -> list[tuple[str, ...]]:
     """The row of the model itself, where its classes are known."""
-    from compile.stats import wilson
+    from compile.proof.accuracy import wilson
 
     if accuracy is None or accuracy["float64"] is None:
         return []

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 from zoo.errors import BadArtifact, CheckFailed, Unavailable, UsageError, ZooError
 
 if TYPE_CHECKING:
-    from compile.manifest import Manifest
-    from compile.subject import Labelled
-    from zoo.checkpoint import Run
+    from compile.artifact.manifest import Manifest
+    from compile.proof.subject import Labelled
+    from zoo.runs.checkpoint import Run
 
 
 def select(what: str | None, root: Path, *, everything: bool) -> list[Path]:
     """Artifact folders: one path, those of a model's folder, name or run, all, or the newest's."""
-    from compile.artifact import find_artifacts
-    from zoo.checkpoint import load_run
+    from compile.artifact.publishing import find_artifacts
     from zoo.models import names
+    from zoo.runs.checkpoint import load_run
 
     if what is not None and Path(what).is_dir() and (what not in names() or "/" in what):
         folder = Path(what).resolve()
@@ -64,7 +64,7 @@ def ready_runner(given: Path | None) -> Path | None:
 
 def can_bisect(manifest: Manifest) -> bool:
     """Whether `zoo bisect` looks into artifacts of this kind."""
-    from compile.taps import check_backend
+    from compile.bisect.taps import check_backend
 
     try:
         check_backend(manifest["backend"])
@@ -94,9 +94,9 @@ class TestSets:
 
         Otherwise why there is none, in a few words.
         """
-        from compile.artifact import input_of
-        from compile.manifest import read_manifest
-        from zoo.checkpoint import find_weights, load_run
+        from compile.artifact.manifest import read_manifest
+        from compile.artifact.reading import input_of
+        from zoo.runs.checkpoint import find_weights, load_run
 
         manifest = read_manifest(artifact)
         model = manifest["model"]
@@ -118,9 +118,9 @@ class TestSets:
     def _read(self, run: Run, shape: tuple[int, int, int]) -> Labelled | str:
         import torch
 
-        from compile.accuracy import reference_classes
-        from compile.subject import Labelled
-        from zoo.source import load_data
+        from compile.proof.accuracy import reference_classes
+        from compile.proof.subject import Labelled
+        from zoo.sources.source import load_data
 
         key = run.folder.resolve(), shape
         if self._kept is None or self._kept[0] != key:

@@ -36,12 +36,12 @@ def study(
 
     from compile.report import show, to_json
     from zoo.cli.tables import Progress, wrapped
-    from zoo.memory import keep_freed_memory
-    from zoo.parallel import Group
     from zoo.study import STUDIES
     from zoo.study import study as find
     from zoo.study.lab import Lab, check_drawing, publish
-    from zoo.train import Work
+    from zoo.training.memory import keep_freed_memory
+    from zoo.training.parallel import Group
+    from zoo.training.train import Work
 
     if name is None:
         listed = {key: find(key).SUMMARY for key in STUDIES}

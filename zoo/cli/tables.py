@@ -14,8 +14,8 @@ from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from compile.report import short, size, table
 
 if TYPE_CHECKING:
-    from zoo.cli.compiling import Cell
-    from zoo.speed import Speed
+    from zoo.cli.cells import Cell
+    from zoo.training.speed import Speed
 
 
 class Progress:

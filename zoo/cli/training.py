@@ -127,8 +127,8 @@ def eval_(
     """Measure a run's test accuracy again."""
     from compile.report import percent, show, to_json
     from zoo.errors import CheckFailed, UsageError
-    from zoo.evaluate import evaluate
-    from zoo.source import resolve
+    from zoo.sources.source import resolve
+    from zoo.training.evaluate import evaluate
 
     set_threads(threads)
     source = resolve(model, runs=runs)
@@ -166,8 +166,8 @@ def predict(
     """Name the class of an image."""
     from compile.report import show, to_json
     from zoo.errors import UsageError
-    from zoo.evaluate import predict as predict_image
-    from zoo.source import resolve
+    from zoo.sources.source import resolve
+    from zoo.training.evaluate import predict as predict_image
 
     source = resolve(model, runs=runs)
     if source.run is None:

@@ -11,11 +11,11 @@ from zoo.cli.options import GO_ON
 from zoo.errors import Unavailable, UsageError
 
 if TYPE_CHECKING:
-    from zoo.checkpoint import Run, RunConfig
     from zoo.data import Data
-    from zoo.parallel import Group
-    from zoo.recipe import Recipe
-    from zoo.train import Work
+    from zoo.runs.checkpoint import Run, RunConfig
+    from zoo.training.parallel import Group
+    from zoo.training.recipe import Recipe
+    from zoo.training.train import Work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +50,9 @@ def run_training(order: Order, *, resume: Path | None, if_needed: bool) -> None:
 
 
 def _run_training(order: Order, resume: Path | None, if_needed: bool) -> None:
-    from zoo import train as training
-    from zoo.memory import keep_freed_memory
-    from zoo.parallel import join
+    from zoo.training import train as training
+    from zoo.training.memory import keep_freed_memory
+    from zoo.training.parallel import join
 
     keep_freed_memory()
     began = _began(resume) if resume is not None else None
@@ -92,7 +92,7 @@ def _prepared(order: Order) -> tuple[Data, Recipe]:
     """The data and the recipe that an order means; what cannot be is said before data is read."""
     from zoo.data import load
     from zoo.models import info
-    from zoo.recipe import amended, find_recipe
+    from zoo.training.recipe import amended, find_recipe
 
     depth, digits = info(order.model or "").depth, order.data == "digits"
     height = order.size or 64
@@ -117,9 +117,9 @@ def _prepared(order: Order) -> tuple[Data, Recipe]:
 
 def _began(folder: Path) -> RunConfig:
     """What an unfinished run was begun with."""
-    from zoo.checkpoint import read_config
     from zoo.cli.options import check_device
-    from zoo.draft import TRAINING
+    from zoo.runs.checkpoint import read_config
+    from zoo.runs.draft import TRAINING
 
     if not (folder / TRAINING).exists():
         raise UsageError(f"no unfinished run at {folder}; `zoo list` shows those there are")
@@ -130,7 +130,7 @@ def _began(folder: Path) -> RunConfig:
 
 def _data_of(folder: Path, began: RunConfig) -> Data:
     """The data that an unfinished run was trained on."""
-    from zoo.source import load_data
+    from zoo.sources.source import load_data
 
     data = load_data(began, only_test=False)
     if data is None:
@@ -140,7 +140,7 @@ def _data_of(folder: Path, began: RunConfig) -> Data:
 
 def _work(order: Order, group: Group) -> Work:
     from compile.machine import usable_cores
-    from zoo.train import Work
+    from zoo.training.train import Work
 
     workers = order.workers if order.workers is not None else usable_cores() // group.size
     return Work(
@@ -187,10 +187,10 @@ def profile_training(order: Order) -> None:
     from compile.machine import conditions
     from compile.report import show, to_json
     from zoo.cli.tables import speed_table
-    from zoo.memory import keep_freed_memory
-    from zoo.parallel import join
-    from zoo.speed import profile
-    from zoo.train import make_trainer, run_config
+    from zoo.training.memory import keep_freed_memory
+    from zoo.training.parallel import join
+    from zoo.training.speed import profile
+    from zoo.training.train import make_trainer, run_config
 
     if order.device not in (None, "cpu"):
         raise UsageError("--profile compares loops on the CPU; leave --device out")

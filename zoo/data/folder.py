@@ -12,13 +12,7 @@ import torch
 from torch import Tensor
 
 from zoo.data.augment import Augment
-from zoo.data.base import (
-    Data,
-    Preprocessing,
-    Split,
-    check_preprocessing,
-    measured,
-)
+from zoo.data.base import Data, Preprocessing, Split, check_preprocessing, measured
 from zoo.data.checking import check_images, num_threads
 from zoo.data.images import centre_crop, crop_at_random, sized, to_image, to_pixels
 from zoo.data.memory import change_each, finish, position_rng

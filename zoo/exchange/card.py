@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 from zoo import __version__
-from zoo.checkpoint import Run, RunConfig
 from zoo.exchange.formats import sizes
 from zoo.exchange.preprocessing import describe
 from zoo.models import info, parameters
+from zoo.runs.checkpoint import Run, RunConfig
 
 HUB_DATA = {"cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
 """Our data sets that the hub has too, under its names."""

@@ -28,12 +28,12 @@ import torch
 from torch import Tensor
 
 from compile.files import abandoned, disk_errors, fsync_folder, held, refuse_special, write_atomic
-from zoo.checkpoint import Run
 from zoo.errors import UsageError
 from zoo.exchange.card import model_card
 from zoo.exchange.formats import check_format, sizes, tensors_that_depend_on
 from zoo.exchange.preprocessing import CONFIG, crop_share
 from zoo.models import info
+from zoo.runs.checkpoint import Run
 
 WEIGHTS = "model.safetensors"
 _STAGING = ".export-"

@@ -24,7 +24,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from compile.archive import check_archive
+from compile.artifact.archive import check_archive
 from zoo.errors import BadArtifact, Unavailable, UsageError
 
 MAX_BYTES = 8 * 2**30

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from zoo.checkpoint import RunConfig
 from zoo.errors import UsageError
 from zoo.exchange.preprocessing import TORCHVISION
 from zoo.models import build, info
+from zoo.runs.checkpoint import RunConfig
 
 FORMATS = ("torchvision", "timm", "hf")
 _TORCHVISION = {name for name, _ in TORCHVISION.values()}

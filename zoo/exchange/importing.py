@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from compile.weights import check_finite
-from zoo.checkpoint import Run, RunConfig
-from zoo.draft import save_run
+from compile.network.weights import check_finite
 from zoo.errors import BadArtifact, UsageError
 from zoo.exchange.files import WeightFile, read_weights
 from zoo.exchange.formats import tensors_that_depend_on
 from zoo.exchange.preprocessing import describe, find_preprocessing
 from zoo.models import build, info, names
+from zoo.runs.checkpoint import Run, RunConfig
+from zoo.runs.draft import save_run
 
 _FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
 _COUNTER = "num_batches_tracked"

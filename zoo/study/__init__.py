@@ -1,7 +1,7 @@
 """The claims of the ResNet paper as experiments: `zoo study degradation`.
 
 Each file is one experiment: the claim, the networks that decide it, a table, a picture. All train
-through zoo.train, so a study that is stopped goes on where it was.
+through zoo.training, so a study that is stopped goes on where it was.
 """
 
 from __future__ import annotations

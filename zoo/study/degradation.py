@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from zoo.draft import METRICS, read_rows
-from zoo.evaluate import evaluate
+from zoo.runs.draft import METRICS, read_rows
 from zoo.study.drawing import PLAIN, RESIDUAL, line, name, panels
 from zoo.study.lab import Claim, Lab, Report, above, not_above, spread
+from zoo.training.evaluate import evaluate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -17,9 +17,9 @@ from torch.nn import functional
 
 from zoo.data import Data
 from zoo.models import build
-from zoo.recipe import RECIPES
 from zoo.study.drawing import PLAIN, RESIDUAL, line, name, panels
 from zoo.study.lab import FAILED, HELD, Claim, Lab, Report, above, spread
+from zoo.training.recipe import RECIPES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

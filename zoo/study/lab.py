@@ -17,12 +17,12 @@ import torch
 
 from compile.files import write_atomic
 from compile.machine import conditions
-from zoo.checkpoint import Run, RunConfig, read_config
 from zoo.data import Data, load
-from zoo.draft import TRAINING, unfinished_runs
 from zoo.errors import BadArtifact, Unavailable
-from zoo.recipe import RECIPES, Recipe
-from zoo.train import Work, find_same, resume, run_config, same_training, train
+from zoo.runs.checkpoint import Run, RunConfig, read_config
+from zoo.runs.draft import TRAINING, unfinished_runs
+from zoo.training.recipe import RECIPES, Recipe
+from zoo.training.train import Work, find_same, resume, run_config, same_training, train
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

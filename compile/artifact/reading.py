@@ -1,0 +1,137 @@
+"""The artifact folder: open it verified, stage it, publish it whole. docs/artifact.md says how.
+
+Nothing here loads a program. What `open_artifact` hands out are sealed copies in memory whose
+hashes were compared, so nothing can change between the check and the load.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from compile import machine
+from compile.artifact.archive import check_archive
+from compile.artifact.manifest import (
+    Manifest,
+    read_manifest,
+)
+from compile.artifact.programs import InputSpec, ProgramFile
+from compile.artifact.sealed import SealedFile, seal
+from compile.errors import BadArtifact, Unavailable
+
+_ARCHIVES = (".pt2", ".ts", ".pt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A verified artifact: its manifest and sealed copies of its files."""
+
+    path: Path
+    manifest: Manifest
+    files: dict[str, SealedFile]
+
+    @property
+    def programs(self) -> list[ProgramFile]:
+        """The manifest's programs."""
+        return [
+            ProgramFile(
+                file=entry["file"],
+                batch=(entry["batch"][0], entry["batch"][1]),
+                entry=entry.get("entry"),
+            )
+            for entry in self.manifest["programs"]
+        ]
+
+    @property
+    def input(self) -> InputSpec:
+        """What every program takes."""
+        return input_of(self.manifest)
+
+    @property
+    def name(self) -> str:
+        """`<model>-<sha8>/<backend>-<precision>-b<batch>-<device>`."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+
+def input_of(manifest: Manifest) -> InputSpec:
+    """What every program of a manifest takes."""
+    entry = manifest["inputs"][0]
+    first, second, third = entry["shape"]
+    return InputSpec(dtype=entry["dtype"], shape=(first, second, third))
+
+
+def open_artifact(path: Path) -> Artifact:
+    """Open an artifact by the six steps of docs/artifact.md.
+
+    Raises BadArtifact (damaged, or made for something else) or Unavailable (this machine lacks
+    something that can be installed). Nothing has been loaded then.
+    """
+    artifact = verify_artifact(path)
+    check_requirements(artifact.manifest, path)
+    return artifact
+
+
+def verify_artifact(path: Path) -> Artifact:
+    """The first five steps: whether the artifact is sound, on whatever machine it is to run.
+
+    Raises BadArtifact when it is damaged.
+    """
+    manifest = read_manifest(path)
+    files = {}
+    for name, entry in manifest["files"].items():
+        files[name] = seal(path, name, entry["size"], entry["sha256"])
+        if name.endswith(_ARCHIVES):
+            with open(files[name].path, "rb") as stream:
+                check_archive(stream, name)
+    return Artifact(path=path, manifest=manifest, files=files)
+
+
+def open_graph(artifact: Artifact) -> SealedFile:
+    """The exported graph that the program was compiled from, verified as the files are.
+
+    It is no file of the program: no reader that only runs it copies or hashes it. Raises
+    BadArtifact where the artifact holds none.
+    """
+    entry = artifact.manifest.get("graph")
+    if entry is None:
+        raise BadArtifact(
+            f"{artifact.path} keeps no exported graph; build it anew: "
+            f"{artifact.manifest['build']['command']} --force"
+        )
+    sealed = seal(artifact.path, entry["file"], entry["size"], entry["sha256"])
+    with open(sealed.path, "rb") as stream:
+        check_archive(stream, entry["file"])
+    return sealed
+
+
+def check_requirements(manifest: Manifest, path: Path) -> None:
+    """Step 6: raise unless this machine is one the artifact was built for."""
+    needs = manifest["requirements"]
+    have = machine.package_version("torch")
+    if needs["torch"] is not None and needs["torch"] != have:
+        raise BadArtifact(
+            f"{path} was built for torch {needs['torch']}, here is {have}; rebuild it here"
+        )
+    lacking = sorted(set(needs["isa"]) - machine.cpu_flags())
+    if lacking:
+        raise BadArtifact(
+            f"this CPU lacks {', '.join(lacking)}, which {path} (target "
+            f"{manifest['target']['name']}) needs; rebuild it here"
+        )
+    if manifest["device"] == "cuda":
+        _check_gpu(needs["gpu_arch"], path)
+
+
+def _check_gpu(built_for: str | None, path: Path) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise Unavailable(f"{path} needs an NVIDIA GPU with its driver; this machine has none")
+    major, minor = torch.cuda.get_device_capability()
+    here = f"sm_{major}{minor}"
+    if built_for is None or built_for == here:
+        return
+    oldest = re.fullmatch(r"sm_([0-9]{2,3})\+", built_for)
+    if oldest is None or 10 * major + minor < int(oldest[1]):
+        raise BadArtifact(f"{path} was built for {built_for}, here is {here}; rebuild")

@@ -1,0 +1,300 @@
+"""An artifact -> a model of an NVIDIA Triton Inference Server's repository.
+
+REPO/<name>/config.pbtxt        what Triton reads
+REPO/<name>/1/<file>            the program, the very bytes whose hash was compared
+REPO/<name>/labels.txt          class names, one on each line, for Triton's classification extension
+REPO/<name>/preprocessing.json  what a client does to an image first; also in config.pbtxt
+
+Only the manifest is needed: nothing is loaded. The folder appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from compile.artifact.manifest import Manifest
+from compile.artifact.publishing import publish, staging
+from compile.artifact.reading import Artifact
+from compile.errors import UsageError
+
+CONFIG = "config.pbtxt"
+LABELS = "labels.txt"
+PREPROCESSING = "preprocessing.json"
+
+_TYPES = {"float32": "TYPE_FP32", "uint8": "TYPE_UINT8"}
+_ENTRY = "model"
+"""The name under which Triton looks into a .pt2."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platform:
+    """How Triton runs a kind of file."""
+
+    backend: str
+    file: str
+    platform: str | None = None
+    """Where None, the backend's name says it all."""
+    graph_names: bool = False
+    """Whether tensors are called as in the graph; libtorch has none and counts them."""
+    batches: bool = True
+    """Whether Triton may join requests to a batch."""
+    parameters: tuple[tuple[str, str], ...] = ()
+    note: str | None = None
+    """What whoever serves it has to know."""
+
+
+_AOTI = Platform(
+    backend="pytorch",
+    platform="torch_aoti",
+    file="model.pt2",
+    batches=False,
+    note="Triton up to 26.05 joins no requests for AOTInductor: max_batch_size is 0, the batch "
+    "stands in dims",
+)
+_LIBTORCH = Platform(backend="pytorch", platform="pytorch_libtorch", file="model.pt")
+_TORCH_TENSORRT = Platform(
+    backend="pytorch",
+    platform="pytorch_libtorch",
+    file="model.pt",
+    note="start the server with LD_PRELOAD=libtorchtrt_runtime.so, which registers the engine",
+)
+_PLAN = Platform(backend="tensorrt", platform="tensorrt_plan", file="model.plan", graph_names=True)
+_ONNX = Platform(
+    backend="onnxruntime", platform="onnxruntime_onnx", file="model.onnx", graph_names=True
+)
+_OPENVINO_BF16 = Platform(
+    backend="openvino", file="model.onnx", graph_names=True, parameters=(("HINT_BF16", "YES"),)
+)
+
+PLATFORMS = {
+    ("inductor", ".pt2"): _AOTI,
+    ("torchscript", ".ts"): _LIBTORCH,
+    ("tensorrt", ".ts"): _TORCH_TENSORRT,
+    ("tensorrt-plan", ".plan"): _PLAN,
+    ("onnx", ".onnx"): _ONNX,
+    ("openvino", ".onnx"): _ONNX,
+}
+"""(backend, suffix of the file) -> how Triton runs it.
+
+Triton's OpenVINO backend can ask for bf16 and cannot ask for fp32, while OpenVINO by itself takes
+bf16 wherever the CPU has it. So only bf16 goes there; onnxruntime computes what the file says.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handed:
+    """What was written."""
+
+    path: Path
+    platform: str
+    notes: tuple[str, ...]
+
+
+def export_triton(
+    artifact: Artifact, repository: Path, *, name: str | None = None, force: bool = False
+) -> Handed:
+    """Write a verified artifact into a model repository as `name`, by default the model's name.
+
+    UsageError for a backend that Triton cannot run, a range of batches that it cannot keep to, a
+    name that is no folder's, and where something stands in the place and `force` is not given;
+    Unavailable where the place cannot be written.
+    """
+    manifest = artifact.manifest
+    name = check_name(manifest["model"]["name"] if name is None else name)
+    platform, program = platform_of(manifest), widest(manifest)
+    text = config(manifest, name)
+    final = repository / name
+    if os.path.lexists(final) and not force:
+        raise UsageError(f"{final} is there already; give --force to replace it, or another --name")
+    with staging(final, option="--triton REPO") as folder:
+        (folder / CONFIG).write_text(text)
+        (folder / "1").mkdir()
+        sealed = artifact.files[program["file"]].path
+        if program["entry"] in (None, _ENTRY):
+            shutil.copyfile(sealed, folder / "1" / platform.file)
+        else:
+            _single_out(sealed, program["entry"], folder / "1" / platform.file)
+        if manifest["model"]["classes"]:
+            (folder / LABELS).write_bytes(_labels(manifest["model"]["classes"]))
+        (folder / PREPROCESSING).write_text(_client_json(manifest))
+        publish(folder, final, option="--triton REPO")
+    return Handed(
+        path=final,
+        platform=platform.platform or platform.backend,
+        notes=_notes(manifest, platform, program),
+    )
+
+
+def check_name(name: str) -> str:
+    """Return `name` if Triton and a file system take it."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,126}", name):
+        raise UsageError(f"'{name}' is no name for Triton; give --name letters, digits, . _ and -")
+    return name
+
+
+def platform_of(manifest: Manifest) -> Platform:
+    """Return how Triton runs an artifact; UsageError where it cannot."""
+    backend = manifest["backend"]
+    suffix = PurePath(widest(manifest)["file"]).suffix
+    found = PLATFORMS.get((backend, suffix))
+    if found is None:
+        known = sorted({name for name, _ in PLATFORMS})
+        raise UsageError(
+            f"Triton has nothing that runs a {suffix or 'bare'} file of {backend}; "
+            f"export an artifact of one of: {', '.join(known)}"
+        )
+    if (backend, manifest["precision"]) == ("openvino", "bf16"):
+        return _OPENVINO_BF16
+    return found
+
+
+def widest(manifest: Manifest) -> dict[str, Any]:
+    """The entry of the manifest's `programs` that answers the most batches."""
+    programs: list[dict[str, Any]] = manifest["programs"]
+    return max(programs, key=lambda each: (each["batch"][1] - each["batch"][0], each["batch"][1]))
+
+
+def config(manifest: Manifest, name: str) -> str:
+    """config.pbtxt: a ModelConfig of Triton in protobuf's text format."""
+    platform = platform_of(manifest)
+    largest, batch = _batching(manifest, platform)
+    given, returned = manifest["inputs"][0], manifest["outputs"][0]
+    called = (given["name"], returned["name"])
+    input_name, output_name = called if platform.graph_names else ("INPUT__0", "OUTPUT__0")
+    kind = "KIND_GPU" if manifest["device"] == "cuda" else "KIND_CPU"
+    lines = [
+        f"name: {quoted(name)}",
+        *([f"platform: {quoted(platform.platform)}"] if platform.platform else []),
+        f"backend: {quoted(platform.backend)}",
+        f"default_model_filename: {quoted(platform.file)}",
+        f"max_batch_size: {largest}",
+        *_tensor("input", input_name, given["dtype"], [*batch, *given["shape"]]),
+        *_tensor("output", output_name, returned["dtype"], [*batch, *returned["shape"]]),
+    ]
+    if manifest["model"]["classes"]:
+        lines.insert(-2, f"    label_filename: {quoted(LABELS)}")
+    if largest > 1:
+        lines.append(f"dynamic_batching {{ preferred_batch_size: {_preferred(largest)} }}")
+    lines.append(f"instance_group [ {{ count: 1 kind: {kind} }} ]")
+    for key, value in (*platform.parameters, *_provenance(manifest)):
+        lines.append(
+            f"parameters {{ key: {quoted(key)} value {{ string_value: {quoted(value)} }} }}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _batching(manifest: Manifest, platform: Platform) -> tuple[int, list[int]]:
+    """max_batch_size, and what stands before the shape of a sample in dims.
+
+    max_batch_size 0 leaves the batch to dims: Triton's backends refuse a larger one, even 1, for
+    a graph whose batch is fixed. Otherwise Triton sends every batch from 1 to it.
+    """
+    low, high = widest(manifest)["batch"]
+    if low == high:
+        return 0, [low]
+    if low > 1:
+        raise UsageError(
+            f"the program answers batches {low} to {high} and Triton also sends smaller ones; "
+            f"compile with --batch 1:{high} or --batch {high}"
+        )
+    return (high, []) if platform.batches else (0, [-1])
+
+
+def _preferred(largest: int) -> list[int]:
+    """The powers of two up to the largest batch, and that batch."""
+    powers = (2**exponent for exponent in range(1, largest.bit_length()))
+    return sorted({*powers, largest})
+
+
+def _tensor(kind: str, name: str, dtype: str, dims: list[int]) -> list[str]:
+    return [
+        f"{kind} [",
+        "  {",
+        f"    name: {quoted(name)}",
+        f"    data_type: {_TYPES[dtype]}",
+        f"    dims: {dims}",
+        "  }",
+        "]",
+    ]
+
+
+def _provenance(manifest: Manifest) -> list[tuple[str, str]]:
+    """Parameters that Triton passes on: where it comes from, what it needs, what a client does."""
+    model, needs = manifest["model"], manifest["requirements"]
+    found = [
+        ("zoo_backend", manifest["backend"]),
+        ("zoo_precision", manifest["precision"]),
+        ("zoo_weights_sha256", model["weights_sha256"]),
+        ("zoo_input_layout", manifest["inputs"][0]["layout"]),
+    ]
+    if needs["torch"] is not None:
+        found.append(("zoo_requires_torch", needs["torch"]))
+    if needs["isa"]:
+        found.append(("zoo_requires_cpu_flags", " ".join(needs["isa"])))
+    if model["preprocessing"] is not None:
+        found.append(("zoo_preprocessing", json.dumps(model["preprocessing"])))
+    return found
+
+
+def quoted(text: str) -> str:
+    """A string in protobuf's text format: printable ASCII, the other bytes of its UTF-8 in octal.
+
+    Octal always has three digits, so a digit that follows is not taken for a part of it.
+    """
+    escapes = {ord('"'): '\\"', ord("\\"): "\\\\", ord("\n"): "\\n"}
+    plain = (
+        escapes.get(byte) or (chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}")
+        for byte in text.encode()
+    )
+    return f'"{"".join(plain)}"'
+
+
+def _labels(classes: list[str]) -> bytes:
+    """One name on each line: a line break inside a name would shift all that follow."""
+    lines = "".join(f"{' '.join(name.splitlines())}\n" for name in classes)
+    return lines.encode(errors="backslashreplace")  # JSON may hold half a surrogate pair
+
+
+def _client_json(manifest: Manifest) -> str:
+    model = manifest["model"]
+    document = {
+        "input": manifest["inputs"][0],
+        "output": manifest["outputs"][0],
+        "preprocessing": model["preprocessing"],
+        "classes": model["classes"],
+    }
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"
+
+
+def _single_out(package: str, entry: str, target: Path) -> None:
+    """Copy one program out of a .pt2 that holds several, under the name that Triton looks for."""
+    with zipfile.ZipFile(package) as source, zipfile.ZipFile(target, "w") as copy:
+        for name in source.namelist():
+            stem, inner, rest = name.partition("/data/aotinductor/")
+            owner, _, leaf = rest.partition("/")
+            if inner and owner != entry:
+                continue
+            name_there = f"{stem}{inner}{_ENTRY}/{leaf}" if inner else name
+            copy.writestr(name_there, source.read(name))
+
+
+def _notes(manifest: Manifest, platform: Platform, program: dict[str, Any]) -> tuple[str, ...]:
+    notes = [] if platform.note is None else [platform.note]
+    low, high = program["batch"]
+    if low != high and not platform.batches:
+        notes.append(f"keep to batches from {low} to {high}: neither Triton nor the file checks")
+    needs = manifest["requirements"]
+    if needs["torch"] is not None:
+        notes.append(f"the server's PyTorch backend must have torch {needs['torch']}")
+    if manifest["backend"] == "openvino" and platform is _ONNX:
+        notes.append("onnxruntime runs it: Triton's OpenVINO backend may turn fp32 into bf16")
+    if len(manifest["programs"]) > 1:
+        notes.append(f"of {len(manifest['programs'])} programs this is the one with most batches")
+    return tuple(notes)

@@ -1,0 +1,68 @@
+"""Export a module, and keep the names of its parts: which module a step of a graph came from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from compile.spec import CompileSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.export import ExportedProgram
+    from torch.fx import Graph, Node
+
+
+def exported(module: nn.Module, spec: CompileSpec) -> ExportedProgram:
+    """torch.export of a prepared module, with the batch's range; on the spec's device."""
+    import torch
+
+    with torch.no_grad():
+        program = torch.export.export(
+            module.to(spec.device),
+            (spec.example().to(spec.device),),
+            dynamic_shapes=spec.dynamic_shapes(),
+        )
+    keep_names(program, module)
+    return program
+
+
+def keep_names(program: ExportedProgram, module: nn.Module) -> None:
+    """Give the steps of graphs inside `module`, traced again, the modules they first came from.
+
+    To torch.export the steps of a graph are those of the module that holds it, so that the names
+    of a network that was exported before, as quantised ones are, would be gone. Tracing repeats a
+    graph step by step; where it did not, nothing is changed.
+    """
+    from torch.fx import GraphModule
+
+    for path, inner in module.named_modules():
+        if isinstance(inner, GraphModule):
+            _name_steps(program.graph, inner.graph, path.rpartition(".")[0])
+
+
+def _name_steps(traced: Graph, original: Graph, holder: str) -> None:
+    calls = [node for node in traced.nodes if node.op == "call_function"]
+    steps = [node for node in calls if module_of(node) == holder]
+    origins = [node for node in original.nodes if node.op == "call_function"]
+    wanted = [node.target for node in origins]
+    for first in range(len(steps) - len(wanted) + 1):  # the holder may add steps at both ends
+        found = steps[first : first + len(wanted)]
+        if [node.target for node in found] == wanted:
+            break
+    else:
+        return
+    for step, origin in zip(found, origins, strict=True):
+        inner = origin.meta.get("nn_module_stack") or {}
+        step.meta["nn_module_stack"] = step.meta["nn_module_stack"] | {
+            f"{holder}:{key}": (f"{holder}.{name}".strip("."), kind)
+            for key, (name, kind) in inner.items()
+        }
+
+
+def module_of(node: Node) -> str:
+    """Path of the innermost module that a step of an exported graph came from; "" where none is
+    known.
+    """
+    stack = node.meta.get("nn_module_stack") or {}
+    path: str = list(stack.values())[-1][0] if stack else ""
+    return path

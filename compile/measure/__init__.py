@@ -1,0 +1,1 @@
+"""How long a program takes: samples, and what may be said of them."""

@@ -1,0 +1,1 @@
+"""The module before it is compiled: folded, cast, quantised, named by its weights."""

@@ -1,0 +1,292 @@
+"""Make a module ready for every backend: batch norms folded in float64, then cast.
+
+All backends start from the same folded module, so one gate can compare the constants found in a
+file with it, and low precision rounds the folded weights once instead of folding rounded ones.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import io
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from compile.errors import BadArtifact, CheckFailed, first_line
+from compile.graphs.names import module_of
+from compile.network.weights import check_finite
+from compile.precision import QUANTIZED, precision
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
+    from torch.fx import Node
+    from torch.utils.hooks import RemovableHandle
+
+
+class Cast(nn.Module):
+    """A module that computes in `dtype` but takes and gives float32."""
+
+    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.module = module.to(dtype)
+        self.dtype = dtype
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) float32 -> (N, classes) float32."""
+        out: torch.Tensor = self.module(x.to(self.dtype)).float()
+        return out
+
+
+class FromBytes(nn.Module):
+    """A module that takes the bytes of images as a camera gives them, and normalises them itself.
+
+    `mean` and `std` are per channel, of pixels scaled to 0..1.
+    """
+
+    scale: torch.Tensor
+    shift: torch.Tensor
+
+    def __init__(self, module: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.module = module
+        means, stds = (torch.tensor(each, dtype=torch.float64) for each in (mean, std))
+        self.register_buffer("scale", (1 / (255 * stds)).float()[:, None, None], persistent=False)
+        self.register_buffer("shift", (-means / stds).float()[:, None, None], persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, H, W, C) uint8 -> (N, classes) float32."""
+        pixels = x.permute(0, 3, 1, 2).float() * self.scale + self.shift
+        out: torch.Tensor = self.module(pixels)
+        return out
+
+
+def cast(module: nn.Module, name: str) -> nn.Module:
+    """Return a copy of `module` that computes at precision `name` behind a float32 interface."""
+    module = copy.deepcopy(module).eval()
+    dtype = eager_dtype(name)
+    return module.float() if dtype == torch.float32 else Cast(module, dtype)
+
+
+def eager_dtype(name: str) -> torch.dtype:
+    """The dtype that eager PyTorch computes in at precision `name`; quantised graphs in float32."""
+    if name in QUANTIZED:
+        return torch.float32
+    found: torch.dtype = getattr(torch, precision(name).dtype)
+    return found
+
+
+def check_module(module: nn.Module, example: torch.Tensor) -> torch.Tensor:
+    """Run `module` once and return its output (N, classes); refuse what cannot be compiled.
+
+    Raises BadArtifact for non-finite weights and for a module that takes something else than one
+    float32 tensor, CheckFailed for one that does not return one (N, classes) tensor.
+    """
+    check_finite(module.state_dict())
+    inputs = _required_inputs(module)
+    if len(inputs) > 1:
+        raise BadArtifact(
+            f"the module takes {len(inputs)} inputs ({', '.join(inputs)}); it must take one image "
+            "tensor: wrap it in a module that fixes the others"
+        )
+    shape = "x".join(map(str, example.shape))
+    kept = example.clone()
+    with torch.no_grad(), blame(module) as blamed:
+        try:
+            output = module(example)
+        except Exception as error:
+            raise BadArtifact(
+                f"{blamed} refuses a float32 input of {shape}: {first_line(error)}; "
+                "give the shape it was made for with --input"
+            ) from error
+    if not isinstance(output, torch.Tensor):
+        size = f" of {len(output)}" if isinstance(output, tuple | list | dict) else ""
+        raise CheckFailed(
+            f"the module returns a {type(output).__name__}{size}; it must return one tensor "
+            "(batch, classes): wrap it in a module that picks the one to compile"
+        )
+    if output.dtype != torch.float32:
+        kind = str(output.dtype).removeprefix("torch.")
+        raise CheckFailed(f"the module returns {kind}; it must return float32: call .float() last")
+    if not torch.equal(example, kept):
+        raise CheckFailed("the module writes into its input; clone it first in forward")
+    if output.ndim == 2 and output.shape[1] == 1:
+        raise CheckFailed(
+            "the module returns one value; the proof compares classes and needs two or more"
+        )
+    if output.ndim != 2 or len(output) != len(example):
+        raise CheckFailed(
+            f"the module returns {tuple(output.shape)} for a batch of {len(example)}; it must "
+            "return (batch, classes): wrap it in a module that flattens"
+        )
+    if not any(layer.ndim > 1 for layer in module.parameters()):
+        raise CheckFailed("the module has no weights, so there is nothing to prove or to compile")
+    return output
+
+
+def _required_inputs(module: nn.Module) -> list[str]:
+    """Names of the inputs that `forward` has no default for."""
+    try:
+        parameters = inspect.signature(module.forward).parameters.values()
+    except (TypeError, ValueError):  # written in C, or wrapped beyond recognition
+        return []
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [
+        each.name
+        for each in parameters
+        if each.kind in positional and each.default is inspect.Parameter.empty
+    ]
+
+
+class Blamed:
+    """The layers that were being called; its text names the innermost of them."""
+
+    def __init__(self) -> None:
+        self.stack: list[str] = []
+
+    def __str__(self) -> str:
+        return self.stack[-1] if self.stack else "the module"
+
+
+@contextmanager
+def blame(module: nn.Module) -> Iterator[Blamed]:
+    """Watch which layer of `module` is running, to name it when it raises."""
+    blamed = Blamed()
+
+    def watch(name: str, layer: nn.Module) -> list[RemovableHandle]:
+        text = f"layer '{name}' ({type(layer).__name__})"
+        enter = layer.register_forward_pre_hook(lambda *_: blamed.stack.append(text))
+        leave = layer.register_forward_hook(lambda *_: blamed.stack.remove(text))
+        return [enter, leave]
+
+    handles = [
+        each for name, layer in module.named_modules() if name for each in watch(name, layer)
+    ]
+    try:
+        yield blamed
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def quiet_torch() -> Iterator[None]:
+    """What torch logs and prints of a failing export, whole graphs, says less than its error."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    nowhere = io.StringIO()
+    try:
+        with redirect_stdout(nowhere), redirect_stderr(nowhere):
+            yield
+    finally:
+        logging.disable(before)
+
+
+def fold_batch_norms(module: nn.Module, example: torch.Tensor) -> nn.Module:
+    """Return a copy in which each batch norm that directly follows a convolution is folded in.
+
+    A pair is folded when the exported graph shows that the convolution feeds this batch norm
+    alone and that neither is used a second time; the folded weights are computed in float64 and
+    rounded once. The batch norm becomes an Identity, one of a class of its own a norm that
+    changes nothing; every other name stays.
+
+    Raises CheckFailed that names the layer where torch.export cannot follow, or that normalises
+    by the statistics of its batch.
+    """
+    folded = copy.deepcopy(module).eval()
+    with torch.no_grad(), quiet_torch(), blame(folded) as blamed:
+        try:
+            exported = torch.export.export(folded, (example,), strict=False)
+        except Exception as error:
+            hint = (
+                "its control flow depends on the data; compute both branches and choose with "
+                "torch.where"
+                if "data-dependent" in str(error)
+                else "replace what it calls, or leave the layer out"
+            )
+            raise CheckFailed(
+                f"{blamed} cannot be exported: {first_line(error)}; {hint}"
+            ) from error
+    _check_statistics(exported)
+    for convolution_name, norm_name in _pairs(exported):
+        convolution = folded.get_submodule(convolution_name)
+        norm = folded.get_submodule(norm_name)
+        if not isinstance(convolution, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d):
+            continue
+        fused = fuse_conv_bn_eval(
+            copy.deepcopy(convolution).double(), copy.deepcopy(norm).double()
+        ).float()
+        folded.set_submodule(convolution_name, fused)
+        if type(norm) is nn.BatchNorm2d:
+            folded.set_submodule(norm_name, nn.Identity())
+        else:  # it may do more: timm's BatchNormAct2d applies an activation
+            _neutralise(norm)
+    return folded
+
+
+def _check_statistics(exported: ExportedProgram) -> None:
+    """Refuse a batch norm in training mode: one image's answer would depend on the others.
+
+    Weights may be normalised so (weight standardisation): they are the same for every batch.
+    """
+    of_images = set(exported.graph_signature.user_inputs)
+    for node in exported.graph.nodes:
+        if not of_images.isdisjoint(given.name for given in node.all_input_nodes):
+            of_images.add(node.name)
+        if not _calls(node, "aten::batch_norm") or node.args[5] is False:
+            continue
+        if node.args[0].name in of_images:
+            raise CheckFailed(
+                f"layer '{module_of(node) or node.name}' is a batch norm in training mode: "
+                "it goes by the statistics of the batch, not its own; give it running statistics "
+                "and call .eval()"
+            )
+
+
+@torch.no_grad()
+def _neutralise(norm: nn.BatchNorm2d) -> None:
+    """Let a batch norm give exactly what it gets: it divides by the root of 0.5 + 0.5."""
+    norm.reset_parameters()  # scale 1, shift 0, mean 0, variance 1
+    assert norm.running_var is not None
+    norm.running_var.fill_(0.5)
+    norm.eps = 0.5  # torch 2.11 takes no epsilon of 0
+
+
+def _pairs(exported: ExportedProgram) -> list[tuple[str, str]]:
+    """Module names of (convolution, batch norm) that may become one."""
+    signature = exported.graph_signature
+    tensors = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    found = []
+    for norm in exported.graph.nodes:
+        if not _calls(norm, "aten::batch_norm") or len(norm.args) < 5:
+            continue
+        convolution = norm.args[0]
+        used_once = (
+            _calls(convolution, "aten::conv2d")
+            and len(convolution.users) == 1
+            and norm.args[5] is False
+            and all(_private(node) for node in (convolution.args[1], norm.args[1], norm.args[3]))
+        )
+        if used_once:
+            weight, scale = convolution.args[1].name, norm.args[1].name
+            found.append((_owner(tensors[weight]), _owner(tensors[scale])))
+    return found
+
+
+def _calls(node: Node, operator: str) -> bool:
+    name = getattr(node.target, "name", None)
+    return node.op == "call_function" and callable(name) and name().split(".")[0] == operator
+
+
+def _private(node: object) -> bool:
+    """Whether a parameter or buffer placeholder is read by one call only."""
+    return getattr(node, "op", None) == "placeholder" and len(getattr(node, "users", ())) == 1
+
+
+def _owner(tensor_name: str) -> str:
+    return tensor_name.rpartition(".")[0]

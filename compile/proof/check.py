@@ -1,0 +1,260 @@
+"""Re-prove a published artifact: parity from golden.pt, in Python and by zoo-run, and accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from compile import machine
+from compile.artifact.programs import Program, ProgramFile, chunk, padded, run_rows
+from compile.artifact.reading import Artifact, open_artifact
+from compile.backends.onnx import executor
+from compile.errors import BadArtifact, Unavailable, ZooError
+from compile.files import write_atomic
+from compile.loading import load_artifact
+from compile.proof import determinism, parity
+from compile.proof.accuracy import score
+from compile.proof.golden import Bounds, Golden, proof_of
+from compile.proof.subject import Labelled
+from compile.runner import allocator_of, has_engine, run_inputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One program of an artifact, run in one place."""
+
+    artifact: str
+    backend: str
+    precision: str
+    batch: str
+    ran_in: str
+    """`zoo-run`, `torch`, `onnxruntime`, `onnx.reference` or `openvino`."""
+    ratio: float
+    """Largest rmse / bound over the golden samples; at most 1 passes."""
+    eager_ratio: float
+    """Largest rmse / e_eager: how much more wrong than PyTorch at that precision."""
+    worst: str
+    """The kind of sample that came nearest to its bound, or went furthest beyond."""
+    kinds: dict[str, dict[str, float]]
+    """For each kind of sample `samples`, and the largest `ratio` and `eager_ratio`."""
+    sqnr_db: float | None
+    """Of the ordinary samples, as is `max_abs`."""
+    max_abs: float
+    agreed: int
+    decided: int
+    samples: int
+    correct: int | None
+    """Test samples classified rightly, of `total`; None where there is no data."""
+    total: int | None
+    accuracy: dict[str, Any] | None
+    """What compile.proof.accuracy.score says of them."""
+    same_bits: dict[str, Any] | None
+    """How zoo-run's outputs differ from Python's, of the same file, rows and number of threads;
+    the allocators of both. None in Python's own rows."""
+    determinism: dict[str, Any] | None
+    """As the manifest has it, or measured anew where it was asked for."""
+    nonfinite: dict[str, str] | None
+    """As the manifest has it."""
+    skipped_samples: list[dict[str, str]]
+    """Hostile samples that golden.pt leaves out, and why."""
+    verdict: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ran:
+    """What one program gave in one place."""
+
+    output: torch.Tensor
+    """(N, classes) for the golden samples; NaN where it broke."""
+    classes: torch.Tensor | None = None
+    """(M,) of the labelled images."""
+    failure: str | None = None
+
+
+def check_artifact(
+    path: Path,
+    runner: Path | None,
+    data: Labelled | None = None,
+    *,
+    threads: int | None = None,
+    calls: int | None = None,
+) -> list[Row]:
+    """Return a row for each program in Python and, where zoo-run has an engine for it, in zoo-run.
+
+    `threads` are those of zoo-run and, for as long as this takes, of torch. `calls` repeats the
+    measurement of determinism, with that many calls. Writes
+    `parity-<folder>.json` beside the artifact where it may. Raises BadArtifact or Unavailable when
+    the artifact cannot be opened; a failed check is a row, not an exception.
+    """
+    artifact = open_artifact(path)
+    with _threads(threads) as count:
+        rows = _rows(artifact, runner, data, count, calls)
+    with suppress(Unavailable):  # a read-only place is no reason not to check
+        _write_report(artifact.path.resolve(), rows)
+    return rows
+
+
+@contextmanager
+def _threads(wanted: int | None) -> Iterator[int]:
+    """Let torch run on `wanted` threads and give their number."""
+    before = torch.get_num_threads()
+    if wanted is not None:
+        torch.set_num_threads(wanted)
+    try:
+        yield wanted or before
+    finally:
+        torch.set_num_threads(before)
+
+
+def _rows(
+    artifact: Artifact,
+    runner: Path | None,
+    data: Labelled | None,
+    count: int,
+    calls: int | None,
+) -> list[Row]:
+    path = artifact.path
+    golden, limit = proof_of(artifact)
+    backend = artifact.manifest["backend"]
+    run = load_artifact(artifact)
+    engine = runner if runner is not None and has_engine(runner, backend) else None
+    here = {"onnx": executor(), "openvino": "openvino"}.get(backend, "torch")
+    rows = []
+    for program in artifact.programs:
+        ours = _run(artifact, _in_python(run, program), golden, data)
+        rows.append(_row(artifact, program, here, ours, golden, limit, data))
+        if engine is not None:
+            theirs = _run(artifact, _in_runner(engine, path, program, count), golden, data)
+            row = _row(artifact, program, "zoo-run", theirs, golden, limit, data)
+            rows.append(replace(row, same_bits=_difference(theirs, ours, engine, count)))
+    if calls is not None and not any(row.reasons for row in rows):
+        repeats = _determinism(artifact, run, golden.ordinary.input, engine, count, calls)
+        rows = [replace(row, determinism=repeats) for row in rows]
+    return rows
+
+
+def _in_python(run: Program, program: ProgramFile) -> Program:
+    return lambda x: run_rows(run, x, program.batch)
+
+
+def _in_runner(runner: Path, path: Path, program: ProgramFile, threads: int) -> Program:
+    def run(x: torch.Tensor) -> torch.Tensor:
+        rows = padded(x, program.batch)
+        size = chunk(len(x), program.batch)
+        return run_inputs(runner, path, rows, threads, batch=size)
+
+    return run
+
+
+def _run(artifact: Artifact, call: Program, golden: Golden, data: Labelled | None) -> _Ran:
+    try:
+        output = call(golden.input)[: len(golden.input)]
+        if data is None:
+            return _Ran(output=output)
+        logits = call(_as_input(artifact, data.images))[: len(data.images)]
+    except ZooError as error:
+        return _Ran(output=torch.full_like(golden.oracle, torch.nan), failure=str(error))
+    return _Ran(output=output, classes=logits.argmax(dim=1))
+
+
+def _row(
+    artifact: Artifact,
+    program: ProgramFile,
+    ran_in: str,
+    ran: _Ran,
+    golden: Golden,
+    limit: Bounds,
+    data: Labelled | None,
+) -> Row:
+    manifest = artifact.manifest
+    verdict = parity.judge(ran.output, golden, limit)
+    reasons = (ran.failure,) if ran.failure else verdict.reasons
+    accuracy = None
+    if data is not None and ran.classes is not None:
+        accuracy = score(ran.classes, data.labels, data.reference)
+    return Row(
+        artifact=artifact.name,
+        backend=manifest["backend"],
+        precision=manifest["precision"],
+        batch=program.batch_text,
+        ran_in=ran_in,
+        ratio=verdict.ratio,
+        eager_ratio=verdict.eager_ratio,
+        worst=verdict.worst,
+        kinds=verdict.kinds,
+        sqnr_db=verdict.sqnr_db,
+        max_abs=verdict.max_abs,
+        agreed=verdict.agreed,
+        decided=verdict.decided,
+        samples=len(golden.kinds),
+        correct=accuracy["correct"] if accuracy else None,
+        total=accuracy["total"] if accuracy else None,
+        accuracy=accuracy,
+        same_bits=None,
+        determinism=manifest["determinism"],
+        nonfinite=manifest["nonfinite"],
+        skipped_samples=manifest["parity"].get("skipped_samples", []),
+        verdict="FAILED" if reasons else "PASSED",
+        reasons=reasons,
+    )
+
+
+def _difference(theirs: _Ran, ours: _Ran, runner: Path, threads: int) -> dict[str, Any] | None:
+    """How zoo-run's outputs differ from Python's, and under what conditions."""
+    if theirs.failure or ours.failure:
+        return None
+    return {
+        **determinism.compare(theirs.output, ours.output),
+        "threads": threads,
+        "allocators": {
+            "python": Path(machine.allocator()).name,
+            "zoo-run": Path(allocator_of(runner) or "glibc").name,
+        },
+    }
+
+
+def _determinism(
+    artifact: Artifact,
+    run: Program,
+    x: torch.Tensor,
+    runner: Path | None,
+    threads: int,
+    calls: int,
+) -> dict[str, Any]:
+    """The manifest's entry, measured again: as many calls as were asked for, however long."""
+    batch = artifact.programs[0].batch
+    loads = [lambda: run, *[lambda: load_artifact(artifact)] * (determinism.LOADS - 1)]
+    found = determinism.determinism(loads, x, batch, calls=calls)
+    agree = None
+    if runner is not None:
+        rows, size = padded(x, batch), chunk(len(x), batch)
+        each = max(1, threads // determinism.RUNNERS)
+        one, other = determinism.run_at_once(runner, artifact.path, rows, size, each)
+        agree = determinism.same_bits(one, other)
+    runners = 0 if agree is None else determinism.RUNNERS
+    return {**found, "runners": runners, "runners_identical": agree}
+
+
+def _as_input(artifact: Artifact, images: torch.Tensor) -> torch.Tensor:
+    """Preprocessed images (N, C, H, W) as the artifact takes them, bytes perhaps."""
+    if artifact.input.dtype == "float32":
+        return images
+    pixels = artifact.manifest["model"]["preprocessing"]
+    if pixels is None:
+        raise BadArtifact(f"{artifact.path} takes bytes and does not say how they are normalised")
+    mean, std = (torch.tensor(pixels[key])[:, None, None] for key in ("mean", "std"))
+    byte = ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+    return byte.permute(0, 2, 3, 1).contiguous()
+
+
+def _write_report(path: Path, rows: list[Row]) -> None:
+    from compile.report import to_json
+
+    report = {"rows": [asdict(row) for row in rows], "conditions": machine.conditions()}
+    write_atomic(path.with_name(f"parity-{path.name}.json"), to_json(report).encode())

@@ -1,0 +1,1 @@
+"""A training run on disk: finished, or one that can be resumed."""

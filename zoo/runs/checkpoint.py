@@ -1,0 +1,238 @@
+"""Runs: a trained network on disk, with everything that is needed to trust and rebuild it.
+
+runs/resnet18/20260102-030405/      the time training began; -2, -3 ... where that is taken
+  weights.safetensors               the state dict
+  config.json                       RunConfig: how it was made, and the hash of the weights
+  metrics.csv, times.csv            one row for each epoch: what it reached, how fast it was
+
+X (see draft.py: it may become one). Files
+are written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from compile.machine import commit, now, versions
+from compile.network.weights import check_finite, weights_sha256
+from zoo.data import INTERPOLATIONS, Preprocessing
+from zoo.errors import BadArtifact, UsageError
+from zoo.models import build
+
+SCHEMA = "1.0"
+WEIGHTS = "weights.safetensors"
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """What training ended with."""
+
+    test_accuracy: float
+    """0..1, measured once, after the last epoch."""
+    test_correct: int
+    test_total: int
+    epochs: int
+    seconds: float
+    """Wall time of training and the one evaluation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """config.json."""
+
+    model: str
+    """Name that zoo.models.build knows."""
+    options: dict[str, Any]
+    """Options of the network: num_classes, in_channels, stem."""
+    classes: list[str] | None = None
+    """Class names in the order of the output."""
+    preprocessing: Preprocessing | None = None
+    """How pixels become input."""
+    data: dict[str, Any] | None = None
+    """`name` and, for a folder, `path`."""
+    recipe: dict[str, Any] | None = None
+    """Fields of zoo.training.recipe.Recipe; None where the weights were imported."""
+    seed: int = 0
+    """Everything random in training derives from it."""
+    results: Results | None = None
+    """None where the weights were imported."""
+    source: dict[str, Any] | None = None
+    """The file of imported weights: `file` (its name), `sha256` of all of it, `dtype` that it held,
+    and `new_head` where its head was replaced by an untrained one. None where they were trained."""
+    weights_sha256: str = ""
+    """compile.network.weights.weights_sha256 of the state dict."""
+    versions: dict[str, str] = field(default_factory=versions)
+    threads: int = field(default_factory=torch.get_num_threads)
+    processes: int = 1
+    """Processes that trained it together."""
+    device: str = "cpu"
+    """`cpu` or `cuda`: where it was trained."""
+    date: str = field(default_factory=now)
+    """UTC."""
+    commit: str | None = field(default_factory=commit)
+    schema: str = SCHEMA
+    """Major and minor; another major is refused."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run that was read and verified."""
+
+    folder: Path
+    config: RunConfig
+    weights: dict[str, Tensor]
+    """The state dict: finite, and equal to the hash in the config."""
+
+    def build(self) -> nn.Module:
+        """Return the network with these weights, in evaluation mode, on the CPU."""
+        network = _structure(self.config)
+        copies = {name: tensor.clone() for name, tensor in self.weights.items()}
+        network.load_state_dict(copies, assign=True)
+        return network.eval()
+
+
+def list_runs(root: str | Path = "runs", model: str | None = None) -> list[Path]:
+    """Folders of complete runs below `root`, oldest first; only of `model` where it is given."""
+    pattern = f"{glob.escape(model) if model else '*'}/*/{CONFIG}"
+    found = [path.parent for path in Path(root).glob(pattern) if path.parent.name[0] != "."]
+    return sorted(found, key=lambda folder: (_started(folder.name), folder.parent.name))
+
+
+def _started(name: str) -> tuple[str, int]:
+    """Order `20260102-030405-10` after `20260102-030405-2`."""
+    day, _, rest = name.partition("-")
+    clock, _, number = rest.partition("-")
+    return f"{day}-{clock}", int(number) if number.isdecimal() else 1
+
+
+def find_weights(root: str | Path, sha256: str) -> Path | None:
+    """The newest run below `root` with these weights, by its config alone; damaged ones not."""
+    for folder in reversed(list_runs(root)):
+        try:
+            if read_config(folder / CONFIG).weights_sha256 == sha256:
+                return folder
+        except BadArtifact:
+            continue
+    return None
+
+
+def newest_run(root: str | Path = "runs", model: str | None = None) -> Run:
+    """Load the run that began last; a UsageError says what to run where there is none."""
+    found = list_runs(root, model)
+    if not found:
+        what = f"no run of {model}" if model else "no run"
+        raise UsageError(f"{what} under {root}; run `zoo train {model or 'resnet18'}`")
+    return load_run(found[-1])
+
+
+def load_run(path: str | Path) -> Run:
+    """Read and verify a run folder, or the weights.safetensors inside one.
+
+    UsageError where there is no such run; BadArtifact where it is damaged: bad JSON, another
+    schema, weights that do not have the recorded hash, do not fit the network or are not finite.
+    """
+    folder = Path(path).parent if Path(path).name == WEIGHTS else Path(path)
+    if not (folder / CONFIG).is_file():
+        raise UsageError(f"no run at {path}; `zoo list` shows the runs, `zoo train` makes one")
+    config = read_config(folder / CONFIG)
+    weights = _read_weights(folder / WEIGHTS)
+    if weights_sha256(weights) != config.weights_sha256:
+        raise BadArtifact(
+            f"{folder / WEIGHTS} is not what config.json was written for (its hash differs); "
+            "restore it from a copy or train again"
+        )
+    check_fits(weights, config, str(folder / WEIGHTS))
+    check_finite(weights, str(folder / WEIGHTS))
+    return Run(folder=folder, config=config, weights=weights)
+
+
+def read_config(path: Path) -> RunConfig:
+    """Read config.json, or training.json; BadArtifact where it is damaged or of another schema."""
+    try:
+        content = json.loads(path.read_bytes())
+        if content["schema"].split(".")[0] != SCHEMA.split(".")[0]:
+            raise BadArtifact(f"{path} has schema {content['schema']}; this zoo reads {SCHEMA}")
+        known = {entry.name for entry in fields(RunConfig)}
+        content = {key: value for key, value in content.items() if key in known}
+        if content.get("results") is not None:
+            content["results"] = Results(**content["results"])
+        _check_content(content)
+        return RunConfig(**content)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise BadArtifact(f"{path} is not a run's config: {error}; train again") from None
+
+
+def _check_content(content: dict[str, Any]) -> None:
+    """Raise ValueError for what later code would stumble over."""
+    wanted = content.get("preprocessing")
+    if wanted is not None:
+        sizes = [wanted["channels"], wanted["height"], wanted["width"]]
+        scales = [*wanted["mean"], *wanted["std"]]
+        whole = all(type(size) is int and size > 0 for size in sizes)
+        if not whole or not all(isinstance(each, float | int) for each in scales):
+            raise ValueError("its preprocessing has another form")
+        resize, interpolation = wanted.get("resize", 1), wanted.get("interpolation", "bilinear")
+        if type(resize) is not int or interpolation not in INTERPOLATIONS:
+            raise ValueError("its preprocessing has another form")
+    if not isinstance(content.get("model"), str) or type(content.get("seed", 0)) is not int:
+        raise ValueError("its model or its seed has another form")
+    if not isinstance(content.get("options"), dict):
+        raise ValueError("its options have another form")
+    for key in ("data", "source", "recipe"):
+        if not isinstance(content.get(key), dict | None):
+            raise ValueError(f"its {key} has another form")
+    classes = content.get("classes")
+    if classes is not None and not (
+        isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    ):
+        raise ValueError("its classes are not a list of names")
+    if classes is not None and len(classes) != content["options"].get("num_classes"):
+        raise ValueError("it has another number of classes than its network")
+
+
+def config_text(config: RunConfig) -> str:
+    """config.json, as text."""
+    return json.dumps(asdict(config), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    try:
+        loaded: dict[str, Tensor] = safetensors.torch.load(path.read_bytes())
+    except FileNotFoundError:
+        raise BadArtifact(f"{path} is missing; restore it or train again") from None
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        raise BadArtifact(f"{path} cannot be read: {error}; restore it or train again") from None
+    return loaded
+
+
+def _structure(config: RunConfig) -> nn.Module:
+    """The network of a config without memory for its weights, however large it claims to be."""
+    try:
+        with torch.device("meta"):
+            return build(config.model, **config.options)
+    except (UsageError, TypeError, RuntimeError) as error:
+        raise BadArtifact(f"no network fits this config: {error}") from None
+
+
+def check_fits(weights: dict[str, Tensor], config: RunConfig, source: str) -> None:
+    """Every tensor of the network, no more and no fewer, each with its shape and type."""
+    expected = _structure(config).state_dict()
+    for name in sorted(expected.keys() ^ weights.keys()):
+        what = "lacks" if name in expected else "holds an unknown"
+        raise BadArtifact(f"{source} {what} tensor '{name}', so it is not a {config.model}")
+    for name, tensor in expected.items():
+        given = weights[name]
+        if (given.shape, given.dtype) != (tensor.shape, tensor.dtype):
+            raise BadArtifact(
+                f"{source}: tensor '{name}' is {given.dtype} {list(given.shape)}, but "
+                f"{config.model} here needs {tensor.dtype} {list(tensor.shape)}"
+            )
