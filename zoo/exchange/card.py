@@ -8,7 +8,8 @@ from typing import Any
 from zoo import __version__
 from zoo.exchange.formats import sizes
 from zoo.exchange.preprocessing import describe
-from zoo.models import info, parameters
+from zoo.models import info
+from zoo.models.counting import parameters
 from zoo.runs.checkpoint import Run, RunConfig
 
 HUB_DATA = {"cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
