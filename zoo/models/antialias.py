@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zoo.models.attention import SE
-from zoo.models.family import ModelInfo
 from zoo.models.tricks import (
     N18,
     N50,
@@ -26,7 +25,6 @@ from zoo.models.tricks import (
     TrickResNet,
     Variant,
     average_pool,
-    describe,
 )
 
 
@@ -68,11 +66,6 @@ VARIANTS: dict[str, Variant] = {
     "seresnetaa50d": Variant(TrickBottleneck, N50, **D, **AA, **SE),
     "seresnextaa101d_32x8d": Variant(TrickBottleneck, N101, **D, **AA, **SE, **X32X8),
 }
-
-
-def info(name: str) -> ModelInfo:
-    """What is known of the row called `name`."""
-    return describe(name, VARIANTS[name], "antialiased", "Blur pooling, arXiv:1904.11486")
 
 
 def build(name: str, **options: Any) -> TrickResNet:

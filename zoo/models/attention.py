@@ -12,7 +12,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from zoo.models.family import ModelInfo
 from zoo.models.tricks import (
     N18,
     N50,
@@ -30,7 +29,6 @@ from zoo.models.tricks import (
     TrickBottleneck,
     TrickResNet,
     Variant,
-    describe,
 )
 
 
@@ -78,7 +76,7 @@ class NeighbourAttention(nn.Module):
 SE: dict[str, Any] = {"attention": SqueezeExcite}
 ECA: dict[str, Any] = {"attention": NeighbourAttention}
 # Its paper counts the three convolutions of the stem.
-SENET: dict[str, Any] = S | SE | X64X4 | {"narrow": 2, "projection": 3, "depth": 154}
+SENET: dict[str, Any] = S | SE | X64X4 | {"narrow": 2, "projection": 3}
 
 VARIANTS: dict[str, Variant] = {
     "seresnet18": Variant(TrickBasicBlock, N18, **SE),
@@ -108,14 +106,6 @@ VARIANTS: dict[str, Variant] = {
     "ecaresnext26t_32x4d": Variant(TrickBottleneck, N18, **T, **ECA, **X32X4),
     "ecaresnext50t_32x4d": Variant(TrickBottleneck, N50, **T, **ECA, **X32X4),
 }
-
-
-def info(name: str) -> ModelInfo:
-    """What is known of the row called `name`."""
-    row = VARIANTS[name]
-    if row.attention is SqueezeExcite:
-        return describe(name, row, "senet", "SENet, arXiv:1709.01507")
-    return describe(name, row, "ecanet", "ECA-Net, arXiv:1910.03151")
 
 
 def build(name: str, **options: Any) -> TrickResNet:

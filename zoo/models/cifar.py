@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.models.family import CIFAR, ModelInfo
 from zoo.models.resnet import BasicBlock, conv3x3, stage
 from zoo.models.unit import initialise
 
@@ -66,19 +65,6 @@ VARIANTS: dict[str, int] = {
     "resnet110": 18,  #   1.73 M,  253
     "resnet1202": 200,  # 19.4 M, 2829
 }
-
-
-def info(name: str) -> ModelInfo:
-    """What is known of the row called `name`."""
-    return ModelInfo(
-        name=name,
-        family="cifar",
-        depth=6 * VARIANTS[name] + 2,
-        source="ResNet, arXiv:1512.03385",
-        shape=CIFAR,
-        num_classes=10,
-        options=("num_classes", "in_channels", "shortcut", "zero_init_residual"),
-    )
 
 
 def build(name: str, *, shortcut: str = "A", **options: Any) -> CifarResNet:

@@ -24,7 +24,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zoo.models.family import IMAGENET, ModelInfo
 from zoo.models.unit import ResidualUnit, initialise
 
 
@@ -82,7 +81,6 @@ class BasicBlock(ResidualUnit):
     """
 
     expansion = 1
-    num_layers = 2
 
     def __init__(
         self, in_channels: int, width: int, stride: int = 1, *, shortcut: str = "B"
@@ -119,7 +117,6 @@ class Bottleneck(ResidualUnit):
     """
 
     expansion = 4
-    num_layers = 3
 
     def __init__(
         self,
@@ -221,59 +218,34 @@ def stage(
 
 @dataclass(frozen=True)
 class Variant:
-    """One row: what a unit is, how many stand in conv2_x .. conv5_x, and what makes it special."""
+    """One row: the unit, how many stand in conv2_x .. conv5_x, and what makes its units special."""
 
     block: Block
     depths: tuple[int, int, int, int]
-    family: str = "resnet"
     unit: dict[str, Any] = field(default_factory=dict)
 
 
 VARIANTS: dict[str, Variant] = {
-    # Table 1. Parameters, and multiply-adds at 224x224:
-    "resnet18": Variant(BasicBlock, (2, 2, 2, 2)),  #  11.7 M,  1.8 GMAC
-    "resnet34": Variant(BasicBlock, (3, 4, 6, 3)),  #  21.8 M,  3.7
-    "resnet50": Variant(Bottleneck, (3, 4, 6, 3)),  #  25.6 M,  4.1
-    "resnet101": Variant(Bottleneck, (3, 4, 23, 3)),  #  44.5 M,  7.8
-    "resnet152": Variant(Bottleneck, (3, 8, 36, 3)),  #  60.2 M, 11.5
+    # Table 1.
+    "resnet18": Variant(BasicBlock, (2, 2, 2, 2)),
+    "resnet34": Variant(BasicBlock, (3, 4, 6, 3)),
+    "resnet50": Variant(Bottleneck, (3, 4, 6, 3)),
+    "resnet101": Variant(Bottleneck, (3, 4, 23, 3)),
+    "resnet152": Variant(Bottleneck, (3, 8, 36, 3)),
     # Depths that came later.
-    "resnet26": Variant(Bottleneck, (2, 2, 2, 2)),  #  16.0 M,  2.3
-    "resnet200": Variant(Bottleneck, (3, 24, 36, 3)),  #  64.7 M, 15.0
-    "wide_resnet50_2": Variant(Bottleneck, (3, 4, 6, 3), "wide", {"group_width": 128}),
-    "wide_resnet101_2": Variant(Bottleneck, (3, 4, 23, 3), "wide", {"group_width": 128}),
-} | {
-    f"resnext{depth}_{groups}x{width}d": Variant(
-        Bottleneck, depths, "resnext", {"groups": groups, "group_width": width}
-    )
-    for depth, depths, groups, width in (
-        (50, (3, 4, 6, 3), 32, 4),
-        (101, (3, 4, 23, 3), 32, 4),
-        (101, (3, 4, 23, 3), 32, 8),
-        (101, (3, 4, 23, 3), 32, 16),
-        (101, (3, 4, 23, 3), 32, 32),
-        (101, (3, 4, 23, 3), 64, 4),
-    )
+    "resnet26": Variant(Bottleneck, (2, 2, 2, 2)),
+    "resnet200": Variant(Bottleneck, (3, 24, 36, 3)),
+    # Wide ResNet.
+    "wide_resnet50_2": Variant(Bottleneck, (3, 4, 6, 3), {"group_width": 128}),
+    "wide_resnet101_2": Variant(Bottleneck, (3, 4, 23, 3), {"group_width": 128}),
+    # ResNeXt.
+    "resnext50_32x4d": Variant(Bottleneck, (3, 4, 6, 3), {"groups": 32, "group_width": 4}),
+    "resnext101_32x4d": Variant(Bottleneck, (3, 4, 23, 3), {"groups": 32, "group_width": 4}),
+    "resnext101_32x8d": Variant(Bottleneck, (3, 4, 23, 3), {"groups": 32, "group_width": 8}),
+    "resnext101_32x16d": Variant(Bottleneck, (3, 4, 23, 3), {"groups": 32, "group_width": 16}),
+    "resnext101_32x32d": Variant(Bottleneck, (3, 4, 23, 3), {"groups": 32, "group_width": 32}),
+    "resnext101_64x4d": Variant(Bottleneck, (3, 4, 23, 3), {"groups": 64, "group_width": 4}),
 }
-
-PAPERS = {
-    "resnet": "ResNet, arXiv:1512.03385",
-    "resnext": "ResNeXt, arXiv:1611.05431",
-    "wide": "Wide ResNet, arXiv:1605.07146",
-}
-
-
-def info(name: str) -> ModelInfo:
-    """What is known of the row called `name`."""
-    row = VARIANTS[name]
-    return ModelInfo(
-        name=name,
-        family=row.family,
-        depth=row.block.num_layers * sum(row.depths) + 2,
-        source=PAPERS[row.family],
-        shape=IMAGENET,
-        num_classes=1000,
-        options=("num_classes", "in_channels", "stem", "shortcut", "zero_init_residual"),
-    )
 
 
 def build(name: str, **options: Any) -> ResNet:

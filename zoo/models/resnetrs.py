@@ -13,7 +13,6 @@ from typing import Any
 from torch import nn
 
 from zoo.models.attention import SqueezeExcite
-from zoo.models.family import ModelInfo
 from zoo.models.resnet import conv3x3
 from zoo.models.tricks import (
     N50,
@@ -24,7 +23,6 @@ from zoo.models.tricks import (
     TrickBottleneck,
     TrickResNet,
     Variant,
-    describe,
 )
 
 
@@ -37,21 +35,16 @@ RS: dict[str, Any] = D | {
     "pool": _convolved_pool,
 }
 
-# The paper rounds the depths of two of them.
+# The paper rounds 272 layers to 270 and 419 to 420.
 VARIANTS: dict[str, Variant] = {
     "resnetrs50": Variant(TrickBottleneck, N50, **RS),
     "resnetrs101": Variant(TrickBottleneck, N101, **RS),
     "resnetrs152": Variant(TrickBottleneck, N152, **RS),
     "resnetrs200": Variant(TrickBottleneck, N200, **RS),
-    "resnetrs270": Variant(TrickBottleneck, (4, 29, 53, 4), **RS, depth=270),
+    "resnetrs270": Variant(TrickBottleneck, (4, 29, 53, 4), **RS),
     "resnetrs350": Variant(TrickBottleneck, (4, 36, 72, 4), **RS),
-    "resnetrs420": Variant(TrickBottleneck, (4, 44, 87, 4), **RS, depth=420),
+    "resnetrs420": Variant(TrickBottleneck, (4, 44, 87, 4), **RS),
 }
-
-
-def info(name: str) -> ModelInfo:
-    """What is known of the row called `name`."""
-    return describe(name, VARIANTS[name], "resnetrs", "ResNet-RS, arXiv:2103.07579")
 
 
 def build(name: str, **options: Any) -> TrickResNet:

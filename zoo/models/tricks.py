@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.models.family import IMAGENET, ModelInfo
 from zoo.models.resnet import conv1x1, conv3x3
 from zoo.models.unit import ResidualUnit, initialise
 
@@ -58,8 +57,6 @@ class Variant:
     """What the first convolution of a bottleneck divides the inner width by."""
     projection: int = 1
     """Size of the projection's kernel where it halves the size."""
-    depth: int | None = None
-    """The paper's count, where it is not one for the stem."""
 
 
 def make_shortcut(
@@ -79,7 +76,6 @@ class TrickBasicBlock(ResidualUnit):
     """Two 3x3 convolutions: (B, in_channels, H, W) -> (B, width, H/stride, W/stride)."""
 
     expansion = 1
-    num_layers = 2
 
     def __init__(self, row: Variant, in_channels: int, width: int, stride: int) -> None:
         super().__init__()
@@ -110,7 +106,6 @@ class TrickBottleneck(ResidualUnit):
     """1x1, 3x3 and 1x1: (B, in_channels, H, W) -> (B, 4 * width, H/stride, W/stride)."""
 
     expansion = 4
-    num_layers = 3
 
     def __init__(self, row: Variant, in_channels: int, width: int, stride: int) -> None:
         super().__init__()
@@ -246,26 +241,6 @@ VARIANTS: dict[str, Variant] = {
     "resnext50d_32x4d": Variant(TrickBottleneck, N50, **D, **X32X4),
     "resnet50_gn": Variant(TrickBottleneck, N50, **GROUP_NORM),
 }
-
-
-def info(name: str) -> ModelInfo:
-    """What is known of the row called `name`."""
-    if VARIANTS[name].norm is not nn.BatchNorm2d:
-        return describe(name, VARIANTS[name], "groupnorm", "Group norm, arXiv:1803.08494")
-    return describe(name, VARIANTS[name], "tricks", "Bag of tricks, arXiv:1812.01187")
-
-
-def describe(name: str, row: Variant, family: str, source: str) -> ModelInfo:
-    """What is known of a row of this or of another table of Variants."""
-    return ModelInfo(
-        name=name,
-        family=family,
-        depth=row.depth or row.block.num_layers * sum(row.depths) + 2,
-        source=source,
-        shape=IMAGENET,
-        num_classes=1000,
-        options=("num_classes", "in_channels", "stem", "zero_init_residual"),
-    )
 
 
 def build(name: str, **options: Any) -> TrickResNet:
