@@ -235,7 +235,7 @@ def test_only_this_gate_catches_it(
 
 def test_what_is_not_finite_is_beyond_its_bound_too() -> None:
     golden = sound().golden("float32")
-    limit = parity.bounds(small_net(), "fp32", golden)
+    limit = parity.measure_bounds(small_net(), "fp32", golden)
     for value in (torch.nan, torch.inf, -torch.inf):
         output = golden.oracle.float()
         output[3, 2] = value

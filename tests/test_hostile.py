@@ -48,7 +48,7 @@ def no_bias() -> NoBias:
 @torch.no_grad()
 def judged(net: nn.Module, program: Callable[[torch.Tensor], torch.Tensor]) -> parity.Verdict:
     golden = PreparedModel(net, SHAPE).golden("float32")
-    limit = parity.bounds(net, "fp32", golden)
+    limit = parity.measure_bounds(net, "fp32", golden)
     return parity.judge(program(golden.input), golden, limit)
 
 
@@ -71,7 +71,9 @@ def test_hostile_samples_are_what_they_are_called() -> None:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_hostile_samples_loosen_no_other(net: SmallNet, precision: str) -> None:
     golden = PreparedModel(net, SHAPE).golden("float32")
-    all_, ordinary = (parity.bounds(net, precision, each) for each in (golden, golden.ordinary))
+    all_, ordinary = (
+        parity.measure_bounds(net, precision, each) for each in (golden, golden.ordinary)
+    )
     torch.testing.assert_close(all_.bound[:ROWS], ordinary.bound)
     typical = golden.oracle.square().mean(dim=1).sqrt()
     relative = all_.e_eager / typical
@@ -93,7 +95,7 @@ def test_what_pytorch_itself_gets_wrong_on_a_hostile_sample_is_no_fault() -> Non
 
     net = Cancels().eval()
     golden = PreparedModel(net, SHAPE).golden("float32")
-    limit = parity.bounds(net, "fp32", golden)
+    limit = parity.measure_bounds(net, "fp32", golden)
     relative = limit.e_eager / golden.oracle.square().mean(dim=1).sqrt()
     assert float(relative[golden.kinds.index("large")]) > 100 * float(relative[0])
     assert judged(net, net).passed
@@ -122,7 +124,7 @@ def test_a_fault_that_only_a_hostile_sample_shows(
     program: Callable[[torch.Tensor], torch.Tensor], kind: str
 ) -> None:
     golden = PreparedModel(small_net(), SHAPE).golden("float32")
-    limit = parity.bounds(small_net(), "fp32", golden)
+    limit = parity.measure_bounds(small_net(), "fp32", golden)
     with torch.no_grad():
         output = program(golden.input)
     ordinary = torch.arange(len(output)) < ROWS
@@ -138,7 +140,7 @@ def test_a_network_without_biases_answers_zeros_with_nothing() -> None:
     net = no_bias()
     golden = PreparedModel(net, SHAPE).golden("float32")
     zeros = golden.kinds.index("zeros")
-    assert float(parity.bounds(net, "fp32", golden).bound[zeros]) == 0
+    assert float(parity.measure_bounds(net, "fp32", golden).bound[zeros]) == 0
     assert judged(net, net).passed
     wrong = judged(net, lambda x: net(x) + 1e-30)
     assert [kind for kind, found in wrong.kinds.items() if not found["ratio"] <= 1] == [
@@ -210,7 +212,7 @@ def test_what_the_module_itself_has_no_answer_to_is_left_out(breaks: bool) -> No
 def test_a_large_sample_drowns_no_figure(net: SmallNet) -> None:
     """SQNR and max abs are those of the ordinary samples, else that of 1e4 would decide both."""
     golden = PreparedModel(net, SHAPE).golden("float32")
-    limit = parity.bounds(net, "fp32", golden)
+    limit = parity.measure_bounds(net, "fp32", golden)
     output = golden.oracle.clone()
     output[golden.kinds.index("large"), 0] += 1.0
     assert parity.judge(output, golden, limit).max_abs == 0
@@ -220,7 +222,7 @@ def test_a_large_sample_drowns_no_figure(net: SmallNet) -> None:
 
 def test_a_hostile_sample_alone_decides_no_class(net: SmallNet) -> None:
     golden = PreparedModel(net, SHAPE).golden("float32")
-    limit = parity.bounds(net, "fp32", golden)
+    limit = parity.measure_bounds(net, "fp32", golden)
     wide = replace(limit, e_eager=limit.e_eager.index_fill(0, torch.arange(ROWS), 1e9))
     verdict = parity.judge(golden.oracle, golden, wide)
     assert verdict.decided > 0

@@ -49,7 +49,7 @@ class FloatTasks:
 
     def _measure_bounds(self, precision: str, input_type: str) -> Bounds:
         golden = self.samples.in_float32(self.samples.of_type(input_type))
-        return parity.bounds(self.network.module, precision, golden)
+        return parity.measure_bounds(self.network.module, precision, golden)
 
     def _judge_before_cast(self, input_type: str) -> Gate:
         golden = self.samples.in_float32(self.samples.of_type(input_type))

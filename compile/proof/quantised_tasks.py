@@ -112,7 +112,7 @@ class QuantisedTasks:
 
     def _measure_bounds(self, precision: str, input_type: str, scheme: str) -> Bounds:
         golden = self.samples.in_float32(self._golden(precision, input_type, scheme))
-        return parity.bounds(self._in_float32(precision, scheme), precision, golden)
+        return parity.measure_bounds(self._in_float32(precision, scheme), precision, golden)
 
     def _measure_cost(self, precision: str, scheme: str) -> Cost:
         return quantisation_cost(
