@@ -54,16 +54,16 @@ def test_an_interrupted_build_leaves_nothing_behind(name: str, code: int, tmp_pa
 
 
 @pytest.mark.parametrize(("name", "code"), SIGNALS)
-def test_an_interrupted_training_can_go_on(name: str, code: int, tmp_path: Path) -> None:
+def test_an_interrupted_training_can_be_resumed(name: str, code: int, tmp_path: Path) -> None:
     train = ["train", "resnet20", "--data", "synthetic", "--size", "8", "--out", str(tmp_path)]
     returned, err = interrupted(name, [*train, "--epochs", "9999"], "*/*/metrics.csv", tmp_path)
     assert returned == code, err
     (folder,) = tmp_path.glob("resnet20/*")
-    assert err.splitlines()[-1].endswith(f"; go on with `zoo train --resume {folder}`")
+    assert err.splitlines()[-1].endswith(f"; resume with `zoo train --resume {folder}`")
     listed = zoo("list", "--json", "--runs", str(tmp_path), "--out", str(tmp_path))
     assert json.loads(listed.stdout)["unfinished"] == [str(folder)]
     assert zoo("clean", "--runs", str(tmp_path)).returncode == 0
-    assert folder.exists(), "what can go on is kept"
+    assert folder.exists(), "what can be resumed is kept"
     changed = json.loads((folder / "training.json").read_text())
     changed["recipe"]["epochs"] = 1 + len((folder / "metrics.csv").read_text().splitlines())
     (folder / "training.json").write_text(json.dumps(changed))
@@ -100,7 +100,7 @@ def test_a_signal_to_the_whole_group_saves_too(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 143, err
-    assert "; go on with `zoo train --resume" in err.splitlines()[-1]
+    assert "; resume with `zoo train --resume" in err.splitlines()[-1]
 
 
 def test_a_signal_that_meets_generated_code_ends_with_its_own_code(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def names(pattern: str | None = None, *, family: str | None = None) -> list[str]
     An unknown family is a UsageError that lists those there are. Where nothing fits, the list is
     empty.
 
-    >>> names("resnext50*")
+    >>> names("resnext50_*")
     ['resnext50_32x4d']
     """
     families = sorted({model.family for model in CATALOGUE.values()})
