@@ -14,7 +14,8 @@ from zoo.errors import BadArtifact, UsageError
 from zoo.models import build, info, names
 from zoo.models.calibration import calibrate_batch_norms, synthetic_images
 from zoo.models.counting import macs
-from zoo.runs.checkpoint import Run, RunConfig, list_runs, load_run, newest_run
+from zoo.runs.checkpoint import Run, RunConfig, load_run, newest_run
+from zoo.runs.folders import list_runs
 from zoo.sources.foreign import find_foreign, is_foreign
 
 MAX_LABELLED = 4000
