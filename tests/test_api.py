@@ -69,12 +69,20 @@ BAD_INPUTS: dict[str, Callable[[], torch.Tensor]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("fault", BAD_INPUTS)
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [
+        *(("torchscript", fault) for fault in BAD_INPUTS),
+        *((kind, "size") for kind in KINDS if kind != "torchscript"),
+    ],
+)
 def test_bad_inputs(
     kind: str, fault: str, built: dict[str, Path], runner: Path, tmp_path: Path
 ) -> None:
-    """Python and zoo-run refuse the same inputs, with 3 and one line."""
+    """Python and zoo-run refuse the same inputs, with 3 and one line.
+
+    What they ask for is the same for every kind, so each kind refuses one input alone.
+    """
     x = BAD_INPUTS[fault]()
     with pytest.raises(BadArtifact):
         load(built[kind])(x)

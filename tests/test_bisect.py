@@ -14,31 +14,19 @@ from typing import Any
 import pytest
 import torch
 
-from compile.api import Model, compile_module
+from compile.api import compile_module
 from compile.backends import backend, torchscript
 from compile.bisect.search import bisect
 from compile.errors import BadArtifact, UsageError
 from compile.network import quantize
 from compile.network.quantize import scheme_here
 from compile.proof.gates import weights_of
-from compile.proof.subject import Calibration, Subject
+from compile.proof.subject import Subject
 from compile.spec import CompileSpec
-from tests.support.bisect import plant, seal
+from tests.support.bisect import DEEP, MODEL, block_of, plant, seal, subject_of
 from tests.support.forgery import rewrite
 from zoo.cli import _run
 from zoo.sources.source import resolve
-
-DEEP = (3, 8, 8)
-MODEL = Model(name="resnet20", source="fresh:seed=0", shape=DEEP)
-
-
-def subject_of(*, negative: bool = False) -> Subject:
-    """A resnet20 as `zoo compile --fresh` has it, with its calibration images or others."""
-    source = resolve("resnet20", runs=Path("nowhere"), fresh=True, shape=DEEP)
-    found = source.calibration(None, 64)
-    assert found is not None
-    images = -found[0] if negative else found[0]
-    return Subject(source.network, DEEP, calibration=Calibration(images=images, source="synthetic"))
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +54,6 @@ def deep(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         result = compile_module(subject, spec, backend=backend, root=root, model=MODEL)
         found[kind] = result.path
     return found
-
-
-def block_of(weight: str) -> tuple[str, str]:
-    """The block and the module that hold a weight of the resnet20."""
-    module = weight.rpartition(".")[0]
-    parts = module.split(".")
-    return ".".join(parts[:2]) if parts[0].startswith("layer") else parts[0], module
 
 
 PLACES = [

@@ -276,7 +276,7 @@ def test_an_interrupted_training_can_go_on(name: str, code: int, tmp_path: Path)
     returned, err = interrupted(name, [*train, "--epochs", "9999"], "*/*/metrics.csv", tmp_path)
     assert returned == code, err
     (folder,) = tmp_path.glob("resnet20/*")
-    assert err.splitlines()[-1].endswith(f"; go on with `zoo train --resume {folder}`")
+    assert err.splitlines()[-1].endswith(f"; resume with `zoo train --resume {folder}`")
     listed = zoo("list", "--json", "--runs", str(tmp_path), "--out", str(tmp_path))
     assert json.loads(listed.stdout)["unfinished"] == [str(folder)]
     assert zoo("clean", "--runs", str(tmp_path)).returncode == 0
@@ -317,7 +317,7 @@ def test_a_signal_to_the_whole_group_saves_too(tmp_path: Path) -> None:
     os.killpg(process.pid, signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 143, err
-    assert "; go on with `zoo train --resume" in err.splitlines()[-1]
+    assert "; resume with `zoo train --resume" in err.splitlines()[-1]
 
 
 def test_a_signal_that_meets_generated_code_ends_with_its_own_code(tmp_path: Path) -> None:

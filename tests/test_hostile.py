@@ -1,4 +1,4 @@
-"""What `zoo check` measures beside the ordinary samples: hostile ones, same bits, repeats."""
+"""Hostile samples: what they are, which faults only they show, what they must not decide."""
 
 from __future__ import annotations
 
@@ -202,21 +202,6 @@ def test_what_the_module_itself_has_no_answer_to_is_left_out(breaks: bool) -> No
     reason = "the module itself gives no finite output for it"
     assert task.left_out == [{"kind": "zeros", "reason": reason}]
     assert "denormal" in task.golden.kinds
-
-
-class OneByOne(SmallNet):
-    """Takes one image at a time."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x.reshape(1, *SHAPE))
-
-
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_a_module_may_insist_on_one_image_at_a_time(precision: str) -> None:
-    net = small_net()
-    net.__class__ = OneByOne
-    limit = parity.bounds(net, precision, Subject(net, SHAPE).golden("float32"))
-    assert bool((limit.bound > 0).all())
 
 
 def test_a_large_sample_drowns_no_figure(net: SmallNet) -> None:

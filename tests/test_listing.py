@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from zoo.cli import _run
-from zoo.cli.listing import amount
+from zoo.cli.list_ import amount
 from zoo.errors import UsageError
 from zoo.models import info, names
 

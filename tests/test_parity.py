@@ -38,6 +38,21 @@ def test_a_correct_program_passes(net: SmallNet) -> None:
         assert parity.judge(output, golden, limit).passed
 
 
+class OneByOne(SmallNet):
+    """Takes one image at a time."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.reshape(1, *SHAPE))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_module_may_insist_on_one_image_at_a_time(precision: str) -> None:
+    net = small_net()
+    net.__class__ = OneByOne
+    limit = parity.bounds(net, precision, Subject(net, SHAPE).golden("float32"))
+    assert bool((limit.bound > 0).all())
+
+
 def test_folding_removes_every_batch_norm_and_rounds_once(net: SmallNet) -> None:
     example = torch.randn(1, *SHAPE)
     folded = fold_batch_norms(net, example)

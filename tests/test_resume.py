@@ -196,7 +196,7 @@ def test_what_cannot_be_resumed_is_named(stopped: Path, tmp_path: Path) -> None:
         with pytest.raises(BadArtifact):
             resume(folder, other)
     (folder / TRAINING).write_text(json.dumps(training | {"model": "plain32"}))
-    with pytest.raises(BadArtifact, match="is not one of this training"):
+    with pytest.raises(BadArtifact, match="does not belong to this training run"):
         resume(folder, other)
     (folder / TRAINING).write_text(json.dumps(training))
     state = bytearray((folder / STATE).read_bytes())

@@ -20,8 +20,8 @@ KINDS = {
     "openvino": ("openvino", "fp32", (1, 8)),
     "eager": ("eager", "fp32", (1, 8)),
 }
-"""Artifact -> backend, precision, batch. One inductor artifact holds two programs, static and
-dynamic, the others a single static one."""
+"""Artifact -> backend, precision, batch. Four answer a range of batches: inductor's with a static
+program and a dynamic one, the others' with one program."""
 
 
 PYTHON_ONLY = ("onnx", "onnx-int8", "eager")

@@ -1,4 +1,4 @@
-"""A build in a process of its own, so that it can be ended whatever it hangs in.
+"""A build in a child process, so that it can be ended whatever it hangs in.
 
 A compiler that spins inside a library hears no signal that Python could turn into an exception;
 its process group can be killed. What it left is a staging folder, which nothing takes for an
@@ -21,19 +21,15 @@ from typing import Any
 from compile.artifact.publishing import stale_stagings
 from compile.errors import CheckFailed, NotBuildable, by_code
 
-REFUSED = "nothing can be built here: "
-"""How a command starts to say that it refused every cell."""
 
+def build_in_child(words: Sequence[str], out: Path, timeout: float) -> dict[str, Any]:
+    """Run `zoo compile WORDS`, which ask for one cell and --json, and return that cell.
 
-def build_apart(arguments: Sequence[str], out: Path, timeout: float) -> dict[str, Any]:
-    """Run `zoo compile ARGUMENTS --json` and return the one cell that it reports.
-
-    Raises CheckFailed when it takes longer than `timeout` seconds, and what the other process
-    reported when it failed.
+    Raises CheckFailed when it takes longer than `timeout` seconds, NotBuildable when the child
+    process refused the cell, and what the child process reported when it failed.
     """
-    command = [sys.executable, "-m", "zoo", "compile", *arguments, "--out", str(out), "--json"]
     child = subprocess.Popen(
-        command,
+        [sys.executable, "-m", "zoo", "compile", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -47,13 +43,15 @@ def build_apart(arguments: Sequence[str], out: Path, timeout: float) -> dict[str
         ) from None
     finally:
         _end(child, out)
-    if child.returncode != 0:
-        lines = errors.strip().splitlines() or [f"it ended with {child.returncode}"]
-        _, refused, reason = lines[-1].partition(REFUSED)
-        if refused:
-            raise NotBuildable(reason)
-        raise by_code(child.returncode)(lines[-1].removeprefix("zoo: "))
-    cell: dict[str, Any] = json.loads(output)["cells"][0]
+    try:
+        cell: dict[str, Any] = json.loads(output)["cells"][0]
+    except ValueError:  # it ended before it had anything to report
+        lines = errors.strip().splitlines() or [f"the build ended with {child.returncode}"]
+        raise by_code(child.returncode)(lines[-1].removeprefix("zoo: ")) from None
+    if cell["refused"] is not None:
+        raise NotBuildable(cell["refused"])
+    if cell["failed"] is not None:
+        raise by_code(child.returncode)(cell["failed"])
     return cell
 
 
