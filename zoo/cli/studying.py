@@ -36,22 +36,21 @@ def study(
 
     from compile.report import show, to_json
     from zoo.cli.tables import Progress, wrapped
-    from zoo.study import STUDIES
-    from zoo.study import study as find
+    from zoo.study import STUDIES, find_study
     from zoo.study.lab import Lab, check_drawing, publish
     from zoo.training.memory import keep_freed_memory
     from zoo.training.parallel import Group
     from zoo.training.train import Work
 
     if name is None:
-        listed = {key: find(key).SUMMARY for key in STUDIES}
+        listed = {key: find_study(key).SUMMARY for key in STUDIES}
         if json:
             print(to_json({"studies": listed}), end="")
             return
         show(*(f"{key:<12} {summary}" for key, summary in listed.items()))
         show("", "next: zoo study degradation")
         return
-    experiment = find(name)
+    experiment = find_study(name)
     check_drawing()
     check_device(device or "cpu")
     set_threads(threads)
