@@ -142,6 +142,13 @@ def share(error: torch.Tensor, bound: torch.Tensor) -> torch.Tensor:
     return torch.where(error == 0, 0.0, error / bound)
 
 
+def clear_rows(golden: Golden, bounds: Bounds) -> torch.Tensor:
+    """(N,) booleans: where the oracle's margin is so wide that the class must agree."""
+    largest = golden.oracle.topk(min(2, golden.oracle.shape[1]), dim=1).values
+    margin = largest[:, 0] - largest[:, -1]
+    return margin > _MARGIN_BOUNDS * bounds.bound
+
+
 def judge(output: torch.Tensor, golden: Golden, limit: Bounds) -> Verdict:
     """Hold an output (N, classes) to the rule."""
     if output.shape != golden.oracle.shape:
@@ -151,9 +158,7 @@ def judge(output: torch.Tensor, golden: Golden, limit: Bounds) -> Verdict:
     error = rmse(output, golden.oracle)
     within = error <= limit.bound  # False for NaN
     ratios = share(error, limit.bound)
-    largest = golden.oracle.topk(min(2, golden.oracle.shape[1]), dim=1).values
-    margin = largest[:, 0] - largest[:, -1]
-    sure = margin > _MARGIN_BOUNDS * limit.bound
+    sure = clear_rows(golden, limit)
     agrees = (output.argmax(dim=1) == golden.oracle.argmax(dim=1)) & sure
     worst = golden.kinds[int(ratios.argmax())]  # NaN is the largest of all
     reasons = []
