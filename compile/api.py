@@ -30,16 +30,18 @@ from compile.errors import CheckFailed, Unavailable, UsageError, ZooError, first
 from compile.loading import load
 from compile.network.quantize import scheme_here
 from compile.precision import QUANTIZED
+from compile.proof.images import Calibration
+from compile.proof.prepared import PreparedModel
 from compile.proof.prove import prove
-from compile.proof.subject import Calibration, Subject, Task
+from compile.proof.task import Task
 from compile.runner import has_engine
 from compile.spec import CompileSpec
 
 __all__ = [
     "BACKENDS",
     "Model",
+    "PreparedModel",
     "Result",
-    "Subject",
     "compile_module",
     "find_artifacts",
     "load",
@@ -85,7 +87,7 @@ class Result:
 
 
 def compile_module(
-    module: nn.Module | Subject,
+    module: nn.Module | PreparedModel,
     spec: CompileSpec,
     *,
     backend: str,
@@ -102,8 +104,8 @@ def compile_module(
     """Compile `module` for `spec` into `<root>/<name>-<sha8>/<backend>-...` and prove it.
 
     Args:
-        module: maps float32 (N, C, H, W) to (N, classes); its weights are finite. Or a Subject
-            made of one, which several calls share; it brings its own samples.
+        module: maps float32 (N, C, H, W) to (N, classes); its weights are finite. Or a
+            PreparedModel of one, which several calls share; it brings its own samples.
         samples: real inputs (N >= 8, C, H, W) float32 for the golden samples, or None.
         calibration: images (N >= 32, C, H, W) float32 for int8 and fp8, or None.
         force: build even if the same request was built before.
@@ -124,31 +126,33 @@ def compile_module(
     if maker.MACHINE_CODE:
         target = machine.resolve_target(spec.target, spec.precision)
     spec = replace(spec, target=target, named_level=requested != "native")
-    subject = module
-    if not isinstance(subject, Subject):
-        subject = _subject(subject, spec, model, samples, calibration)
-    own_name = name or type(subject.module).__name__.lower()
+    prepared = module
+    if not isinstance(prepared, PreparedModel):
+        prepared = _prepared(prepared, spec, model, samples, calibration)
+    own_name = name or type(prepared.network.module).__name__.lower()
     model = model or Model(name=own_name, shape=spec.shape)
     if not _NAME.fullmatch(model.name):
         raise UsageError(f"'{model.name}' names no folder; use letters, digits, '.', '_' and '-'")
-    final = artifact_folder(Path(root), model, subject.sha256, backend, spec, requested)
-    request = _request(model, subject, maker, spec)
+    final = artifact_folder(
+        Path(root), model, prepared.network.weights_sha256, backend, spec, requested
+    )
+    request = _request(model, prepared, maker, spec)
     standing = None if force else _standing(final, request, runner)
     if standing is not None:
         return Result(path=final, built=False, seconds=0.0, manifest=standing)
     with _ONE_AT_A_TIME, staging(final) as folder:
         progress("prepare")
-        task = subject.task(spec, maker)
+        task = prepared.task(spec, maker)
         golden = {"input": task.golden.input, "oracle": task.golden.oracle}
         torch.save(golden, folder / GOLDEN)
         progress("build")
         made = _build(maker, task.module, spec, folder)
         _check_precision(made, spec)
         progress("parity")
-        manifest = _describe(model, subject, spec, backend, made, task)
+        manifest = _describe(model, prepared, spec, backend, made, task)
         manifest["files"] = file_entries(folder)
         manifest["graph"] = graph_entry(folder)
-        words = command or f"compile_module({type(subject.module).__name__}(), {spec})"
+        words = command or f"compile_module({type(prepared.network.module).__name__}(), {spec})"
         manifest["build"] = _build_entry(words, request, made, start)
         prove(folder, manifest, maker, made, task, runner)
         manifest["build"] = _build_entry(words, request, made, start)
@@ -159,15 +163,15 @@ def compile_module(
     return Result(path=final, built=True, seconds=seconds, manifest=manifest)
 
 
-def _subject(
+def _prepared(
     module: nn.Module,
     spec: CompileSpec,
     model: Model | None,
     samples: torch.Tensor | None,
     calibration: torch.Tensor | None,
-) -> Subject:
+) -> PreparedModel:
     pixels = (model.preprocessing if model else None) or {}
-    return Subject(
+    return PreparedModel(
         module,
         spec.shape,
         samples=samples,
@@ -198,7 +202,9 @@ def artifact_folder(
     return root / f"{model.name}-{sha256[:8]}" / f"{leaf}{portable}"
 
 
-def _request(model: Model, subject: Subject, maker: Backend, spec: CompileSpec) -> dict[str, Any]:
+def _request(
+    model: Model, prepared: PreparedModel, maker: Backend, spec: CompileSpec
+) -> dict[str, Any]:
     """Everything that decides what the artifact will be, as JSON has it."""
     exporters = ("resnet-zoo", "onnx", "onnxsim", "onnxscript", "torchao")
     runtimes = ("onnxruntime", "openvino", "torch-tensorrt", "tensorrt")
@@ -206,10 +212,10 @@ def _request(model: Model, subject: Subject, maker: Backend, spec: CompileSpec) 
     wanted = {
         **asdict(spec),
         "backend": maker.NAME,
-        "weights_sha256": subject.sha256,
-        "structure_sha256": subject.structure_sha256,
-        "samples": subject.samples_sha256,
-        "calibration": subject.calibration_sha256 if quantised else None,
+        "weights_sha256": prepared.network.weights_sha256,
+        "structure_sha256": prepared.network.structure_sha256,
+        "samples": prepared.samples.sha256,
+        "calibration": prepared.quantised_tasks.calibration_sha256 if quantised else None,
         "scheme": scheme_here(maker.QUANTIZER) if quantised else None,
         "classes": model.classes,
         "preprocessing": model.preprocessing,
@@ -247,13 +253,14 @@ def _build(maker: Backend, module: nn.Module, spec: CompileSpec, folder: Path) -
         raise CheckFailed(f"{maker.NAME} could not build it: {first_line(error)}") from error
 
 
-def _baked_in(subject: Subject, spec: CompileSpec) -> dict[str, Any] | None:
+def _baked_in(prepared: PreparedModel, spec: CompileSpec) -> dict[str, Any] | None:
     """The normalisation inside a program that takes bytes, where the model names none."""
     if spec.input_type != "uint8":
         return None
+    normalisation = prepared.normalisation
     channels, height, width = spec.shape
     sizes = {"channels": channels, "height": height, "width": width}
-    return {**sizes, "mean": subject.mean, "std": subject.std}
+    return {**sizes, "mean": list(normalisation.mean), "std": list(normalisation.std)}
 
 
 def _build_entry(
@@ -283,7 +290,7 @@ def _flags(spec: CompileSpec, made: Built, task: Task) -> list[str]:
 
 
 def _describe(
-    model: Model, subject: Subject, spec: CompileSpec, backend: str, made: Built, task: Task
+    model: Model, prepared: PreparedModel, spec: CompileSpec, backend: str, made: Built, task: Task
 ) -> Manifest:
     """The manifest without files, proof and build."""
     flags = _flags(spec, made, task)
@@ -292,12 +299,12 @@ def _describe(
         "schema": SCHEMA,
         "model": {
             "name": model.name,
-            "parameters": subject.num_parameters,
+            "parameters": prepared.network.num_parameters,
             "macs": model.macs,
-            "weights_sha256": subject.sha256,
+            "weights_sha256": prepared.network.weights_sha256,
             "source": model.source,
             "classes": list(model.classes) if model.classes else None,
-            "preprocessing": model.preprocessing or _baked_in(subject, spec),
+            "preprocessing": model.preprocessing or _baked_in(prepared, spec),
         },
         "backend": backend,
         "precision": spec.precision,
@@ -311,7 +318,9 @@ def _describe(
                 "shape": list(spec.input_shape),
             }
         ],
-        "outputs": [{"name": "logits", "dtype": "float32", "shape": [subject.num_classes]}],
+        "outputs": [
+            {"name": "logits", "dtype": "float32", "shape": [prepared.network.num_classes]}
+        ],
         "programs": [
             {"file": p.file, "batch": list(p.batch), "entry": p.entry} for p in made.programs
         ],

@@ -97,7 +97,8 @@ def server() -> multiprocessing.context.ForkServerContext:
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "most"), [("sgd", 4), ("lamb", 2), pytest.param("sgd", 20, marks=pytest.mark.slow)]
+    ("optimizer", "most"),
+    [("sgd", 4), ("lamb", 2), pytest.param("sgd", 20, marks=pytest.mark.slow)],
 )
 def test_killed_at_random_points_it_ends_with_the_same_bits(
     optimizer: str, most: int, tmp_path: Path
@@ -198,7 +199,7 @@ def test_what_cannot_be_resumed_is_named(stopped: Path, tmp_path: Path) -> None:
         with pytest.raises(BadArtifact):
             resume(folder, other)
     (folder / TRAINING).write_text(json.dumps(training | {"model": "plain32"}))
-    with pytest.raises(BadArtifact, match="is not one of this training"):
+    with pytest.raises(BadArtifact, match="does not belong to this training run"):
         resume(folder, other)
     (folder / TRAINING).write_text(json.dumps(training))
     state = bytearray((folder / STATE).read_bytes())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,16 @@ from typing import Any
 import torch
 
 from compile.artifact.manifest import Manifest, write_manifest
-from compile.artifact.programs import Program, ProgramFile, chunk, padded, run_rows
+from compile.artifact.programs import Program, ProgramFile, run_rows
 from compile.artifact.reading import open_artifact
 from compile.backends.base import Backend, Built
 from compile.errors import BadArtifact, CheckFailed, Unavailable
 from compile.loading import load_artifact
 from compile.machine import usable_cores
-from compile.proof import determinism, gates, parity
+from compile.proof import gates, parity
+from compile.proof.determinism import measure_determinism, nonfinite, run_side_by_side
 from compile.proof.gates import Gate
-from compile.proof.subject import Task
+from compile.proof.task import Task
 from compile.runner import has_engine
 
 _SECONDS = 5.0
@@ -63,46 +64,32 @@ def prove(
     run = load_artifact(artifact)
     x = task.golden.input
     outputs: dict[str, torch.Tensor] = {}
-    agree = []
+    beside = []
     for program in artifact.programs:
         where = _where(program, artifact.programs)
         outputs[f"python{where}"] = run_rows(run, x, program.batch)
         if runner is not None and has_engine(runner, manifest["backend"]):
-            one, other = _in_two_runners(runner, folder, x, program)
+            one, other = run_side_by_side(runner, folder, program, x, usable_cores())
             outputs |= {f"zoo-run{where}": one, f"zoo-run beside it{where}": other}
-            agree.append(determinism.same_bits(one, other))
-    verdicts = {where: parity.judge(out, task.golden, task.limit) for where, out in outputs.items()}
+            beside.append((one, other))
+    verdicts = {
+        where: parity.judge(out, task.golden, task.bounds) for where, out in outputs.items()
+    }
     found += _batches(run, made, task)
     gates.require(found, verdicts)
     _record(manifest, verdicts, found, skipped)
-    manifest["parity"]["skipped_samples"] = task.left_out
+    manifest["parity"]["skipped_samples"] = list(task.golden.left_out)
     first, ordinary = artifact.programs[0].batch, task.golden.ordinary.input
-    manifest["determinism"] = {
-        **determinism.determinism(_loads(folder, run), ordinary, first, seconds=_SECONDS),
-        "runners": determinism.RUNNERS if agree else 0,
-        "runners_identical": all(agree) if agree else None,
-    }
+    manifest["determinism"] = measure_determinism(
+        run,
+        lambda: load_artifact(open_artifact(folder)),
+        ordinary,
+        first,
+        beside=beside,
+        seconds=_SECONDS,
+    )
     unguarded = load_artifact(open_artifact(folder), allow_nonfinite=True)
-    manifest["nonfinite"] = determinism.nonfinite(unguarded, ordinary, first)
-
-
-def _in_two_runners(
-    runner: Path, folder: Path, x: torch.Tensor, program: ProgramFile
-) -> list[torch.Tensor]:
-    """The outputs of two zoo-runs at once, which share the cores: (N, classes) each."""
-    rows, size = padded(x, program.batch), chunk(len(x), program.batch)
-    threads = max(1, usable_cores() // determinism.RUNNERS)
-    found = determinism.run_at_once(runner, folder, rows, size, threads)
-    return [out[: len(x)] for out in found]
-
-
-def _loads(folder: Path, run: Program) -> list[Callable[[], Program]]:
-    """The program as it is loaded already, and two loads more, made when they are called."""
-
-    def again() -> Program:
-        return load_artifact(open_artifact(folder))
-
-    return [lambda: run, *[again] * (determinism.LOADS - 1)]
+    manifest["nonfinite"] = nonfinite(unguarded, ordinary, first)
 
 
 def _where(program: ProgramFile, programs: list[ProgramFile]) -> str:
@@ -120,7 +107,7 @@ def _batches(run: Program, made: Built, task: Task) -> list[Gate]:
     middle = (low + high) // 2
     wanted = {low, low + 1, 7, middle, middle | 1, high}
     sizes = sorted(size for size in wanted if low <= size <= high)
-    return [gates.batches(run, task.golden, task.limit, sizes), refused]
+    return [gates.batches(run, task.golden, task.bounds, sizes), refused]
 
 
 def _record(
@@ -150,9 +137,9 @@ def _parity_entry(precision: str, task: Task) -> dict[str, Any]:
     """The entry before anything was measured: what zoo-run needs to judge the staged folder."""
     rows = zip(
         task.golden.kinds,
-        task.limit.e_eager.tolist(),
-        task.limit.floor.tolist(),
-        task.limit.bound.tolist(),
+        task.bounds.e_eager.tolist(),
+        task.bounds.floor.tolist(),
+        task.bounds.bound.tolist(),
         strict=True,
     )
     samples = [
@@ -163,7 +150,7 @@ def _parity_entry(precision: str, task: Task) -> dict[str, Any]:
         "oracle": "float64",
         "reference": "fake-quantised" if precision == "int8" else "module",
         "tf32": precision == "tf32",
-        "k": task.limit.k,
+        "k": task.bounds.k,
         "samples": samples,
         "top1": {"decided": 0, "agreed": 0},
         "max_abs": None,
