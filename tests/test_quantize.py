@@ -206,8 +206,7 @@ def test_the_budget_of_accuracy_passes_and_fails() -> None:
         assert budget["name"] == "accuracy budget" and budget["passed"] is passed, budget
         assert task.quantization is not None and task.quantization["accuracy"]["images"] == 400
         if not passed:
-            with pytest.raises(CheckFailed, match="accuracy budget"):
-                gates.require(task.gates, {})
+            assert "accuracy budget" in gates.failures(task.gates, {})[0]
 
 
 def test_ranges_that_cut_everything_off_need_no_labels_to_be_found() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from compile.artifact.programs import Program
-from compile.errors import BadArtifact, CheckFailed
+from compile.errors import BadArtifact
 from compile.precision import QUANTIZED, precision
 from compile.proof import parity
 from compile.proof.golden import Bounds, Golden
@@ -166,12 +166,11 @@ def _sorted_values(tensor: torch.Tensor) -> torch.Tensor:
     return values[values != 0].sort().values
 
 
-def require(gates: Iterable[Gate], verdicts: dict[str, parity.Verdict]) -> None:
-    """Raise CheckFailed that names every gate and every place that failed."""
+def failures(gates: Iterable[Gate], verdicts: Mapping[str, parity.Verdict]) -> tuple[str, ...]:
+    """What failed, in words: every place, then every gate; nothing where all passed."""
     failed = [f"{where}: {', '.join(v.reasons)}" for where, v in verdicts.items() if v.reasons]
     for gate in gates:
         if not gate["passed"]:
             at = f" at {gate['worst']}" if gate.get("worst") else ""
             failed.append(f"gate '{gate['name']}'{at} ({gate['value']} > {gate['bound']})")
-    if failed:
-        raise CheckFailed("parity failed: " + "; ".join(failed))
+    return tuple(failed)

@@ -153,6 +153,13 @@ def share(error: torch.Tensor, bound: torch.Tensor) -> torch.Tensor:
     return torch.where(error == 0, 0.0, error / bound)
 
 
+def clear_rows(golden: Golden, bounds: Bounds) -> torch.Tensor:
+    """(N,) booleans: where the oracle's margin is so wide that the class must agree."""
+    largest = golden.oracle.topk(min(2, golden.oracle.shape[1]), dim=1).values
+    margin = largest[:, 0] - largest[:, -1]
+    return margin > _MARGIN_BOUNDS * bounds.bound
+
+
 def judge(output: torch.Tensor, golden: Golden, bounds: Bounds) -> Verdict:
     """Hold an output (N, classes) to the rule."""
     if output.shape != golden.oracle.shape:
@@ -162,9 +169,7 @@ def judge(output: torch.Tensor, golden: Golden, bounds: Bounds) -> Verdict:
     error = rmse(output, golden.oracle)
     within = error <= bounds.bound  # False for NaN
     ratios = share(error, bounds.bound)
-    largest = golden.oracle.topk(min(2, golden.oracle.shape[1]), dim=1).values
-    margin = largest[:, 0] - largest[:, -1]
-    sure = margin > _MARGIN_BOUNDS * bounds.bound
+    sure = clear_rows(golden, bounds)
     agrees = (output.argmax(dim=1) == golden.oracle.argmax(dim=1)) & sure
     worst = golden.kinds[int(ratios.argmax())]  # NaN is the largest of all
     reasons = []

@@ -49,7 +49,8 @@ class Inspect(JsonOption, Command):
 def inspect_lines(path: Path, manifest: dict[str, Any], unfit: str | None) -> list[Any]:
     """What the artifact is, needs and proved; `unfit` says why it cannot run here."""
     model, parity, needs = manifest["model"], manifest["parity"], manifest["requirements"]
-    ratios = [s["rmse"] / s["bound"] for s in parity["samples"] if s["rmse"] and s["bound"]]
+    bounds = [row for output in parity["outputs"] for row in output["bounds"]]
+    ratios = [row["rmse"] / row["bound"] for row in bounds if row["rmse"] and row["bound"]]
     worst = f"{max(ratios):.2f}" if ratios else "not recorded"
     files = ", ".join(f"{n} {size(f['size'])}" for n, f in manifest["files"].items())
     batches = ", ".join("{}..{}".format(*p["batch"]) for p in manifest["programs"])
@@ -61,6 +62,7 @@ def inspect_lines(path: Path, manifest: dict[str, Any], unfit: str | None) -> li
         ("input", f"{manifest['inputs'][0]['dtype']} N x {shape}, N in {batches}"),
         ("needs", f"torch {needs['torch'] or 'any'}, {manifest['target']['name']} ({isa})"),
         ("files", files),
+        ("status", manifest["status"]),
         ("parity", f"largest error/bound {worst}, ran in {', '.join(parity['ran_in'])}"),
         ("gates", ", ".join(gate["name"] for gate in parity["gates"])),
         ("not gated", _skipped(parity)),
@@ -78,15 +80,11 @@ def inspect_lines(path: Path, manifest: dict[str, Any], unfit: str | None) -> li
 
 
 def _skipped(parity: dict[str, Any]) -> str:
-    return "; ".join(
-        f"{each['name']}: {each['reason']}" for each in parity.get("skipped_gates", [])
-    )
+    return "; ".join(f"{each['name']}: {each['reason']}" for each in parity["skipped_gates"])
 
 
 def _left_out(parity: dict[str, Any]) -> str:
-    return "; ".join(
-        f"{each['kind']}: {each['reason']}" for each in parity.get("skipped_samples", [])
-    )
+    return "; ".join(f"{each['kind']}: {each['reason']}" for each in parity["skipped_samples"])
 
 
 def _repeats(entry: dict[str, Any] | None) -> str:
