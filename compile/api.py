@@ -35,8 +35,8 @@ from compile.spec import CompileSpec
 __all__ = [
     "BACKENDS",
     "Model",
-    "Result",
     "PreparedModel",
+    "Result",
     "artifact_folder",
     "compile_module",
     "find_artifacts",
@@ -105,7 +105,7 @@ def compile_module(
     """
     start = time.perf_counter()
     chosen = choose(backend, spec.precision, spec.device)
-    prepared = _prepared(module, spec, model, samples, calibration)
+    prepared = _prepare(module, spec, model, samples, calibration)
     request = _request(prepared, spec, chosen, _model(prepared, spec, name, model), command)
     final = request.folder(Path(root))
     reused = None if force else _reusable(final, request, runner, accept_error)
@@ -147,18 +147,19 @@ def _make(
     return manifest
 
 
-def _prepared(
+def _prepare(
     module: nn.Module | PreparedModel,
     spec: CompileSpec,
     model: Model | None,
     samples: torch.Tensor | None,
     calibration: torch.Tensor | None,
 ) -> PreparedModel:
-    """The prepared model as given, or one of the module and the images."""
+    """The model as given, or one prepared from the module and the images."""
     if isinstance(module, PreparedModel):
         if samples is not None or calibration is not None:
             raise UsageError(
-                "a PreparedModel brings its own samples and calibration: give them to it"
+                "a PreparedModel brings its own samples and calibration: give them to "
+                "PreparedModel(...)"
             )
         return module
     pixels = (model.preprocessing if model else None) or {}

@@ -15,6 +15,7 @@ from compile.artifact.manifest import SCHEMA, Manifest
 from compile.artifact.publishing import file_entries, graph_entry
 from compile.backends.base import Backend, Built
 from compile.errors import UsageError
+from compile.network.pixels import Normalisation
 from compile.network.quantize import scheme_here
 from compile.precision import QUANTIZED
 from compile.proof.prepared import PreparedModel
@@ -159,18 +160,18 @@ def _model_entry(request: Request) -> dict[str, Any]:
         "macs": model.macs,
         "weights_sha256": network.weights_sha256,
         "source": model.source,
-        "preprocessing": model.preprocessing or _baked_in(request.prepared, request.spec),
+        "preprocessing": model.preprocessing
+        or _baked_in(request.prepared.normalisation, request.spec),
     }
 
 
-def _baked_in(prepared: PreparedModel, spec: CompileSpec) -> dict[str, Any] | None:
+def _baked_in(normalisation: Normalisation, spec: CompileSpec) -> dict[str, Any] | None:
     """The normalisation inside a program that takes bytes, where the model names none."""
     if spec.input_type != "uint8":
         return None
     channels, height, width = spec.shape
     sizes = {"channels": channels, "height": height, "width": width}
-    mean, std = prepared.normalisation.mean, prepared.normalisation.std
-    return {**sizes, "mean": list(mean), "std": list(std)}
+    return {**sizes, "mean": list(normalisation.mean), "std": list(normalisation.std)}
 
 
 def _tensor_entries(request: Request) -> dict[str, Any]:

@@ -55,8 +55,8 @@ class _Ran:
 
     verdicts: Mapping[str, parity.Verdict]
     """`python` or `zoo-run`, with the program where there are several -> what judging it found."""
-    beside: tuple[tuple[torch.Tensor, torch.Tensor], ...]
-    """For each program, the outputs of two zoo-runs that ran at the same time."""
+    beside: tuple[tuple[torch.Tensor, ...], ...]
+    """For each program, what two zoo-runs at once gave; empty without zoo-run."""
 
 
 @contextmanager
