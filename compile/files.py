@@ -43,6 +43,26 @@ def write_atomic(path: str | Path, data: bytes) -> None:
         fsync_folder(path.parent)
 
 
+def read_regular(path: str | Path, limit: int) -> bytes:
+    """Return the bytes of a regular file of at most `limit` bytes.
+
+    No link is followed, and nothing is read before the kind and the size are known: a FIFO, a
+    device or a sparse file of any size is refused at once. Raises ValueError for these, OSError
+    for what cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode):
+            raise ValueError("is not a regular file")
+        if state.st_size > limit:
+            raise ValueError(f"has {state.st_size} bytes; at most {limit} are read")
+        with open(descriptor, "rb", closefd=False) as stream:
+            return stream.read(limit)
+    finally:
+        os.close(descriptor)
+
+
 def refuse_special(path: Path) -> None:
     """Raise a UsageError if `path` exists and is not a regular file. Follows no link."""
     try:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from zoo.errors import UsageError
-from zoo.models import ResidualUnit
+from zoo.models.unit import ResidualUnit
 
 
 def stochastic_depth(network: nn.Module, rate: float) -> list[RemovableHandle]:
