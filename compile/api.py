@@ -26,16 +26,17 @@ from compile.errors import CheckFailed, Unavailable, UsageError, ZooError, first
 from compile.loading import load
 from compile.proof.describing import INPUT, OUTPUT, Model, Request, artifact_folder, describe
 from compile.proof.golden import write_golden
+from compile.proof.images import Calibration
+from compile.proof.prepared import PreparedModel
 from compile.proof.prove import prove
-from compile.proof.subject import Calibration, Subject
 from compile.runner import has_engine
 from compile.spec import CompileSpec
 
 __all__ = [
     "BACKENDS",
     "Model",
+    "PreparedModel",
     "Result",
-    "Subject",
     "artifact_folder",
     "compile_module",
     "find_artifacts",
@@ -61,7 +62,7 @@ class Result:
 
 
 def compile_module(
-    module: nn.Module | Subject,
+    module: nn.Module | PreparedModel,
     spec: CompileSpec,
     *,
     backend: str,
@@ -79,8 +80,8 @@ def compile_module(
     """Compile `module` for `spec` into `<root>/<name>-<sha8>/<backend>-...` and prove it.
 
     Args:
-        module: maps float32 (N, C, H, W) to (N, classes); its weights are finite. Or a Subject
-            made of one, which several calls share; it brings its own samples and calibration.
+        module: maps float32 (N, C, H, W) to (N, classes); its weights are finite. Or a
+            PreparedModel of one, which several calls share; it brings its own images.
         spec: input shape, batches, precision, device and CPU target.
         backend: a name in BACKENDS.
         root: folder of all artifacts; made where it is missing.
@@ -103,8 +104,8 @@ def compile_module(
     """
     start = time.perf_counter()
     chosen = choose(backend, spec.precision, spec.device)
-    subject = _subject(module, spec, model, samples, calibration)
-    request = _request(subject, spec, chosen, _model(subject, spec, name, model), command)
+    prepared = _prepared(module, spec, model, samples, calibration)
+    request = _request(prepared, spec, chosen, _model(prepared, spec, name, model), command)
     final = request.folder(Path(root))
     reused = None if force else _reusable(final, request, runner, accept_error)
     if reused is not None:
@@ -126,7 +127,7 @@ def _make(
     """Build, prove and publish one artifact; return its manifest."""
     with staging(final) as folder:
         progress("prepare")
-        task = request.subject.task(request.spec, request.backend)
+        task = request.prepared.task(request.spec, request.backend)
         write_golden(folder, task.golden, given=INPUT, returned=OUTPUT)
         progress("build")
         built = _build(request.backend, task.module, request.spec, folder)
@@ -145,22 +146,22 @@ def _make(
     return manifest
 
 
-def _subject(
-    module: nn.Module | Subject,
+def _prepared(
+    module: nn.Module | PreparedModel,
     spec: CompileSpec,
     model: Model | None,
     samples: torch.Tensor | None,
     calibration: torch.Tensor | None,
-) -> Subject:
-    """The subject as given, or one of the module and the images."""
-    if isinstance(module, Subject):
+) -> PreparedModel:
+    """The model as given, or one of the module and the images."""
+    if isinstance(module, PreparedModel):
         if samples is not None or calibration is not None:
             raise UsageError(
-                "a Subject brings its own samples and calibration: give them to Subject(...)"
+                "a PreparedModel brings its own samples and calibration: give them to it"
             )
         return module
     pixels = (model.preprocessing if model else None) or {}
-    return Subject(
+    return PreparedModel(
         module,
         spec.shape,
         samples=samples,
@@ -172,17 +173,19 @@ def _subject(
     )
 
 
-def _model(subject: Subject, spec: CompileSpec, name: str | None, model: Model | None) -> Model:
+def _model(
+    prepared: PreparedModel, spec: CompileSpec, name: str | None, model: Model | None
+) -> Model:
     """The model as given, or one of the name alone."""
     if model is None:
-        return Model(name=name or type(subject.module).__name__.lower(), shape=spec.shape)
+        return Model(name=name or type(prepared.network.module).__name__.lower(), shape=spec.shape)
     if name is not None:
         raise UsageError(f"give name={name!r} or a model, whose name is {model.name!r}, not both")
     return model
 
 
 def _request(
-    subject: Subject, spec: CompileSpec, backend: Backend, model: Model, command: str | None
+    prepared: PreparedModel, spec: CompileSpec, backend: Backend, model: Model, command: str | None
 ) -> Request:
     """The request with its CPU target resolved."""
     native_code = backend.MACHINE_CODE
@@ -191,11 +194,11 @@ def _request(
     spec = replace(spec, target=target, named_level=asked != "native")
     return Request(
         model=model,
-        subject=subject,
+        prepared=prepared,
         spec=spec,
         target=asked,
         backend=backend,
-        command=command or f"compile_module({type(subject.module).__name__}(), {spec})",
+        command=command or f"compile_module({type(prepared.network.module).__name__}(), {spec})",
     )
 
 

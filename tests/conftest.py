@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 
+from compile import files
 from compile.api import compile_module
 from compile.runner import build_runner, find_runner
 from compile.spec import CompileSpec
@@ -72,6 +74,17 @@ def built(tmp_path_factory: pytest.TempPathFactory, runner: Path) -> dict[str, P
         )
         found[kind] = result.path
     return found
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Let two seconds pass for `abandoned`, to which a folder younger than one counts as in use."""
+
+    def two_seconds() -> None:
+        clock = SimpleNamespace(time=lambda: time.time() + 2)
+        monkeypatch.setattr(files, "time", clock)
+
+    return two_seconds
 
 
 @pytest.fixture

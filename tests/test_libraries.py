@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from zoo.models import build, calibrate_batch_norms, info, names, parameters
-from zoo.models.calibration import synthetic_images
+from zoo.models import build, info, names
+from zoo.models.calibration import calibrate_batch_norms, synthetic_images
+from zoo.models.counting import parameters
 
 Libraries = dict[str, Callable[[], nn.Module]]
 

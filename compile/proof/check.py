@@ -15,13 +15,14 @@ from compile.artifact.programs import Program, ProgramFile, chunk, padded, run_r
 from compile.artifact.reading import Artifact, open_artifact
 from compile.artifact.status import record_proof
 from compile.backends.onnx import executor
-from compile.errors import BadArtifact, Unavailable, ZooError
+from compile.errors import Unavailable, ZooError
 from compile.files import write_atomic
 from compile.loading import load_artifact
+from compile.network.pixels import normalisation_of
 from compile.proof import determinism, parity
 from compile.proof.accuracy import score
 from compile.proof.golden import Bounds, Golden, proof_of
-from compile.proof.subject import Labelled
+from compile.proof.images import Labelled
 from compile.runner import allocator_of, has_engine, run_inputs
 
 
@@ -242,32 +243,25 @@ def _determinism(
     calls: int,
 ) -> dict[str, Any]:
     """The manifest's entry, measured again: as many calls as were asked for, however long."""
-    batch = artifact.programs[0].batch
-    loads = [
-        lambda: run,
-        *[lambda: load_artifact(artifact, unproved=True)] * (determinism.LOADS - 1),
-    ]
-    repeats = determinism.determinism(loads, x, batch, calls=calls)
-    agree = None
+    program = artifact.programs[0]
+    beside = []
     if runner is not None:
-        rows, size = padded(x, batch), chunk(len(x), batch)
-        each = max(1, threads // determinism.RUNNERS)
-        one, other = determinism.run_at_once(runner, artifact.path, rows, size, each)
-        agree = determinism.same_bits(one, other)
-    runners = 0 if agree is None else determinism.RUNNERS
-    return {**repeats, "runners": runners, "runners_identical": agree}
+        beside.append(determinism.run_side_by_side(runner, artifact.path, program, x, threads))
+    return determinism.measure_determinism(
+        run,
+        lambda: load_artifact(artifact, unproved=True),
+        x,
+        program.batch,
+        beside=beside,
+        calls=calls,
+    )
 
 
 def _as_input(artifact: Artifact, images: torch.Tensor) -> torch.Tensor:
     """Preprocessed images (N, C, H, W) as the artifact takes them, bytes perhaps."""
     if artifact.input.dtype == "float32":
         return images
-    pixels = artifact.manifest["model"]["preprocessing"]
-    if pixels is None:
-        raise BadArtifact(f"{artifact.path} takes bytes and does not say how they are normalised")
-    mean, std = (torch.tensor(pixels[key])[:, None, None] for key in ("mean", "std"))
-    byte = ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
-    return byte.permute(0, 2, 3, 1).contiguous()
+    return normalisation_of(artifact).to_bytes(images)
 
 
 def _write_report(path: Path, rows: list[Row]) -> None:

@@ -17,8 +17,9 @@ from compile.backends.base import Backend, Built
 from compile.errors import UsageError
 from compile.network.quantize import scheme_here
 from compile.precision import QUANTIZED
+from compile.proof.prepared import PreparedModel
 from compile.proof.prove import to_measure
-from compile.proof.subject import Subject, Task
+from compile.proof.task import Task
 from compile.spec import CompileSpec
 
 INPUT = "input"
@@ -57,7 +58,7 @@ class Request:
     """One artifact that was asked for."""
 
     model: Model
-    subject: Subject
+    prepared: PreparedModel
     spec: CompileSpec
     """With a named CPU level as its target."""
     target: str
@@ -68,7 +69,7 @@ class Request:
 
     def folder(self, root: Path) -> Path:
         """Where the artifact stands."""
-        sha256 = self.subject.sha256
+        sha256 = self.prepared.network.weights_sha256
         return artifact_folder(root, self.model, sha256, self.backend.NAME, self.spec, self.target)
 
     def as_json(self) -> dict[str, Any]:
@@ -79,10 +80,10 @@ class Request:
         wanted = {
             **asdict(self.spec),
             "backend": self.backend.NAME,
-            "weights_sha256": self.subject.sha256,
-            "structure_sha256": self.subject.structure_sha256,
-            "samples": self.subject.samples_sha256,
-            "calibration": self.subject.calibration_sha256 if quantised else None,
+            "weights_sha256": self.prepared.network.weights_sha256,
+            "structure_sha256": self.prepared.network.structure_sha256,
+            "samples": self.prepared.samples.sha256,
+            "calibration": self.prepared.quantised_tasks.calibration_sha256 if quantised else None,
             "scheme": scheme_here(self.backend.QUANTIZER) if quantised else None,
             "classes": self.model.classes,
             "preprocessing": self.model.preprocessing,
@@ -151,24 +152,25 @@ def required_flags(spec: CompileSpec, built: Built, task: Task) -> list[str]:
 
 
 def _model_entry(request: Request) -> dict[str, Any]:
-    model, subject = request.model, request.subject
+    model, network = request.model, request.prepared.network
     return {
         "name": model.name,
-        "parameters": subject.num_parameters,
+        "parameters": network.num_parameters,
         "macs": model.macs,
-        "weights_sha256": subject.sha256,
+        "weights_sha256": network.weights_sha256,
         "source": model.source,
-        "preprocessing": model.preprocessing or _baked_in(subject, request.spec),
+        "preprocessing": model.preprocessing or _baked_in(request),
     }
 
 
-def _baked_in(subject: Subject, spec: CompileSpec) -> dict[str, Any] | None:
+def _baked_in(request: Request) -> dict[str, Any] | None:
     """The normalisation inside a program that takes bytes, where the model names none."""
-    if spec.input_type != "uint8":
+    if request.spec.input_type != "uint8":
         return None
-    channels, height, width = spec.shape
+    normalisation = request.prepared.normalisation
+    channels, height, width = request.spec.shape
     sizes = {"channels": channels, "height": height, "width": width}
-    return {**sizes, "mean": subject.mean, "std": subject.std}
+    return {**sizes, "mean": list(normalisation.mean), "std": list(normalisation.std)}
 
 
 def _tensor_entries(request: Request) -> dict[str, Any]:
@@ -183,7 +185,7 @@ def _tensor_entries(request: Request) -> dict[str, Any]:
     returned = {
         "name": OUTPUT,
         "dtype": "float32",
-        "shape": [request.subject.num_classes],
+        "shape": [request.prepared.network.num_classes],
         "classes": list(classes) if classes else None,
     }
     return {"inputs": [given], "outputs": [returned]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +11,16 @@ from typing import Any
 
 import torch
 
-from compile.artifact.programs import Program, ProgramFile, chunk, padded, run_rows
+from compile.artifact.programs import Program, ProgramFile, run_rows
 from compile.artifact.reading import Artifact, open_artifact
 from compile.backends.base import Backend, Built
 from compile.errors import BadArtifact, CheckFailed, Unavailable
 from compile.loading import load_artifact
 from compile.machine import usable_cores
-from compile.proof import determinism, gates, parity
+from compile.proof import gates, parity
+from compile.proof.determinism import measure_determinism, nonfinite, run_side_by_side
 from compile.proof.gates import Gate
-from compile.proof.subject import Task
+from compile.proof.task import Task
 from compile.runner import has_engine
 from compile.spec import ROWS
 
@@ -54,8 +55,8 @@ class _Ran:
 
     verdicts: Mapping[str, parity.Verdict]
     """`python` or `zoo-run`, with the program where there are several -> what judging it found."""
-    runners_agree: tuple[bool, ...]
-    """For each program, whether two zoo-runs at once gave the same bits."""
+    beside: Sequence[Sequence[torch.Tensor]]
+    """For each program, the outputs of two zoo-runs that ran at the same time."""
 
 
 @contextmanager
@@ -104,12 +105,15 @@ def prove(
             "skipped_gates": [*task.skipped, *skipped],
             "ran_in": sorted({where.split()[0] for where in ran.verdicts}),
         },
-        determinism={
-            **determinism.determinism(_loads(folder, run), ordinary, first, seconds=_SECONDS),
-            "runners": determinism.RUNNERS if ran.runners_agree else 0,
-            "runners_identical": all(ran.runners_agree) if ran.runners_agree else None,
-        },
-        nonfinite=determinism.nonfinite(unguarded, ordinary, first),
+        determinism=measure_determinism(
+            run,
+            lambda: load_artifact(open_artifact(folder), unproved=True),
+            ordinary,
+            first,
+            beside=ran.beside,
+            seconds=_SECONDS,
+        ),
+        nonfinite=nonfinite(unguarded, ordinary, first),
         failures=failures,
     )
 
@@ -118,16 +122,18 @@ def _run(artifact: Artifact, run: Program, task: Task, runner: Path | None) -> _
     """Run the golden samples through every program, in Python and through two zoo-runs at once."""
     x = task.golden.input
     outputs: dict[str, torch.Tensor] = {}
-    agree = []
+    beside = []
     for program in artifact.programs:
         where = _where(program, artifact.programs)
         outputs[f"python{where}"] = run_rows(run, x, program.batch)
         if runner is not None and has_engine(runner, artifact.manifest["backend"]):
-            one, other = _in_two_runners(runner, artifact.path, x, program)
+            one, other = run_side_by_side(runner, artifact.path, program, x, usable_cores())
             outputs |= {f"zoo-run{where}": one, f"zoo-run beside it{where}": other}
-            agree.append(determinism.same_bits(one, other))
-    verdicts = {where: parity.judge(out, task.golden, task.limit) for where, out in outputs.items()}
-    return _Ran(verdicts=verdicts, runners_agree=tuple(agree))
+            beside.append((one, other))
+    verdicts = {
+        where: parity.judge(out, task.golden, task.bounds) for where, out in outputs.items()
+    }
+    return _Ran(verdicts=verdicts, beside=beside)
 
 
 def _constants(
@@ -145,25 +151,6 @@ def _constants(
     return judged, skipped
 
 
-def _in_two_runners(
-    runner: Path, folder: Path, x: torch.Tensor, program: ProgramFile
-) -> list[torch.Tensor]:
-    """The outputs of two zoo-runs at once, which share the cores: (N, classes) each."""
-    rows, size = padded(x, program.batch), chunk(len(x), program.batch)
-    threads = max(1, usable_cores() // determinism.RUNNERS)
-    outputs = determinism.run_at_once(runner, folder, rows, size, threads)
-    return [out[: len(x)] for out in outputs]
-
-
-def _loads(folder: Path, run: Program) -> list[Callable[[], Program]]:
-    """The program as it is loaded already, and two loads more, made when they are called."""
-
-    def again() -> Program:
-        return load_artifact(open_artifact(folder), unproved=True)
-
-    return [lambda: run, *[again] * (determinism.LOADS - 1)]
-
-
 def _where(program: ProgramFile, programs: list[ProgramFile]) -> str:
     """Which of several programs, for messages: nothing where there is one."""
     return f" (batch {program.batch_text})" if len(programs) > 1 else ""
@@ -179,12 +166,12 @@ def _batches(run: Program, built: Built, task: Task) -> list[Gate]:
     middle = (low + high) // 2
     wanted = {low, low + 1, 7, middle, middle | 1, high}
     sizes = sorted(size for size in wanted if low <= size <= high)
-    return [gates.batches(run, task.golden, task.limit, sizes), refused]
+    return [gates.batches(run, task.golden, task.bounds, sizes), refused]
 
 
 def _unclear(task: Task) -> list[Gate]:
     """A gate for the manifest where no ordinary sample is clear: no figure there would show it."""
-    if bool(parity.clear_rows(task.golden, task.limit)[:ROWS].any()):
+    if bool(parity.clear_rows(task.golden, task.bounds)[:ROWS].any()):
         return []
     return [{"name": "a clear sample", "value": 0.0, "bound": 1.0, "passed": False}]
 
@@ -220,9 +207,9 @@ def to_measure(precision: str, task: Task, output: str) -> dict[str, Any]:
     `output` names the program's output.
     """
     rows = zip(
-        task.limit.e_eager.tolist(),
-        task.limit.floor.tolist(),
-        task.limit.bound.tolist(),
+        task.bounds.e_eager.tolist(),
+        task.bounds.floor.tolist(),
+        task.bounds.bound.tolist(),
         strict=True,
     )
     bounds = [
@@ -235,9 +222,9 @@ def to_measure(precision: str, task: Task, output: str) -> dict[str, Any]:
         "oracle": "float64",
         "reference": "fake-quantised" if precision == "int8" else "module",
         "tf32": precision == "tf32",
-        "k": task.limit.k,
+        "k": task.bounds.k,
         "samples": [{"kind": kind} for kind in task.golden.kinds],
-        "skipped_samples": task.left_out,
+        "skipped_samples": list(task.golden.left_out),
         "outputs": [entry],
         "gates": [],
         "skipped_gates": [],

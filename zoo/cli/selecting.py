@@ -11,7 +11,7 @@ from zoo.errors import BadArtifact, CheckFailed, Unavailable, UsageError, ZooErr
 
 if TYPE_CHECKING:
     from compile.artifact.manifest import Manifest
-    from compile.proof.subject import Labelled
+    from compile.proof.images import Labelled
     from zoo.runs.checkpoint import Run
 
 
@@ -119,7 +119,7 @@ class TestSets:
         import torch
 
         from compile.proof.accuracy import reference_classes
-        from compile.proof.subject import Labelled
+        from compile.proof.images import Labelled
         from zoo.sources.source import load_data
 
         key = run.folder.resolve(), shape

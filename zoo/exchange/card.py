@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from zoo import __version__
+from compile.machine import package_version
 from zoo.exchange.formats import sizes
 from zoo.exchange.preprocessing import describe
-from zoo.models import info, parameters
+from zoo.models import info
+from zoo.models.counting import parameters
 from zoo.runs.checkpoint import Run, RunConfig
 
 HUB_DATA = {"cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
@@ -28,7 +29,7 @@ def model_card(run: Run, name: str, license_: str) -> str:
     lines += [
         f"{config.model} ({info(config.model).source}): "
         f"{parameters(run.build()) / 1e6:.1f} M parameters, {sizes(config)[0]} classes. "
-        f"Exported by resnet-zoo {__version__}.",
+        f"Exported by resnet-zoo {package_version('resnet-zoo')}.",
         "",
         "## Results",
         "",

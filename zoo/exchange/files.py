@@ -171,7 +171,7 @@ def _refusal(content: bytes, path: Path) -> str:
 def _unwrap(loaded: object, key: str | None, path: Path, notes: list[str]) -> dict[str, Tensor]:
     """The one state dict in what a .pth file held."""
     if key is None and _is_state_dict(loaded):
-        return dict(loaded)  # type: ignore[call-overload, no-any-return]
+        return dict(loaded)  # type: ignore[call-overload]
     if not isinstance(loaded, Mapping):
         raise BadArtifact(f"{path} holds a {type(loaded).__name__}, not a state dict")
     found = [str(name) for name, value in loaded.items() if _is_state_dict(value)]

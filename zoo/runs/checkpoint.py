@@ -11,7 +11,6 @@ are written whole or not at all.
 
 from __future__ import annotations
 
-import glob
 import json
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -26,10 +25,9 @@ from compile.network.weights import check_finite, weights_sha256
 from zoo.data import INTERPOLATIONS, Preprocessing
 from zoo.errors import BadArtifact, UsageError
 from zoo.models import build
+from zoo.runs.folders import CONFIG, WEIGHTS, list_runs
 
 SCHEMA = "1.0"
-WEIGHTS = "weights.safetensors"
-CONFIG = "config.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,20 +96,6 @@ class Run:
         copies = {name: tensor.clone() for name, tensor in self.weights.items()}
         network.load_state_dict(copies, assign=True)
         return network.eval()
-
-
-def list_runs(root: str | Path = "runs", model: str | None = None) -> list[Path]:
-    """Folders of complete runs below `root`, oldest first; only of `model` where it is given."""
-    pattern = f"{glob.escape(model) if model else '*'}/*/{CONFIG}"
-    found = [path.parent for path in Path(root).glob(pattern) if path.parent.name[0] != "."]
-    return sorted(found, key=lambda folder: (_started(folder.name), folder.parent.name))
-
-
-def _started(name: str) -> tuple[str, int]:
-    """Order `20260102-030405-10` after `20260102-030405-2`."""
-    day, _, rest = name.partition("-")
-    clock, _, number = rest.partition("-")
-    return f"{day}-{clock}", int(number) if number.isdecimal() else 1
 
 
 def find_weights(root: str | Path, sha256: str) -> Path | None:

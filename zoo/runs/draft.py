@@ -31,16 +31,14 @@ from compile.files import abandoned, disk_errors, fsync_folder, hold, try_hold, 
 from compile.network.weights import check_finite, weights_sha256
 from zoo.errors import BadArtifact, UsageError
 from zoo.runs.checkpoint import (
-    CONFIG,
-    WEIGHTS,
     Run,
     RunConfig,
     check_fits,
     config_text,
     read_config,
 )
+from zoo.runs.folders import CONFIG, TRAINING, WEIGHTS, unfinished_runs
 
-TRAINING = "training.json"
 STATE = "state.safetensors"
 METRICS = "metrics.csv"
 TIMES = "times.csv"
@@ -175,12 +173,6 @@ def save_run(root: str | Path, weights: dict[str, Tensor], config: RunConfig) ->
     except BaseException:
         discard_run(draft)
         raise
-
-
-def unfinished_runs(root: str | Path = "runs") -> list[Path]:
-    """Folders below `root` that hold no run yet, sorted by name; some may be in training."""
-    found = (path.parent for path in Path(root).glob(f"*/*/{TRAINING}"))
-    return sorted(folder for folder in found if not (folder / CONFIG).exists())
 
 
 def stale_drafts(root: str | Path, *, resumable: bool) -> list[Path]:

@@ -18,7 +18,7 @@ from torch import nn
 from compile.errors import first_line
 from zoo.data import Preprocessing
 from zoo.errors import CheckFailed, Unavailable, UsageError
-from zoo.models import calibrate_batch_norms
+from zoo.models.calibration import calibrate_batch_norms
 
 Shape = tuple[int, int, int]
 

@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from zoo.data import Data, Preprocessing, load, normalise, read_image, spec_of
 from zoo.data.folder import IMAGE_SUFFIXES
 from zoo.errors import BadArtifact, UsageError
-from zoo.models import build, calibrate_batch_norms, info, macs, names
-from zoo.models.calibration import synthetic_images
-from zoo.runs.checkpoint import Run, RunConfig, list_runs, load_run, newest_run
+from zoo.models import build, info, names
+from zoo.models.calibration import calibrate_batch_norms, synthetic_images
+from zoo.models.counting import macs
+from zoo.runs.checkpoint import Run, RunConfig, load_run, newest_run
+from zoo.runs.folders import list_runs
 from zoo.sources.foreign import find_foreign, is_foreign
 
 MAX_LABELLED = 4000

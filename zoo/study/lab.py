@@ -20,7 +20,7 @@ from compile.machine import conditions
 from zoo.data import Data, load
 from zoo.errors import BadArtifact, Unavailable
 from zoo.runs.checkpoint import Run, RunConfig, read_config
-from zoo.runs.draft import TRAINING, unfinished_runs
+from zoo.runs.folders import TRAINING, unfinished_runs
 from zoo.training.recipe import RECIPES, Recipe
 from zoo.training.train import Work, find_same, resume, run_config, same_training, train
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from zoo.data import Data
-from zoo.models import ResidualUnit
+from zoo.models.unit import ResidualUnit
 from zoo.study.drawing import PLAIN, RESIDUAL, line, name, panels
 from zoo.study.lab import Claim, Lab, Report, above, spread
 
