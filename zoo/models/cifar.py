@@ -52,8 +52,7 @@ class CifarResNet(nn.Module):
         x = self.layer2(x)  #                     (B, 32, 16, 16)
         x = self.layer3(x)  #                     (B, 64, 8, 8)
         x = torch.flatten(self.avgpool(x), 1)  #  (B, 64)
-        logits: Tensor = self.fc(x)  #            (B, num_classes)
-        return logits
+        return self.fc(x)  #                      (B, num_classes)
 
 
 # n, the number of units in each stage (table 6). Multiply-adds at 32x32.

@@ -29,8 +29,7 @@ class PlainBlock(resnet.BasicBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.relu1(self.bn1(self.conv1(x)))
-        out: Tensor = self.relu2(self.bn2(self.conv2(x)))
-        return out
+        return self.relu2(self.bn2(self.conv2(x)))
 
 
 # The residual twin of each.

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.models.resnet import ZeroPadding, conv1x1, conv3x3
+from zoo.models.resnet import ZeroPadding, conv1x1, conv3x3, conv7x7
 from zoo.models.tricks import average_pool
 from zoo.models.unit import ResidualUnit, initialise
 
@@ -163,7 +163,7 @@ def make_stem(kind: str, in_channels: int, width: int) -> nn.Sequential:
         return nn.Sequential(OrderedDict(conv=conv3x3(in_channels, width)))
     pool = nn.MaxPool2d(3, stride=2, padding=1)
     if kind == "7x7":
-        conv = nn.Conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
+        conv = conv7x7(in_channels, width)
         return nn.Sequential(OrderedDict(conv=conv, pool=pool))
     first, second = {"deep": (width // 2, width // 2), "tiered": (3 * width // 8, width // 2)}[kind]
     return nn.Sequential(
