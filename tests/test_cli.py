@@ -136,7 +136,7 @@ def test_tables_fit_eighty_columns(
     artifact = str(next((home / "artifacts").glob("*/torchscript*")))
     for arguments in (
         ["check", *runs, *out, "--runner", str(runner)],
-        ["bench", *out, "--duration", "0.05", "--iterations", "200", "--runner", str(runner)],
+        ["bench", *out, "--iterations", "100", "--threads", "1", "--runner", str(runner)],
         ["inspect", artifact],
         ["doctor"],
     ):
