@@ -18,7 +18,7 @@ from compile.machine import LEVELS
 from compile.precision import QUANTIZED
 from compile.report import show, to_json
 from compile.spec import INPUT_TYPES, CompileSpec, parse_batch, parse_shape
-from zoo.cli.cells import Cell, compile_table, plan, program_bytes, require_some
+from zoo.cli.cells import Cell, compile_table, plan, require_some
 from zoo.cli.child_build import build_in_child
 from zoo.cli.command import Command, words
 from zoo.cli.options import (
@@ -81,6 +81,8 @@ class Compile(
     """Take seeded weights, not the newest run."""
     force: bool = False
     """Build again what is there."""
+    accept_error: bool = False
+    """Publish even what fails its proof; it then says so wherever it is used."""
     timeout: Annotated[float | None, Option(min=1)] = None
     """Seconds for each build, which then runs in a child process."""
 
@@ -260,12 +262,12 @@ def _build_here(
             shape=source.native,
         ),
         force=options.force,
+        accept_error=options.accept_error,
         runner=runner,
         command=rebuild_command(options, cell, source),
         progress=stage,
     )
-    cell.path, cell.built, cell.seconds = result.path, result.built, result.seconds
-    cell.num_bytes = program_bytes(result.manifest)
+    cell.note(result.path, result.manifest, built=result.built, seconds=result.seconds)
 
 
 def _build_in_child(options: Compile, cell: Cell, timeout: float) -> None:
@@ -273,8 +275,8 @@ def _build_in_child(options: Compile, cell: Cell, timeout: float) -> None:
 
     child = replace(options, timeout=None, json=True)
     report = build_in_child(words(child), options.out, timeout)
-    cell.path, cell.built, cell.seconds = Path(report["path"]), report["built"], report["seconds"]
-    cell.num_bytes = program_bytes(read_manifest(cell.path))
+    path = Path(report["path"])
+    cell.note(path, read_manifest(path), built=report["built"], seconds=report["seconds"])
 
 
 def _row(cell: Cell) -> dict[str, Any]:
