@@ -63,7 +63,7 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
     del program
     with _deprecation_silenced():
         module = torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]
-    return module.eval()  # type: ignore[no-any-return]
+    return module.eval()
 
 
 def named_graph(path: str) -> tuple[Any, list[tuple[Any, str | None]]]:
