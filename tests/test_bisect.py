@@ -24,6 +24,7 @@ from compile.proof.prepared import PreparedModel
 from compile.spec import CompileSpec
 from tests.support.bisect import DEEP, MODEL, block_of, plant, seal, subject_of
 from tests.support.forgery import rewrite
+from tests.support.slices import first_of_kind
 from zoo.cli import _run
 from zoo.sources.source import resolve
 
@@ -66,7 +67,7 @@ PLACES = [
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize(("kind", "seed"), PLACES)
+@pytest.mark.parametrize(("kind", "seed"), first_of_kind(PLACES))
 def test_a_fault_at_a_random_place_is_found(
     kind: str, seed: int, deep: dict[str, Path], subject: PreparedModel, tmp_path: Path
 ) -> None:

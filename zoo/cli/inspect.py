@@ -47,7 +47,7 @@ class Inspect(JsonOption, Command):
 
 
 def inspect_lines(path: Path, manifest: dict[str, Any], unfit: str | None) -> list[Any]:
-    """What the artifact is, needs and proved; `unfit` says why it cannot run here."""
+    """What the artifact is, needs and proved. `unfit` says why it cannot run here, or is None."""
     model, parity, needs = manifest["model"], manifest["parity"], manifest["requirements"]
     bounds = [row for output in parity["outputs"] for row in output["bounds"]]
     ratios = [row["rmse"] / row["bound"] for row in bounds if row["rmse"] and row["bound"]]
@@ -88,7 +88,7 @@ def _left_out(parity: dict[str, Any]) -> str:
 
 
 def _repeats(entry: dict[str, Any] | None) -> str:
-    """How often it was tried whether the outputs have the same bits, and whether they have."""
+    """How often it was run, and whether the outputs always had the same bits."""
     if entry is None:
         return ""
     nouns = ("call", "load", "thread")
