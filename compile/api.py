@@ -200,9 +200,8 @@ def artifact_folder(
 
 def _request(model: Model, subject: Subject, maker: Backend, spec: CompileSpec) -> dict[str, Any]:
     """Everything that decides what the artifact will be, as JSON has it."""
-    exporters = ("resnet-zoo", "onnx", "onnxsim", "onnxscript", "torchao")
-    runtimes = ("onnxruntime", "openvino", "torch-tensorrt", "tensorrt")
     quantised = spec.precision in QUANTIZED
+    packages = ("resnet-zoo", *maker.PACKAGES, *(["torchao"] if quantised else []))
     wanted = {
         **asdict(spec),
         "backend": maker.NAME,
@@ -213,7 +212,7 @@ def _request(model: Model, subject: Subject, maker: Backend, spec: CompileSpec) 
         "scheme": scheme_here(maker.QUANTIZER) if quantised else None,
         "classes": model.classes,
         "preprocessing": model.preprocessing,
-        "versions": machine.versions(*exporters, *runtimes),
+        "versions": machine.versions(*packages),
     }
     found: dict[str, Any] = json.loads(json.dumps(wanted))
     return found

@@ -8,8 +8,8 @@ import torch
 
 from compile.artifact.programs import Program, check_input
 from compile.artifact.reading import Artifact, open_artifact
-from compile.backends import BACKENDS, backend
-from compile.errors import BadArtifact, Unavailable, ZooError, first_line
+from compile.backends import backend_of
+from compile.errors import BadArtifact, ZooError, first_line
 from compile.precision import tensor_float
 
 
@@ -21,16 +21,12 @@ def load(path: str | Path, *, allow_nonfinite: bool = False) -> Program:
 def load_artifact(artifact: Artifact, *, allow_nonfinite: bool = False) -> Program:
     """Load the programs of an opened artifact behind one function that validates its input."""
     loaded = {}
-    name = artifact.manifest["backend"]
-    if name not in BACKENDS:
-        known = ", ".join(BACKENDS)
-        raise Unavailable(f"{artifact.path} needs the backend {name!r}; here are: {known}")
-    maker = backend(name)
+    backend = backend_of(artifact.manifest, artifact.path)
     device = artifact.manifest["device"]
     tf32 = artifact.manifest["parity"]["tf32"]
     for program in artifact.programs:
         try:
-            loaded[program] = maker.load(artifact.files[program.file].path, program, device)
+            loaded[program] = backend.load(artifact.files[program.file].path, program, device)
         except ZooError:
             raise
         except Exception as error:  # each loader has exceptions of its own

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING
 
 from compile.errors import BadArtifact
+
+if TYPE_CHECKING:
+    import torch
 
 Program = Callable[["torch.Tensor"], "torch.Tensor"]
 """A loaded program: float32 (N, C, H, W) or uint8 (N, H, W, C) in, float32 (N, classes) out."""
@@ -65,6 +67,8 @@ def check_input(
 
     Allowed is the dtype and shape wanted, contiguous, a batch of one of the programs, finite.
     """
+    import torch
+
     if not isinstance(x, torch.Tensor):
         raise BadArtifact(f"the input is a {type(x).__name__}; give a {wanted} tensor")
     if x.dtype != getattr(torch, wanted.dtype):
@@ -90,6 +94,8 @@ def padded(x: torch.Tensor, batch: tuple[int, int]) -> torch.Tensor:
 
     The chunks are those of docs/artifact.md (golden.pt), so Python and the runner see the same.
     """
+    import torch
+
     lacking = -len(x) % chunk(len(x), batch)
     if not lacking:  # thousands of images take gigabytes
         return x.contiguous()
@@ -98,6 +104,8 @@ def padded(x: torch.Tensor, batch: tuple[int, int]) -> torch.Tensor:
 
 def run_rows(program: Program, x: torch.Tensor, batch: tuple[int, int]) -> torch.Tensor:
     """Run N rows through a program of batches min..max: (N, C, H, W) -> (N, classes)."""
+    import torch
+
     with torch.no_grad():
         chunks = torch.split(padded(x, batch), chunk(len(x), batch))
         return torch.cat([program(rows).cpu().clone() for rows in chunks])[: len(x)]

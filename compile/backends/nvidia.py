@@ -37,6 +37,11 @@ much longer; that they pay for these networks has not been measured."""
 PORTABLE_FROM = (8, 0)
 """Ampere: the oldest GPU that TensorRT's hardware compatibility covers."""
 
+UNTAPPED = (
+    "engines give no values from inside; bisect the onnx artifact of the same network instead"
+)
+"""Why `zoo bisect` refuses both forms of TensorRT."""
+
 _OLDEST = {"tf32": (8, 0), "bf16": (8, 0), "fp8": (8, 9)}
 
 _log = logging.getLogger(__name__)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compile.artifact.programs import Program, ProgramFile
+from compile.artifact.triton import Platform
 from compile.backends.base import Built
 from compile.errors import BadArtifact, CheckFailed, first_line
 from compile.graphs.blocks import Operation, Steps
@@ -33,10 +34,13 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from compile.artifact.reading import Artifact
+    from compile.graphs.taps import Taps
+
 NAME = "onnx"
 PRECISIONS = {"cpu": ("fp32", "fp16", "int8")}
 QUANTIZER = "x86"
-MACHINE_CODE = False
+PACKAGES = ("onnx", "onnxsim", "onnxscript", "onnxruntime")
 FILE = "model.onnx"
 
 _SIMPLIFIED_TOLERANCE = 1e-5
@@ -205,8 +209,27 @@ def whole_model(path: str) -> bytes:
     return model
 
 
-def executor() -> str:
-    """What `load` runs a file with here: `onnxruntime` or `onnx.reference`."""
+def open_taps(artifact: Artifact, program: ProgramFile, wrappers: int) -> Taps:
+    """Values from a graph with more outputs."""
+    from compile.backends.onnx_taps import OnnxTaps
+
+    return OnnxTaps(whole_model(artifact.files[program.file].path), wrappers)
+
+
+def triton(precision: str) -> Platform:
+    """By onnxruntime, at the precision that the file says."""
+    del precision
+    return Platform(
+        backend="onnxruntime",
+        platform="onnxruntime_onnx",
+        reads=Path(FILE).suffix,
+        file=FILE,
+        graph_names=True,
+    )
+
+
+def runs_in() -> str:
+    """`onnxruntime` where it is installed, else `onnx.reference`."""
     return "onnxruntime" if find_spec("onnxruntime") else "onnx.reference"
 
 
@@ -217,7 +240,7 @@ def _session(model: bytes) -> Session:
 
 def session_of_all(model: bytes) -> Callable[[numpy.ndarray[Any, Any]], list[Any]]:
     """Load a graph: a numpy input in, all of its outputs out."""
-    if executor() == "onnx.reference":
+    if runs_in() == "onnx.reference":
         from onnx.reference import ReferenceEvaluator
 
         evaluator = ReferenceEvaluator(model)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compile.artifact.programs import Program, ProgramFile
+from compile.artifact.triton import Platform
 from compile.backends import nvidia
 from compile.backends.base import Built
 from compile.errors import BadArtifact, CheckFailed, Unavailable, first_line
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
 
 NAME = "tensorrt"
 PRECISIONS = {"cuda": ("fp32", "tf32", "bf16", "fp16")}
-QUANTIZER = ""
-MACHINE_CODE = False
+PORTABLE = True
+PACKAGES = ("torch-tensorrt", "tensorrt")
+UNTAPPED = nvidia.UNTAPPED
 FILE = "model.ts"
 
 _ENGINE = "_run_on_acc"
@@ -197,6 +199,18 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
         reason = str(error).strip().splitlines()[0]
         raise BadArtifact(f"TensorRT cannot load the file here: {reason}; rebuild it") from error
     return module.eval()  # type: ignore[no-any-return]
+
+
+def triton(precision: str) -> Platform:
+    """By libtorch, with the engine's class registered by a library that is preloaded."""
+    del precision
+    return Platform(
+        backend="pytorch",
+        platform="pytorch_libtorch",
+        reads=Path(FILE).suffix,
+        file="model.pt",
+        note="start the server with LD_PRELOAD=libtorchtrt_runtime.so, which registers the engine",
+    )
 
 
 def constants(path: str, program: ProgramFile) -> Iterator[torch.Tensor]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compile.artifact.programs import Program, ProgramFile
+from compile.artifact.triton import Platform
 from compile.backends import nvidia, qdq
 from compile.backends.base import Built
 from compile.backends.onnx import export
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 NAME = "tensorrt-plan"
 PRECISIONS = {"cuda": ("fp32", "tf32", "bf16", "fp16", "int8", "fp8")}
 QUANTIZER = "symmetric"
-MACHINE_CODE = False
+PORTABLE = True
+PACKAGES = ("onnx", "onnxscript", "tensorrt")
+UNTAPPED = nvidia.UNTAPPED
 FILE = "model.plan"
 
 _TYPES = {
@@ -166,6 +169,23 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
     """Load with TensorRT's runtime; runs on torch's current stream, on torch's tensors."""
     del program, device
     return _Plan(Path(path).read_bytes())
+
+
+def runs_in() -> str:
+    """TensorRT's runtime, without torch's own operators."""
+    return "tensorrt"
+
+
+def triton(precision: str) -> Platform:
+    """By TensorRT, as it is."""
+    del precision
+    return Platform(
+        backend="tensorrt",
+        platform="tensorrt_plan",
+        reads=Path(FILE).suffix,
+        file=FILE,
+        graph_names=True,
+    )
 
 
 class _Plan:

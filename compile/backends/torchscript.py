@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compile.artifact.programs import Program, ProgramFile
+from compile.artifact.triton import Platform
 from compile.backends import nvidia
 from compile.backends.base import Built
 from compile.errors import BadArtifact
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from compile.artifact.reading import Artifact
+    from compile.graphs.taps import Taps
+
 NAME = "torchscript"
 PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp32", "tf32", "bf16", "fp16")}
-QUANTIZER = ""
-MACHINE_CODE = False
 FILE = "model.ts"
 MODULES = "modules.json"
 """A member of the archive: operator and module of each step, since saving drops the modules."""
@@ -64,6 +66,21 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
     with _deprecation_silenced():
         module = torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]
     return module.eval()  # type: ignore[no-any-return]
+
+
+def triton(precision: str) -> Platform:
+    """By libtorch."""
+    del precision
+    return Platform(
+        backend="pytorch", platform="pytorch_libtorch", reads=Path(FILE).suffix, file="model.pt"
+    )
+
+
+def open_taps(artifact: Artifact, program: ProgramFile, wrappers: int) -> Taps:
+    """Values from the frozen graph with more outputs."""
+    from compile.backends.torchscript_taps import ScriptTaps
+
+    return ScriptTaps(artifact.files[program.file].path, wrappers)
 
 
 def named_graph(path: str) -> tuple[Any, list[tuple[Any, str | None]]]:

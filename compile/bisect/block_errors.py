@@ -12,9 +12,10 @@ from torch import nn
 
 from compile.artifact.programs import ProgramFile, chunk, padded
 from compile.artifact.reading import Artifact
-from compile.bisect.taps import GraphTaps, Taps, open_taps
+from compile.bisect.taps import open_taps
 from compile.errors import BadArtifact, CheckFailed, UsageError
 from compile.graphs.blocks import Key, blocks
+from compile.graphs.taps import GraphTaps, Taps
 from compile.network.prepare import FromBytes, eager_dtype
 from compile.precision import QUANTIZED, precision
 from compile.proof import parity

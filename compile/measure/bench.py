@@ -19,7 +19,7 @@ import torch
 from compile import machine
 from compile.artifact.manifest import GOLDEN
 from compile.artifact.reading import open_artifact
-from compile.backends.onnx import executor
+from compile.backends import backend_of
 from compile.errors import ZooError, by_code
 from compile.loading import load_artifact
 from compile.measure.stats import doubts, summary
@@ -29,10 +29,6 @@ from compile.spec import ROWS
 DURATION_S = 3.0
 ITERATIONS = 10
 _WARMUP_CALLS, _WARMUP_S = 10, 1.0
-
-_OWN_ALLOCATOR = ("openvino",)
-"""Backends whose Python package ends with a double free under a preloaded tcmalloc (OpenVINO
-2026.4.1, in compile_model; zoo-run, which links it, is well)."""
 
 
 def bench(
@@ -52,14 +48,13 @@ def bench(
     if duration is None and iterations is None:
         duration, iterations = DURATION_S, ITERATIONS
     manifest = open_artifact(path).manifest
+    backend = backend_of(manifest, path)
     by_runner = None
     if runner is not None and has_engine(runner, manifest["backend"]):
         options = [] if duration is None else ["--duration", str(duration)]
         options += [] if iterations is None else ["--iterations", str(iterations)]
         by_runner = measure(runner, path, options, threads)
-    preload = allocator_of(runner) if runner is not None else None
-    if manifest["backend"] in _OWN_ALLOCATOR:
-        preload = None
+    preload = allocator_of(runner) if runner and backend.PRELOADS_ALLOCATOR else None
     by_python = _in_python(path, duration or 0.0, iterations or 1, threads, preload)
     return {"artifact": str(path), "runner": by_runner, "python": by_python}
 
@@ -122,7 +117,7 @@ def measure_here(path: Path, duration: float, iterations: int, threads: int) -> 
             **machine.conditions(),
             "threads": threads,
             "allocator": machine.allocator(),
-            "executor": executor() if artifact.manifest["backend"] == "onnx" else "torch",
+            "executor": backend_of(artifact.manifest, path).runs_in(),
         },
         "samples_ns": samples,
     }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from compile.backends import BACKENDS
+from compile.backends import BACKENDS, DEFAULT
 from compile.precision import PRECISIONS
 from zoo.cli.options import (
     ARTIFACTS,
@@ -42,7 +42,7 @@ All = Annotated[bool, typer.Option("--all", help="Every artifact below --out.")]
 
 def compile_(
     model: Model = None,
-    backend: Annotated[str, typer.Option(help=f"{', '.join(BACKENDS)} or all.")] = "inductor",
+    backend: Annotated[str, typer.Option(help=f"{', '.join(BACKENDS)} or all.")] = DEFAULT,
     precision: Annotated[
         str, typer.Option(help=f"{', '.join(PRECISIONS)} or all that a backend has.")
     ] = "fp32",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compile.backends import backend, check_portable
 from compile.errors import NotBuildable, UsageError, ZooError
 from compile.machine import LEVELS
 from compile.precision import QUANTIZED
@@ -52,8 +53,8 @@ def check_options(order: Order, cells: list[Cell]) -> None:
     if order.input_type not in INPUT_TYPES:
         known = ", ".join(INPUT_TYPES)
         raise UsageError(f"unknown --input-type '{order.input_type}'; choose one of: {known}")
-    if order.portable and not any(cell.backend.startswith("tensorrt") for cell in cells):
-        raise UsageError("--portable is for the backends tensorrt and tensorrt-plan")
+    if order.portable:
+        check_portable([cell.backend for cell in cells])
     levels = ("native", *LEVELS)
     if order.target not in levels:
         raise UsageError(f"unknown target '{order.target}'; choose one of: {', '.join(levels)}")
@@ -156,7 +157,7 @@ def _build(
                 device=cell.device,
                 target=order.target,
                 input_type=order.input_type,
-                portable=order.portable and cell.backend.startswith("tensorrt"),
+                portable=order.portable and backend(cell.backend).PORTABLE,
             ),
             backend=cell.backend,
             root=order.out,

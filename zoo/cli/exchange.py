@@ -113,11 +113,14 @@ def _export_artifact(
 ) -> None:
     from compile.artifact.reading import verify_artifact
     from compile.artifact.triton import export_triton
+    from compile.backends import triton_platform
     from compile.report import show, to_json
 
     if not artifact.is_dir():
         raise UsageError(f"{artifact} is no artifact's folder; `zoo list` shows them")
-    made = export_triton(verify_artifact(artifact), repository, name=name, force=force)
+    verified = verify_artifact(artifact)
+    platform = triton_platform(verified.manifest, artifact)
+    made = export_triton(verified, repository, platform, name=name, force=force)
     if json:
         report = {
             "artifact": str(artifact),
