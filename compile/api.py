@@ -29,7 +29,7 @@ from compile.backends.base import Backend, Built
 from compile.errors import CheckFailed, Unavailable, UsageError, ZooError, first_line
 from compile.loading import load
 from compile.network.quantize import scheme_here
-from compile.precision import QUANTIZED
+from compile.precision import held_as, precision
 from compile.proof.prove import prove
 from compile.proof.subject import Calibration, Subject, Task
 from compile.runner import has_engine
@@ -181,8 +181,7 @@ def _subject(
 
 def _check_precision(made: Built, spec: CompileSpec) -> None:
     """The file holds what was asked for; TF32 multiplies the float32 that it holds."""
-    expected = "fp32" if spec.precision == "tf32" else spec.precision
-    if made.precision not in (expected, spec.precision):
+    if made.precision not in (held_as(spec.precision), spec.precision):
         raise CheckFailed(f"asked for {spec.precision}, the file holds {made.precision}")
 
 
@@ -200,7 +199,7 @@ def artifact_folder(
 
 def _request(model: Model, subject: Subject, maker: Backend, spec: CompileSpec) -> dict[str, Any]:
     """Everything that decides what the artifact will be, as JSON has it."""
-    quantised = spec.precision in QUANTIZED
+    quantised = precision(spec.precision).quantised
     packages = ("resnet-zoo", *maker.PACKAGES, *(["torchao"] if quantised else []))
     wanted = {
         **asdict(spec),

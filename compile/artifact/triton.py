@@ -182,19 +182,19 @@ def _tensor(kind: str, name: str, dtype: str, dims: list[int]) -> list[str]:
 def _provenance(manifest: Manifest) -> list[tuple[str, str]]:
     """Parameters that Triton passes on: where it comes from, what it needs, what a client does."""
     model, needs = manifest["model"], manifest["requirements"]
-    found = [
+    entries = [
         ("zoo_backend", manifest["backend"]),
         ("zoo_precision", manifest["precision"]),
         ("zoo_weights_sha256", model["weights_sha256"]),
         ("zoo_input_layout", manifest["inputs"][0]["layout"]),
     ]
     if needs["torch"] is not None:
-        found.append(("zoo_requires_torch", needs["torch"]))
+        entries.append(("zoo_requires_torch", needs["torch"]))
     if needs["isa"]:
-        found.append(("zoo_requires_cpu_flags", " ".join(needs["isa"])))
+        entries.append(("zoo_requires_cpu_flags", " ".join(needs["isa"])))
     if model["preprocessing"] is not None:
-        found.append(("zoo_preprocessing", json.dumps(model["preprocessing"])))
-    return found
+        entries.append(("zoo_preprocessing", json.dumps(model["preprocessing"])))
+    return entries
 
 
 def quoted(text: str) -> str:

@@ -28,7 +28,8 @@ from compile.backends import elf, nvidia
 from compile.backends.base import Built
 from compile.errors import CheckFailed, Unavailable
 from compile.graphs.names import exported
-from compile.precision import QUANTIZED, of_constants
+from compile.precision import of_constants
+from compile.precision import precision as find_precision
 from compile.spec import CompileSpec
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def missing(device: str, precision: str) -> str | None:
     """AOTInductor compiles C++ while it builds; int8 needs the quantiser's package."""
     if device == "cuda" and (reason := nvidia.missing(device, ())) is not None:
         return reason
-    if precision in QUANTIZED and find_spec("torchao") is None:
+    if find_precision(precision).quantised and find_spec("torchao") is None:
         return "needs torchao for int8: pip install 'resnet-zoo[int8]'"
     return no_compiler()
 
@@ -67,10 +68,10 @@ def no_compiler() -> str | None:
 
 
 def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
-    """Export `module` and compile it, for a range of batches from 1 on twice.
+    """Export `module` and compile it. A range of batches that begins at 1 is compiled twice.
 
-    Only where the batch is known does Inductor pack the weights of convolutions ahead of time;
-    at batch 1, where reading weights is most of the work, that is worth a program of its own.
+    Inductor packs the weights of convolutions ahead of time where it knows the batch, and nowhere
+    else. At batch 1 most of the work is reading weights, so batch 1 gets a program of its own.
     """
     import torch
 

@@ -25,7 +25,7 @@ from compile.errors import BadArtifact, CheckFailed, first_line
 from compile.graphs.blocks import Operation, Steps
 from compile.graphs.names import exported, module_of
 from compile.machine import versions
-from compile.precision import QUANTIZED, of_constants
+from compile.precision import of_constants
 from compile.precision import precision as find_precision
 from compile.spec import CompileSpec
 
@@ -44,7 +44,8 @@ PACKAGES = ("onnx", "onnxsim", "onnxscript", "onnxruntime")
 FILE = "model.onnx"
 
 _SIMPLIFIED_TOLERANCE = 1e-5
-_BF16_OPSET = 22  # the first whose convolutions take bfloat16
+_OPSETS = {"bf16": 22}
+"""Precisions that the exporter's own choice lacks, and the first opset that has them."""
 
 ENDS = "zoo.ends"
 """Entry of a node's metadata: which run, from 1 on, of which module ends here."""
@@ -62,7 +63,7 @@ Session = Callable[["numpy.ndarray[Any, Any]"], "numpy.ndarray[Any, Any]"]
 def missing(device: str, precision: str) -> str | None:
     """The exporter's packages are dependencies of zoo, but not of torch."""
     del device
-    needed = ["onnx", "onnxscript", "onnxsim"] + ["torchao"] * (precision in QUANTIZED)
+    needed = ["onnx", "onnxscript", "onnxsim"] + ["torchao"] * find_precision(precision).quantised
     lacking = [name for name in needed if find_spec(name) is None]
     return f"needs {', '.join(lacking)}: pip install {' '.join(lacking)}" if lacking else None
 
@@ -85,7 +86,7 @@ def write(
     before, after = (session(each.SerializeToString())(example) for each in (graph, simplified))
     difference = float(abs(before - after).max()) / max(1e-30, float(abs(before).max()))
     # At low precision other fusions round elsewhere; parity judges what comes of it.
-    eps = 0.0 if spec.precision == "fp32" else find_precision(spec.precision).eps
+    eps = find_precision(spec.precision).eps
     if not difference <= max(_SIMPLIFIED_TOLERANCE, eps):
         raise CheckFailed(f"onnxsim changed the output by {difference:.1e} of its largest value")
     _mark_ends(graph, simplified)
@@ -138,7 +139,7 @@ def export(module: nn.Module, spec: CompileSpec, opset: int | None = None) -> An
                 exported(module, replace(spec, device="cpu")) if _holds_graph(module) else module,
                 (spec.example(),),
                 dynamo=True,
-                opset_version=opset or (_BF16_OPSET if spec.precision == "bf16" else None),
+                opset_version=opset or _OPSETS.get(spec.precision),
                 input_names=["input"],
                 output_names=["logits"],
                 dynamic_shapes=spec.dynamic_shapes(),  # whence the batch has its name, too
@@ -261,9 +262,10 @@ def constants(path: str, program: ProgramFile) -> Iterator[torch.Tensor]:
     import torch
 
     del program
+    kinds = onnx.TensorProto
     for tensor in onnx.load(path).graph.initializer:
         array = onnx.numpy_helper.to_array(tensor)
-        if tensor.data_type == onnx.TensorProto.BFLOAT16:  # which numpy itself has not
+        if tensor.data_type == kinds.BFLOAT16:  # which numpy itself has not
             yield torch.from_numpy(array.view("int16").copy()).view(torch.bfloat16)
-        elif array.dtype in ("float32", "float16", "int8"):
+        elif tensor.data_type in (kinds.FLOAT, kinds.FLOAT16, kinds.INT8):
             yield torch.from_numpy(array.copy())

@@ -60,9 +60,9 @@ def missing(device: str, precision: str) -> str | None:
 
 def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
     """The .onnx of the onnx backend, its simplification proved by OpenVINO."""
-    made = onnx.write(module, spec, folder / FILE, lambda model: session(model, spec.precision))
-    made.versions.update(versions("openvino"))
-    return made
+    built = onnx.write(module, spec, folder / FILE, lambda model: session(model, spec.precision))
+    built.versions.update(versions("openvino"))
+    return built
 
 
 def load(path: str, program: ProgramFile, device: str) -> Program:
@@ -97,9 +97,9 @@ def session(model: bytes, precision: str) -> onnx.Session:
 def _core() -> Any:
     """The one Core of this process, which is never given up.
 
-    Each Core gives the thread a stack for signal handlers and takes it back when it goes. Two whose
-    lives overlap leave the thread with a stack that is gone, and the next signal ends the process:
-    that of a loading process which ended, for one.
+    Each Core gives the thread a stack for its signal handlers, and frees that stack when the Core
+    is deleted. If two Cores exist at once, the thread is left with a stack that was freed. The next
+    signal then kills the process, such as the signal that a data loader's process has ended.
     """
     import openvino
 

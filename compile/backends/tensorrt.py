@@ -22,7 +22,8 @@ from compile.backends import nvidia
 from compile.backends.base import Built
 from compile.errors import BadArtifact, CheckFailed, Unavailable, first_line
 from compile.machine import versions
-from compile.precision import of_constants
+from compile.precision import in_tf32, of_constants
+from compile.precision import precision as find_precision
 from compile.spec import CompileSpec
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
             exported,
             inputs=[torch_tensorrt.Input(**_input_range(spec), dtype=example.dtype)],
             device=torch.device(spec.device),
-            disable_tf32=spec.precision != "tf32",
+            disable_tf32=not find_precision(spec.precision).tf32,
             hardware_compatible=spec.portable,
             timing_cache_path=str(cache),
             **OPTIONS,
@@ -134,12 +135,15 @@ def _precision(exported: ExportedProgram, compiled: torch.fx.GraphModule) -> str
 
     TF32 is no dtype: float32 weights are multiplied that way where every engine was built so.
     """
-    found = of_constants(_floating(exported))
+    held = of_constants(_floating(exported))
     engines = [module for name, module in compiled.named_children() if _ENGINE in name]
     tf32 = [not module.settings.disable_tf32 for module in engines]  # type: ignore[union-attr]
-    if any(tf32) and (found != "fp32" or not all(tf32)):
-        raise CheckFailed(f"TF32 is allowed in {sum(tf32)} of {len(tf32)} engines of {found}")
-    return "tf32" if any(tf32) else found
+    if not any(tf32):
+        return held
+    multiplied = in_tf32(held) if all(tf32) else None
+    if multiplied is None:
+        raise CheckFailed(f"TF32 is allowed in {sum(tf32)} of {len(tf32)} engines of {held}")
+    return multiplied
 
 
 def _floating(exported: ExportedProgram) -> Iterator[torch.Tensor]:

@@ -106,8 +106,8 @@ def named_graph(path: str) -> tuple[Any, list[tuple[Any, str | None]]]:
     paths: list[str | None] = [None] * len(steps)
     if [kind for kind, _ in saved] == [node.kind() for node in steps]:
         paths = [path for _, path in saved]
-    found = iter(paths)
-    return graph, [(node, next(found) if _is_step(node) else None) for node in nodes]
+    path_of_step = iter(paths)
+    return graph, [(node, next(path_of_step) if _is_step(node) else None) for node in nodes]
 
 
 def _modules(frozen: Any) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ from compile.errors import BadArtifact, CheckFailed, UsageError
 from compile.graphs.blocks import Key, blocks
 from compile.graphs.taps import GraphTaps, Taps
 from compile.network.prepare import FromBytes, eager_dtype
-from compile.precision import QUANTIZED, precision
+from compile.precision import REFERENCE, precision
 from compile.proof import parity
 from compile.proof.golden import Bounds, Golden, proof_of
 from compile.proof.subject import Subject
@@ -92,7 +92,7 @@ def _float_reference(subject: Subject, name: str, rows: int) -> _Reference:
     eager = [(GraphTaps(subject.graph(name), wrappers), 1)]
     with suppress(CheckFailed):  # it may insist on one sample at a time
         eager.append((GraphTaps(subject.graph(name, rows), wrappers), rows))
-    return _Reference(exact=GraphTaps(subject.graph("fp32", exact=True), 0), eager=eager)
+    return _Reference(exact=GraphTaps(subject.graph(REFERENCE, exact=True), 0), eager=eager)
 
 
 def _grid_reference(subject: Subject, scheme: str, rows: int) -> _Reference:
@@ -128,7 +128,7 @@ class Network:
         self.golden, self.limit = proof_of(artifact)
         self.precision = manifest["precision"]
         self.rows = torch.tensor(sorted({*INNER_ROWS, worst}))
-        quantised = self.precision in QUANTIZED
+        quantised = precision(self.precision).quantised
         self.scheme = manifest["quantization"]["scheme"] if quantised else ""
         self.reference = (
             _grid_reference(subject, self.scheme, len(self.rows))

@@ -21,7 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from compile.errors import BadArtifact, CheckFailed, first_line
 from compile.graphs.names import module_of
 from compile.network.weights import check_finite
-from compile.precision import QUANTIZED, precision
+from compile.precision import precision
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -75,10 +75,8 @@ def cast(module: nn.Module, name: str) -> nn.Module:
 
 def eager_dtype(name: str) -> torch.dtype:
     """The dtype that eager PyTorch computes in at precision `name`; quantised graphs in float32."""
-    if name in QUANTIZED:
-        return torch.float32
-    found: torch.dtype = getattr(torch, precision(name).dtype)
-    return found
+    dtype: torch.dtype = getattr(torch, precision(name).eager_dtype)
+    return dtype
 
 
 def check_module(module: nn.Module, example: torch.Tensor) -> torch.Tensor:

@@ -108,7 +108,8 @@ def _ways(
 ) -> tuple[list[torch.Tensor], Exception]:
     """The errors (N,) in each layout and size that goes, and why the first one does not."""
     dtype = eager_dtype(name)
-    device = "cuda" if name == "tf32" else "cpu"  # a CPU has no TF32 to be wrong by
+    tf32 = precision(name).tf32
+    device = "cuda" if tf32 else "cpu"
     found: list[torch.Tensor] = []
     errors: list[Exception] = []
     for layout in (torch.contiguous_format, torch.channels_last):
@@ -116,7 +117,7 @@ def _ways(
         eager.to(memory_format=layout)  # type: ignore[call-overload]
         for size in sizes:
             try:
-                with torch.no_grad(), tensor_float(name == "tf32"):
+                with torch.no_grad(), tensor_float(tf32):
                     chunks = torch.split(golden.pixels.to(device, dtype), size)
                     laid = (x.clone(memory_format=layout) for x in chunks)
                     out = torch.cat([eager(x) for x in laid])

@@ -16,6 +16,7 @@ from compile.backends.base import Backend, Built
 from compile.errors import BadArtifact, CheckFailed, Unavailable
 from compile.loading import load_artifact
 from compile.machine import usable_cores
+from compile.precision import precision as find_precision
 from compile.proof import determinism, gates, parity
 from compile.proof.gates import Gate
 from compile.proof.subject import Task
@@ -148,6 +149,7 @@ def _record(
 
 def _parity_entry(precision: str, task: Task) -> dict[str, Any]:
     """The entry before anything was measured: what zoo-run needs to judge the staged folder."""
+    row = find_precision(precision)
     rows = zip(
         task.golden.kinds,
         task.limit.e_eager.tolist(),
@@ -161,8 +163,8 @@ def _parity_entry(precision: str, task: Task) -> dict[str, Any]:
     ]
     return {
         "oracle": "float64",
-        "reference": "fake-quantised" if precision == "int8" else "module",
-        "tf32": precision == "tf32",
+        "reference": "fake-quantised" if row.on_own_grid else "module",
+        "tf32": row.tf32,
         "k": task.limit.k,
         "samples": samples,
         "top1": {"decided": 0, "agreed": 0},

@@ -21,7 +21,7 @@ from compile.machine import package_version
 from compile.network.prepare import FromBytes, cast, check_module, fold_batch_norms
 from compile.network.quantize import FakeQuantised, quantize, scheme_here, simulated
 from compile.network.weights import structure_sha256, weights_sha256
-from compile.precision import QUANTIZED
+from compile.precision import REFERENCE, precision
 from compile.proof import gates, parity
 from compile.proof.accuracy import paired, percent
 from compile.proof.gates import Gate
@@ -192,7 +192,7 @@ class Subject:
 
     def weights(self, name: str, scheme: str = "") -> Iterator[tuple[str, torch.Tensor]]:
         """What a file at precision `name` must hold, before it is rounded to it."""
-        if name in QUANTIZED:
+        if precision(name).quantised:
             return self._quantised(scheme).weights()
         return gates.weights_of(self.folded)
 
@@ -230,12 +230,12 @@ class Subject:
         """What `maker` is to build for `spec`, and what its result is held to."""
         self._check_module()
         golden = self.golden(spec.input_type)
-        name = spec.precision
-        if name in QUANTIZED:
+        name, row = spec.precision, precision(spec.precision)
+        if row.quantised:
             scheme = scheme_here(maker.QUANTIZER)
             module: nn.Module = self._quantised(scheme)
-            fp8 = name == "fp8"
-            if not fp8:  # whose few kernels leave layers out: it is held to the module itself
+            fp8 = row.float_grid
+            if row.on_own_grid:
                 golden = self._once(
                     ("golden", spec.input_type, scheme), lambda: self._on_grid(golden, scheme)
                 )
@@ -244,7 +244,7 @@ class Subject:
         else:
             scheme, entry, skipped = "", None, gates.not_compared(self.folded)
             module = cast(self.folded, name)
-            found = [] if name == "fp32" else [self._before_cast(spec.input_type)]
+            found = [self._before_cast(spec.input_type)] if row.lowered else []
             computes = self.module
         limit = self._once(
             ("bounds", name, spec.input_type, scheme),
@@ -273,9 +273,10 @@ class Subject:
     def _before_cast(self, input_type: str) -> Gate:
         golden = self._in_float32(self.golden(input_type))
         limit = self._once(
-            ("bounds", "fp32", input_type, ""), lambda: parity.bounds(self.module, "fp32", golden)
+            ("bounds", REFERENCE, input_type, ""),
+            lambda: parity.bounds(self.module, REFERENCE, golden),
         )
-        kept, limit = parity.finite_rows(golden, limit, "fp32")
+        kept, limit = parity.finite_rows(golden, limit, REFERENCE)
         return self._once(
             ("before cast", input_type), lambda: gates.before_cast(self.folded, kept, limit)
         )

@@ -122,10 +122,10 @@ def find_source(artifact: Path, manifest: Manifest, model: str | None, runs: Pat
 def make_subject(source: Source, manifest: Manifest, calibrate: Path | None) -> Subject:
     """The network, with the images that a quantised artifact was calibrated with."""
     from compile.bisect.search import calibration_of
-    from compile.precision import QUANTIZED
+    from compile.precision import precision
     from compile.proof.subject import Calibration, Subject
 
-    if manifest["precision"] not in QUANTIZED:
+    if not precision(manifest["precision"]).quantised:
         if calibrate is not None:
             raise UsageError(f"--calibrate is for int8; the artifact is {manifest['precision']}")
         return Subject(source.network, source.shape)

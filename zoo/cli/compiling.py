@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from compile.backends import backend, check_portable
 from compile.errors import NotBuildable, UsageError, ZooError
 from compile.machine import LEVELS
-from compile.precision import QUANTIZED
+from compile.precision import precision
 from compile.spec import INPUT_TYPES, CompileSpec, parse_batch, parse_shape
 from zoo.cli.apart import build_apart
 from zoo.cli.cells import Cell, require_some
@@ -81,7 +81,7 @@ def compile_all(order: Order, cells: list[Cell], *, json: bool) -> None:
         Progress(quiet=order.quiet) as progress,
         redirect_stdout(sys.stderr) if json else nullcontext(),
     ):
-        quantised = any(each.precision in QUANTIZED and not each.refused for each in cells)
+        quantised = any(precision(each.precision).quantised and not each.refused for each in cells)
         subject = make_subject(source, order, quantised=quantised)
         for cell in cells:
             if cell.refused is None:
@@ -217,7 +217,7 @@ def _words(order: Order, cell: Cell, source: Source) -> list[str]:
     words += ["--portable"] if order.portable else []
     if order.input_type != "float32":
         words += ["--input-type", order.input_type]
-    if cell.precision in QUANTIZED:
+    if precision(cell.precision).quantised:
         words += ["--samples", str(order.num_samples)]
         words += ["--calibrate", str(order.calibrate)] if order.calibrate else []
     return words
