@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compile.backends import BACKENDS, DEFAULT
+from compile.measure.defaults import DURATION_S, ITERATIONS
 from compile.precision import PRECISIONS
 from zoo.cli.options import (
     ARTIFACTS,
@@ -195,10 +196,12 @@ def bench(
     what: ArtifactOrModel = None,
     all_: All = False,
     duration: Annotated[
-        float | None, typer.Option(min=0.001, max=3600, help="Seconds at least.", show_default="3")
+        float | None,
+        typer.Option(min=0.001, max=3600, help="Seconds at least.", show_default=f"{DURATION_S:g}"),
     ] = None,
     iterations: Annotated[
-        int | None, typer.Option(min=1, max=10**6, help="Calls at least.", show_default="10")
+        int | None,
+        typer.Option(min=1, max=10**6, help="Calls at least.", show_default=str(ITERATIONS)),
     ] = None,
     out: Artifacts = ARTIFACTS,
     runner: Runner = None,
