@@ -88,7 +88,8 @@ PRECISIONS = {
         dtype="float8_e4m3fn", eps=2.0**-3, k=3.0, least=0.0, quantised=True, float_grid=True
     ),
 }
-"""The precisions by name. To add one: one row here, and its name in a backend's PRECISIONS."""
+"""The precisions by name. To add one: one row here, its name in a backend's PRECISIONS and in the
+list of manifest.schema.json, which the runner reads too."""
 
 
 def precision(name: str) -> Precision:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +13,20 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 
+from compile import files
 from compile.api import compile_module
 from compile.runner import build_runner, find_runner
 from compile.spec import CompileSpec
 from tests.support.networks import KINDS, SHAPE, SmallNet, small_net, small_subject
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give the processes of `pytest -n 2` whole files; all that share artifacts go to one."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        shared = {"built", "copy_of"} & set(getattr(item, "fixturenames", ()))
+        item.add_marker(pytest.mark.xdist_group("artifacts" if shared else item.path.stem))
 
 
 @pytest.fixture
@@ -72,6 +83,17 @@ def built(tmp_path_factory: pytest.TempPathFactory, runner: Path) -> dict[str, P
         )
         found[kind] = result.path
     return found
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Let two seconds pass for `abandoned`, to which a folder younger than one counts as in use."""
+
+    def two_seconds() -> None:
+        clock = SimpleNamespace(time=lambda: time.time() + 2)
+        monkeypatch.setattr(files, "time", clock)
+
+    return two_seconds
 
 
 @pytest.fixture

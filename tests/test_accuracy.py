@@ -16,14 +16,15 @@ from compile.backends import BACKENDS
 from compile.proof.accuracy import mcnemar, reference_classes, score, wilson
 from compile.proof.check import Row, check_artifact
 from compile.proof.golden import oracle
-from compile.proof.subject import Labelled
+from compile.proof.images import Labelled
 from compile.report import show
 from compile.spec import MAX_BATCH
 from tests.support.forgery import rewrite
 from tests.support.networks import SHAPE, SmallNet, small_net
-from zoo.cli import _run, artifacts
-from zoo.cli.matrix import check_table
-from zoo.cli.tables import counted, inspect_lines
+from zoo.cli import _run
+from zoo.cli.check_tables import check_table
+from zoo.cli.inspect import inspect_lines
+from zoo.cli.tables import counted
 
 
 def test_float64_decides_where_float32_cannot() -> None:
@@ -279,7 +280,7 @@ def test_a_failed_check_names_bisect_where_it_can_look(
 
     rewrite(folder, narrow)
     if not possible:
-        monkeypatch.setattr(artifacts, "can_bisect", lambda manifest: False)
+        monkeypatch.setattr("zoo.cli.check.can_bisect", lambda manifest: False)
     assert _run(["check", str(folder), "--runner", str(runner), "--quiet"]) == 1
     err = capsys.readouterr().err
     assert len(err.strip().splitlines()) == 1

@@ -12,8 +12,9 @@ import torch
 from compile.api import compile_module
 from compile.artifact.programs import Program
 from compile.backends import eager
-from compile.errors import BadArtifact
-from compile.measure import bench
+from compile.errors import BadArtifact, Unavailable
+from compile.measure import bench, defaults
+from compile.runner import capabilities, has_engine
 from compile.spec import CompileSpec
 from tests.support.networks import SHAPE, small_net
 
@@ -48,7 +49,9 @@ def test_the_input_is_checked_once_and_not_in_the_timed_region(
     monkeypatch.setattr(eager, "load", loaded)
     report = bench.measure_here(artifact, duration=0.0, iterations=5, threads=1)
     assert report["latency_ms"]["n"] == 5
-    assert events == ["check", *["call"] * (2 + bench.WARMUP_CALLS + 5)]
+    first = events.index("call")
+    assert "check" in events[:first]
+    assert events[first:] == ["call"] * (2 + bench.WARMUP_CALLS + 5)
     whole = report["batch"] * 5 / (sum(report["samples_ns"]) / 1e9)
     assert 0 < report["throughput_per_s"] <= whole * (1 + 1e-9)
 
@@ -63,6 +66,24 @@ def test_throughput_is_over_the_wall_time_of_the_timed_region(
     assert (timed.first_ns, timed.second_ns, timed.samples_ns) == (10, 10, [10] * 5)
     assert timed.steady_ns == 5 * 10 + 4 * 10, "the ticks between the calls count"
     assert bench.throughput(batch=8, calls=5, steady_ns=2_000_000_000) == 20.0
+
+
+def test_both_languages_measure_as_long(runner: Path) -> None:
+    assert capabilities(runner)["defaults"] == {
+        "duration_s": defaults.DURATION_S,
+        "iterations": defaults.ITERATIONS,
+        "warmup_s": defaults.WARMUP_S,
+        "warmup_calls": defaults.WARMUP_CALLS,
+    }
+
+
+def test_a_program_that_is_no_zoo_run_has_no_engines(tmp_path: Path) -> None:
+    for text in ("#!/bin/sh\necho '{'\n", "#!/bin/sh\nexit 2\n"):
+        program = tmp_path / f"zoo-run-{len(text)}"
+        program.write_text(text)
+        program.chmod(0o755)
+        with pytest.raises(Unavailable, match="is not a zoo-run of this version"):
+            has_engine(program, "inductor")
 
 
 def test_both_limits_are_met_by_the_wall_time(monkeypatch: pytest.MonkeyPatch) -> None:

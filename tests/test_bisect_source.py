@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from zoo.cli.bisecting import find_source
+from zoo.cli.artifact_source import find_source
 from zoo.cli.selecting import can_bisect
 from zoo.errors import BadArtifact, UsageError
 from zoo.sources import source

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -225,30 +225,32 @@ def test_a_write_replaces_nothing_but_plain_files(tmp_path: Path) -> None:
         write_atomic(tmp_path / "absent" / "file", b"x")
 
 
-def test_a_running_training_is_not_stale(tmp_path: Path) -> None:
+def test_a_running_training_is_not_stale(tmp_path: Path, later: Callable[[], None]) -> None:
     draft = begin_run(tmp_path, CONFIG)
-    time.sleep(1.1)  # a younger folder counts as in use whether it is held or not
+    later()
     assert stale_drafts(tmp_path, resumable=True) == []
     draft.release()  # as the end of the process does
     assert stale_drafts(tmp_path, resumable=False) == [draft.folder]
 
 
-def test_what_can_go_on_is_stale_only_when_asked(tmp_path: Path) -> None:
+def test_what_can_go_on_is_stale_only_when_asked(tmp_path: Path, later: Callable[[], None]) -> None:
     draft = begin_run(tmp_path, CONFIG)
     draft.save({"weight": torch.ones(2)}, {"position": 3})
     draft.release()
-    time.sleep(1.1)
+    assert stale_drafts(tmp_path, resumable=True) == [], "a moment later it may be held again"
+    later()
     assert stale_drafts(tmp_path, resumable=False) == []
     assert stale_drafts(tmp_path, resumable=True) == [draft.folder]
 
 
-def test_what_a_kill_left_in_a_finished_run_is_found(run: Run, tmp_path: Path) -> None:
+def test_what_a_kill_left_in_a_finished_run_is_found(
+    run: Run, tmp_path: Path, later: Callable[[], None]
+) -> None:
     left = run.folder / "state.safetensors"
     left.write_bytes(b"")
-    time.sleep(1.1)
+    later()
     assert leftovers(tmp_path / "runs") == [left]
     left.unlink()
     (run.folder / "config.json").unlink()
     (run.folder / "training.json").write_text("{}")
-    time.sleep(1.1)
     assert leftovers(tmp_path / "runs") == [], "an unfinished run needs them"

@@ -172,7 +172,7 @@ def test_a_class_without_a_readable_image_is_an_error(tmp_path: Path) -> None:
     root = folder_of_classes(tmp_path)
     for file in (root / "b").iterdir():
         file.write_bytes(b"GIF89a")
-    with pytest.raises(BadArtifact, match=r"/b: no image that can be read is left to train"):
+    with pytest.raises(BadArtifact, match=r"/b: no readable image is left to train"):
         load(str(root), size=8, skip_bad=True)
 
 

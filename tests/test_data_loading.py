@@ -137,12 +137,12 @@ def test_workers_end_with_the_last_batch_and_with_a_loop_that_is_left() -> None:
 
 def test_workers_die_with_their_parent(tmp_path: Path) -> None:
     script = """
-import sys, time
+import signal, sys
 sys.path.insert(0, "tests")
 from test_data_loading import Probe, batches, requests
 found = batches(Probe(), requests(), augment=None, workers=1)
 print(int(next(found)[0][0]), flush=True)
-time.sleep(60)
+signal.pause()
 """
     root = Path(__file__).parents[1]
     with subprocess.Popen(
@@ -163,7 +163,7 @@ def running(pid: int) -> bool:
 
 
 def ended(pid: int) -> bool:
-    """Wait up to three seconds for a process to end; torch's own workers take five."""
+    """Poll another process until it ends, for three seconds; torch's own workers take five."""
     deadline = time.monotonic() + 3
     while running(pid) and time.monotonic() < deadline:
         time.sleep(0.01)

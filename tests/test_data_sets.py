@@ -179,7 +179,7 @@ def test_only_expected_files_are_unpacked(serve: Serve, tmp_path: Path) -> None:
     assert not Path("/tmp/evil-zoo").exists()
 
 
-@pytest.mark.parametrize("fault", ["absent", "long", "link", "no archive"])
+@pytest.mark.parametrize("fault", ["absent", "long", "link", "not an archive"])
 def test_an_archive_without_a_file_is_refused(fault: str, serve: Serve, tmp_path: Path) -> None:
     files = make_files("cifar10")
     old = files.pop("test_batch.bin")
@@ -194,8 +194,8 @@ def test_an_archive_without_a_file_is_refused(fault: str, serve: Serve, tmp_path
                 link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
                 tar.addfile(link)
         content = stream.getvalue()
-    serve("cifar10", b"not gzip" if fault == "no archive" else content)
-    with pytest.raises(BadArtifact, match=r"test_batch\.bin|is no archive"):
+    serve("cifar10", b"not gzip" if fault == "not an archive" else content)
+    with pytest.raises(BadArtifact, match=r"test_batch\.bin|is not an archive"):
         load("cifar10")
     assert list((tmp_path / "data").iterdir()) == []
 

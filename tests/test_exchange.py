@@ -62,7 +62,7 @@ def test_an_imported_run_compiles(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("zoo.cli.selecting.ready_runner", lambda _given: None)  # quicker
+    monkeypatch.setattr("zoo.cli.compile.ready_runner", lambda _given: None)  # quicker
     path = publish(tmp_path, SMALL, dict(state))
     run = import_weights(SMALL, path, out=tmp_path / "runs", settings=["size=32", "resize=36"]).run
     arguments = ["compile", str(run.folder), "--backend", "torchscript", "--quiet"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -149,12 +149,14 @@ def test_a_failed_write_leaves_nothing(
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_what_a_killed_export_left_is_removed(run: Run, tmp_path: Path) -> None:
+def test_what_a_killed_export_left_is_removed(
+    run: Run, tmp_path: Path, later: Callable[[], None]
+) -> None:
     left = tmp_path / ".export-killed"
     left.mkdir()
     export_run(run, "hf", tmp_path)
     assert left.exists(), "it is young, so somebody may be about to lock it"
-    time.sleep(1.1)
+    later()
     with pytest.raises(UsageError):
         export_run(run, "hf", tmp_path)
     assert not left.exists()

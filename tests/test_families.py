@@ -9,9 +9,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from zoo.models import ModelInfo, ResidualUnit, build, info, macs, names, parameters
+from zoo.models import ModelInfo, build, info, names
+from zoo.models.counting import macs, parameters
+from zoo.models.families import FAMILIES
 from zoo.models.plain import VARIANTS as TWINS
-from zoo.models.sizes import SIZES
+from zoo.models.unit import ResidualUnit
 
 # Published or measured elsewhere: parameters; GMACs at 224x224 or, for CIFAR's, at 32x32.
 REFERENCE = {
@@ -62,14 +64,17 @@ def units(network: nn.Module) -> list[ResidualUnit]:
 
 def test_the_size_on_record_is_the_size(named: tuple[ModelInfo, nn.Module]) -> None:
     model, network = named
-    row = (parameters(network), macs(network, model.shape))
-    assert SIZES.get(model.name) == row, (
-        f'write in sizes.py: "{model.name}": ({row[0]:_}, {row[1]:_}),'
+    counted = (parameters(network), macs(network, model.shape))
+    assert (model.parameters, model.macs) == counted, (
+        f'write in catalogue.py: "{model.name}": ({model.depth}, {counted[0]:_}, {counted[1]:_}),'
+    )
+    assert network.get_parameter([name for name, _ in network.named_parameters()][-1]).shape == (
+        model.num_classes,
     )
 
 
-def test_no_size_without_a_network() -> None:
-    assert list(SIZES) == names()
+def test_the_catalogue_names_the_networks() -> None:
+    assert names() == [name for family in FAMILIES for name in family.VARIANTS]
 
 
 @pytest.mark.parametrize("name", REFERENCE)

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +20,7 @@ from zoo.sources.foreign import find_foreign, is_foreign
 from zoo.sources.source import resolve
 
 NETS = """
-import time
+import signal
 import torch
 from torch import nn
 
@@ -35,7 +34,7 @@ class Net(nn.Module):
 class Slow(Net):
     def forward(self, x):
         while x.shape[0] == 1 and x.dtype == torch.float32:
-            time.sleep(0.01)
+            signal.pause()
         return super().forward(x)
 
 class Holder:
@@ -114,7 +113,7 @@ def test_timm(libraries: SimpleNamespace, tmp_path: Path) -> None:
 
 
 def test_timm_refuses(libraries: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="timm has no 'resnet18x'; near: "):
+    with pytest.raises(UsageError, match="timm has no 'resnet18x'; similar: "):
         find_foreign("timm:resnet18x", seed=0, fresh=True, shape=None)
 
     def unreachable(*_: object, **__: object) -> None:
@@ -174,14 +173,13 @@ def test_int8_wants_images(nets: str, tmp_path: Path) -> None:
 
 
 def test_a_build_that_hangs_is_ended(nets: str, tmp_path: Path) -> None:
-    start = time.monotonic()
     done = zoo(
         *("compile", f"{nets}:Slow", "--input", "1x3x8x8", "--backend", "torchscript"),
         *("--timeout", "12"),
+        timeout=60,
     )
     assert done.returncode == 1, done.stderr
     assert "still building after 12 s" in done.stderr
-    assert time.monotonic() - start < 60
     assert not [path for path in tmp_path.rglob("*") if path.name == "manifest.json"]
 
 
@@ -195,7 +193,6 @@ def test_a_killed_build_leaves_nothing_that_looks_like_an_artifact(
         for line in child.stderr:
             if b"prepare" in line:
                 break
-        time.sleep(0.5)
         os.kill(child.pid, signal.SIGKILL)
     left = list((tmp_path / "artifacts").glob("*/*"))
     assert left and all(path.name.startswith(".staging-") for path in left)

@@ -1,4 +1,4 @@
-"""What `zoo check` measures beside the ordinary samples: hostile ones, same bits, repeats."""
+"""Hostile samples: what they are, which faults only they show, what they must not decide."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from compile.errors import BadArtifact
 from compile.proof import determinism, parity
 from compile.proof.check import check_artifact
 from compile.proof.hostile import hostile_bytes, hostile_samples
-from compile.proof.subject import Subject
+from compile.proof.prepared import PreparedModel
 from compile.spec import ROWS, CompileSpec
 from tests.support.forgery import rewrite
 from tests.support.networks import KINDS, PYTHON_ONLY, SHAPE, SmallNet, small_net
@@ -47,8 +47,8 @@ def no_bias() -> NoBias:
 
 @torch.no_grad()
 def judged(net: nn.Module, program: Callable[[torch.Tensor], torch.Tensor]) -> parity.Verdict:
-    golden = Subject(net, SHAPE).golden("float32")
-    limit = parity.bounds(net, "fp32", golden)
+    golden = PreparedModel(net, SHAPE).golden("float32")
+    limit = parity.measure_bounds(net, "fp32", golden)
     return parity.judge(program(golden.input), golden, limit)
 
 
@@ -70,8 +70,10 @@ def test_hostile_samples_are_what_they_are_called() -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_hostile_samples_loosen_no_other(net: SmallNet, precision: str) -> None:
-    golden = Subject(net, SHAPE).golden("float32")
-    all_, ordinary = (parity.bounds(net, precision, each) for each in (golden, golden.ordinary))
+    golden = PreparedModel(net, SHAPE).golden("float32")
+    all_, ordinary = (
+        parity.measure_bounds(net, precision, each) for each in (golden, golden.ordinary)
+    )
     torch.testing.assert_close(all_.bound[:ROWS], ordinary.bound)
     typical = golden.oracle.square().mean(dim=1).sqrt()
     relative = all_.e_eager / typical
@@ -92,8 +94,8 @@ def test_what_pytorch_itself_gets_wrong_on_a_hostile_sample_is_no_fault() -> Non
             return y * (largest + 0.3 - largest)
 
     net = Cancels().eval()
-    golden = Subject(net, SHAPE).golden("float32")
-    limit = parity.bounds(net, "fp32", golden)
+    golden = PreparedModel(net, SHAPE).golden("float32")
+    limit = parity.measure_bounds(net, "fp32", golden)
     relative = limit.e_eager / golden.oracle.square().mean(dim=1).sqrt()
     assert float(relative[golden.kinds.index("large")]) > 100 * float(relative[0])
     assert judged(net, net).passed
@@ -121,8 +123,8 @@ def _in_half(x: torch.Tensor) -> torch.Tensor:
 def test_a_fault_that_only_a_hostile_sample_shows(
     program: Callable[[torch.Tensor], torch.Tensor], kind: str
 ) -> None:
-    golden = Subject(small_net(), SHAPE).golden("float32")
-    limit = parity.bounds(small_net(), "fp32", golden)
+    golden = PreparedModel(small_net(), SHAPE).golden("float32")
+    limit = parity.measure_bounds(small_net(), "fp32", golden)
     with torch.no_grad():
         output = program(golden.input)
     ordinary = torch.arange(len(output)) < ROWS
@@ -136,9 +138,9 @@ def test_a_fault_that_only_a_hostile_sample_shows(
 
 def test_a_network_without_biases_answers_zeros_with_nothing() -> None:
     net = no_bias()
-    golden = Subject(net, SHAPE).golden("float32")
+    golden = PreparedModel(net, SHAPE).golden("float32")
     zeros = golden.kinds.index("zeros")
-    assert float(parity.bounds(net, "fp32", golden).bound[zeros]) == 0
+    assert float(parity.measure_bounds(net, "fp32", golden).bound[zeros]) == 0
     assert judged(net, net).passed
     wrong = judged(net, lambda x: net(x) + 1e-30)
     assert [kind for kind, found in wrong.kinds.items() if not found["ratio"] <= 1] == [
@@ -170,11 +172,14 @@ def test_what_overflows_in_pytorch_itself_is_left_out() -> None:
     net = small_net()
     with torch.no_grad():
         net.conv1.weight.mul_(30)
-    task = Subject(net, SHAPE).task(CompileSpec(shape=SHAPE, precision="fp16"), backend("eager"))
-    assert task.left_out == [{"kind": "large", "reason": "PyTorch itself overflows on it in fp16"}]
+    task = PreparedModel(net, SHAPE).task(
+        CompileSpec(shape=SHAPE, precision="fp16"), backend("eager")
+    )
+    reason = "PyTorch itself overflows on it in fp16"
+    assert task.golden.left_out == ({"kind": "large", "reason": reason},)
     assert "large" not in task.golden.kinds
-    assert len(task.golden.kinds) == len(task.limit.bound) == ROWS + len(HOSTILE) - 1
-    assert bool(torch.isfinite(task.limit.bound).all())
+    assert len(task.golden.kinds) == len(task.bounds.bound) == ROWS + len(HOSTILE) - 1
+    assert bool(torch.isfinite(task.bounds.bound).all())
 
 
 class OfTheLargest(nn.Module):
@@ -196,33 +201,18 @@ class OfTheLargest(nn.Module):
 def test_what_the_module_itself_has_no_answer_to_is_left_out(breaks: bool) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        subject = Subject(OfTheLargest(breaks=breaks), SHAPE)
+        subject = PreparedModel(OfTheLargest(breaks=breaks), SHAPE)
     spec = CompileSpec(shape=SHAPE)
     task = subject.task(spec, backend("eager"))
     reason = "the module itself gives no finite output for it"
-    assert task.left_out == [{"kind": "zeros", "reason": reason}]
+    assert task.golden.left_out == ({"kind": "zeros", "reason": reason},)
     assert "denormal" in task.golden.kinds
-
-
-class OneByOne(SmallNet):
-    """Takes one image at a time."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x.reshape(1, *SHAPE))
-
-
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_a_module_may_insist_on_one_image_at_a_time(precision: str) -> None:
-    net = small_net()
-    net.__class__ = OneByOne
-    limit = parity.bounds(net, precision, Subject(net, SHAPE).golden("float32"))
-    assert bool((limit.bound > 0).all())
 
 
 def test_a_large_sample_drowns_no_figure(net: SmallNet) -> None:
     """SQNR and max abs are those of the ordinary samples, else that of 1e4 would decide both."""
-    golden = Subject(net, SHAPE).golden("float32")
-    limit = parity.bounds(net, "fp32", golden)
+    golden = PreparedModel(net, SHAPE).golden("float32")
+    limit = parity.measure_bounds(net, "fp32", golden)
     output = golden.oracle.clone()
     output[golden.kinds.index("large"), 0] += 1.0
     assert parity.judge(output, golden, limit).max_abs == 0
@@ -231,8 +221,8 @@ def test_a_large_sample_drowns_no_figure(net: SmallNet) -> None:
 
 
 def test_a_hostile_sample_alone_decides_no_class(net: SmallNet) -> None:
-    golden = Subject(net, SHAPE).golden("float32")
-    limit = parity.bounds(net, "fp32", golden)
+    golden = PreparedModel(net, SHAPE).golden("float32")
+    limit = parity.measure_bounds(net, "fp32", golden)
     wide = replace(limit, e_eager=limit.e_eager.index_fill(0, torch.arange(ROWS), 1e9))
     verdict = parity.judge(golden.oracle, golden, wide)
     assert verdict.decided > 0

@@ -20,10 +20,12 @@ from tests.support.layout import (
     room_arrows,
     sources,
 )
+from tests.support.lengths import cpp_functions, python_functions
 
 ALL = ("zoo", "compile", "runtime_cpp", "tests")
 
-MAX_LINES = 350
+MAX_LINES, MAX_FUNCTION = 350, 93
+"""Of a file and of a function in it."""
 
 
 def danger_faults(source: str, name: str) -> list[str]:
@@ -178,6 +180,51 @@ def test_no_file_is_long() -> None:
     files = sources(".py", ".cpp", ".h", folders=ALL)
     long = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in files}
     assert {name: lines for name, lines in long.items() if lines > MAX_LINES} == {}
+
+
+def test_no_function_is_long() -> None:
+    files = [
+        *((path, python_functions) for path in sources(".py", folders=ALL)),
+        *((path, cpp_functions) for path in sources(".cpp", ".h", folders=ALL)),
+    ]
+    long = {
+        f"{path.relative_to(ROOT)}: {name}": lines
+        for path, functions in files
+        for name, lines in functions(path.read_text())
+        if lines > MAX_FUNCTION
+    }
+    assert long == {}
+
+
+CPP = """
+#include "x{"
+namespace a {
+enum class E { A, B };
+struct S {
+  int x{0};
+  explicit S(int v) : x{v}, z_(1) {
+    f("}");
+  }
+  // not code {
+};
+const std::vector<int> kRows = {1, (2)};
+template <class T>
+T two(T a,
+      T b) {
+  for (;;) {
+    g({1, 2}, '{');
+  }
+}
+}  // namespace a
+TEST(Suite, Name) { two(1, 2); }
+"""
+
+
+def test_functions_are_found_with_their_lines() -> None:
+    nested = "class A:\n    def f(self):\n        def g():\n            pass\n\n        return g\n"
+    assert dict(python_functions(nested)) == {"f": 5, "g": 2}
+    found = [("explicit S", 3), ("template <class T> T two", 7), ("TEST", 1)]
+    assert list(cpp_functions(CPP)) == found
 
 
 def test_the_tree_in_the_readme_is_the_tree_on_disk() -> None:

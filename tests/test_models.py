@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from zoo.errors import UsageError
-from zoo.models import ModelInfo, build, calibrate_batch_norms, info, names
-from zoo.models.calibration import synthetic_images
+from zoo.models import ModelInfo, build, info, names
+from zoo.models.calibration import calibrate_batch_norms, synthetic_images
 
 SMALL = {"num_classes": 10, "in_channels": 1, "stem": "small"}
 
@@ -100,6 +100,8 @@ def test_info_says_what_build_makes() -> None:
         name="resnet110",
         family="cifar",
         depth=110,
+        parameters=1_727_962,
+        macs=252_887_680,
         source="ResNet, arXiv:1512.03385",
         shape=(3, 32, 32),
         num_classes=10,

@@ -13,11 +13,12 @@ from torch import nn
 from zoo.data import Data, MemorySplit, load
 from zoo.errors import CheckFailed, UsageError
 from zoo.models import build
+from zoo.training.loss import loss_of
 from zoo.training.optimizer import Lamb, learning_rate
 from zoo.training.recipe import RECIPES, Recipe, amended, find_recipe
 from zoo.training.stochastic_depth import stochastic_depth
 from zoo.training.train import Work, recipe_of, train
-from zoo.training.trainer import Trainer, loss_of
+from zoo.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +67,12 @@ def test_settings_amend_a_recipe() -> None:
     ("setting", "what"),
     [
         ("speed=9", "no such field"),
-        ("epochs=many", "no value for epochs"),
-        ("compile=maybe", "no value for compile"),
+        ("epochs=many", "not a value for epochs"),
+        ("compile=maybe", "not a value for compile"),
         ("optimizer=adam", "use sgd or lamb"),
         ("milestones=0.8,0.6", "must rise"),
-        ("milestones=", "no value for milestones"),
-        ("milestones=none", "are no shares"),
+        ("milestones=", "not a value for milestones"),
+        ("milestones=none", "are not shares"),
         ("lr=nan", "out of range"),
     ],
 )

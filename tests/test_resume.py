@@ -11,7 +11,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -80,11 +80,12 @@ def undisturbed(root: Path, recipe: Recipe) -> Run:
 
 
 def wait_for_a_step(process: BaseProcess, root: Path) -> None:
-    """Until the process has saved a state, so that a kill meets training, not its start."""
+    """Poll until the process has saved a state or ended: a kill meets training, not its start."""
     started = time.time()
-    while process.is_alive() and not any(
-        path.stat().st_mtime > started for path in root.glob(f"*/*/{STATE}")
-    ):
+    deadline = started + 60
+    while process.is_alive() and time.time() < deadline:
+        if any(path.stat().st_mtime > started for path in root.glob(f"*/*/{STATE}")):
+            return
         time.sleep(0.002)
 
 
@@ -95,7 +96,10 @@ def server() -> multiprocessing.context.ForkServerContext:
     return context
 
 
-@pytest.mark.parametrize(("optimizer", "most"), [("sgd", 20), ("lamb", 5)])
+@pytest.mark.parametrize(
+    ("optimizer", "most"),
+    [("sgd", 4), ("lamb", 2), pytest.param("sgd", 20, marks=pytest.mark.slow)],
+)
 def test_killed_at_random_points_it_ends_with_the_same_bits(
     optimizer: str, most: int, tmp_path: Path
 ) -> None:
@@ -125,7 +129,9 @@ def test_killed_at_random_points_it_ends_with_the_same_bits(
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_a_signal_saves_the_state_first(name: str, tmp_path: Path) -> None:
+def test_a_signal_saves_the_state_first(
+    name: str, tmp_path: Path, later: Callable[[], None]
+) -> None:
     def handler(signum: int, frame: object) -> None:
         raise KeyboardInterrupt
 
@@ -133,8 +139,9 @@ def test_a_signal_saves_the_state_first(name: str, tmp_path: Path) -> None:
     before = signal.signal(signum, handler)
 
     def interrupt() -> None:
-        while not list(tmp_path.glob(f"*/*/{METRICS}")):
-            time.sleep(0.05)
+        deadline = time.time() + 60
+        while not list(tmp_path.glob(f"*/*/{METRICS}")) and time.time() < deadline:
+            time.sleep(0.05)  # polls the main thread, which trains
         os.kill(os.getpid(), signum)
 
     threading.Thread(target=interrupt, daemon=True).start()
@@ -148,7 +155,7 @@ def test_a_signal_saves_the_state_first(name: str, tmp_path: Path) -> None:
     _, plain = read_state(folder)
     assert plain["position"]["epoch"] >= 1, "more than the state that it began with"
     assert stale_drafts(tmp_path, resumable=False) == []
-    time.sleep(1.1)  # a folder of this very moment counts as in use
+    later()
     assert stale_drafts(tmp_path, resumable=True) == [folder]
 
 
@@ -192,7 +199,7 @@ def test_what_cannot_be_resumed_is_named(stopped: Path, tmp_path: Path) -> None:
         with pytest.raises(BadArtifact):
             resume(folder, other)
     (folder / TRAINING).write_text(json.dumps(training | {"model": "plain32"}))
-    with pytest.raises(BadArtifact, match="is not one of this training"):
+    with pytest.raises(BadArtifact, match="does not belong to this training run"):
         resume(folder, other)
     (folder / TRAINING).write_text(json.dumps(training))
     state = bytearray((folder / STATE).read_bytes())

@@ -13,6 +13,7 @@ import torch
 
 from compile.api import compile_module
 from compile.artifact.reading import open_artifact
+from compile.artifact.schema import manifest_schema
 from compile.backends import BACKENDS, backend, triton_platform
 from compile.bisect.search import bisect
 from compile.errors import Unavailable, UsageError
@@ -65,6 +66,12 @@ FP64 = Precision(dtype="float64", eps=2.0**-52, k=2.0, least=2.0**-23)
 """Its outputs are float32, hence `least`."""
 
 
+def known() -> dict[str, list[str]]:
+    """The precisions that a manifest may name: the runner reads the same list."""
+    found: dict[str, list[str]] = manifest_schema()["properties"]["precision"]
+    return found
+
+
 @pytest.fixture
 def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A backend and a precision that nothing else has heard of; a folder to build in."""
@@ -72,6 +79,7 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(BACKENDS, NAME, "throwaway_backend")
     monkeypatch.setitem(PRECISIONS, "fp64", FP64)
+    monkeypatch.setitem(known(), "enum", [*known()["enum"], "fp64"])
     yield tmp_path / "artifacts"
     sys.modules.pop("throwaway_backend", None)
 
@@ -141,10 +149,13 @@ def test_a_module_that_lacks_a_name_is_no_backend(rows: Path) -> None:
         backend(NAME)
 
 
+def test_the_manifest_may_name_every_precision() -> None:
+    assert known()["enum"] == list(PRECISIONS)
+
+
 OTHER_MEANINGS = {
-    ("compile/artifact/manifest.py", "tensorrt"),  # a field of `requirements`
-    ("compile/api.py", "tensorrt"),
-    ("zoo/cli/bisecting.py", "eager"),  # a field of a Point
+    ("compile/proof/describing.py", "tensorrt"),  # a field of `requirements`
+    ("zoo/cli/bisect_figure.py", "eager"),  # a field of a Point
 }
 """Words that are backends' names and mean something else there."""
 

@@ -11,7 +11,7 @@ import pytest
 
 from compile.measure.bench import bench, measure_here
 from compile.measure.stats import doubts, drift, median_interval, percentile, summary, supported
-from zoo.cli.tables import allocators
+from zoo.cli.bench import allocators
 
 
 def test_nearest_rank() -> None:

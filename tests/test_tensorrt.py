@@ -10,13 +10,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
-import torch._dynamo  # looks for every known package by name, so before any stand-in
-from torch import fx, nn
 
 from compile.artifact.programs import ProgramFile
 from compile.backends import backend, tensorrt
@@ -24,57 +22,12 @@ from compile.errors import BadArtifact, CheckFailed, Unavailable
 from compile.network.prepare import cast
 from compile.precision import PRECISIONS
 from compile.spec import CompileSpec
+from tests.support.torch_tensorrt import FakeTorchTensorRT, Network, spec_of
 
 KEYWORDS = json.loads(
     Path(__file__).with_name("data").joinpath("torch_tensorrt_keywords.json").read_text()
 )
 """Parameter names of torch_tensorrt.dynamo.compile per version, read from its source."""
-
-
-class Network(nn.Module):
-    """(N, 3, 8, 8) -> (N, 4)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, 5, 3)
-        self.head = nn.Linear(5, 4)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.conv(x).relu().mean((2, 3)))
-
-
-class FakeTorchTensorRT(ModuleType):
-    """Records what it is given; its `compile` wraps the exported graph as one engine."""
-
-    def __init__(self) -> None:
-        super().__init__("torch_tensorrt")
-        self.ENABLED_FEATURES = SimpleNamespace(torch_tensorrt_runtime=True)
-        self.dynamo = SimpleNamespace(compile=self.compile)
-        self.calls: list[dict[str, Any]] = []
-        self.child = "_run_on_acc_0"
-        self.tail: Any = None
-        self.guards = False
-        self.tf32: bool | None = None
-
-    def Input(self, **kwargs: Any) -> dict[str, Any]:
-        return kwargs
-
-    def compile(self, exported: Any, **kwargs: Any) -> fx.GraphModule:
-        self.calls.append({"exported": exported, **kwargs})
-        timings = Path(kwargs["timing_cache_path"])
-        timings.write_bytes((timings.read_bytes() if timings.exists() else b"") + b"timed ")
-        root = nn.Module()
-        engine = exported.module(check_guards=self.guards)
-        engine._forward_pre_hooks.clear()  # a partitioned graph has none of these
-        disabled = kwargs["disable_tf32"] if self.tf32 is None else not self.tf32
-        engine.settings = SimpleNamespace(disable_tf32=disabled)
-        root.add_module(self.child, engine)
-        graph = fx.Graph()
-        out = graph.call_module(self.child, (graph.placeholder("x"),))
-        if self.tail is not None:
-            out = graph.call_function(self.tail, (out,))
-        graph.output(out)
-        return fx.GraphModule(root, graph)
 
 
 @pytest.fixture
@@ -89,11 +42,6 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFacto
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100 80GB HBM3")
     monkeypatch.setattr(torch.version, "cuda", "13.2")
     return module
-
-
-def spec_of(batch: tuple[int, int] = (1, 1), precision: str = "fp32") -> CompileSpec:
-    """A request on the CPU, where the stand-in runs."""
-    return CompileSpec(shape=(3, 8, 8), batch=batch, precision=precision, device="cpu")
 
 
 # Options

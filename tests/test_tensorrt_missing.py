@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +100,5 @@ def test_missing_answers_without_importing_torch() -> None:
         "heavy = ('torch', 'torch_tensorrt', 'tensorrt', 'onnx', 'numpy');"
         "print([m for m in heavy if m in sys.modules])"
     )
-    start = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-    assert time.monotonic() - start < 10  # a second or so; the rest is for a loaded machine

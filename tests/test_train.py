@@ -19,9 +19,10 @@ from zoo.runs.checkpoint import Run, list_runs, load_run
 from zoo.training.evaluate import evaluate, predict
 from zoo.training.optimizer import learning_rate, make_optimizer
 from zoo.training.parallel import Group
+from zoo.training.position import Epoch
 from zoo.training.recipe import Recipe
 from zoo.training.train import Work, find_same, recipe_of, run_config, train
-from zoo.training.trainer import Epoch, Trainer
+from zoo.training.trainer import Trainer
 
 QUICK = Recipe(epochs=4, batch=16, lr=0.02, zero_init_residual=False)
 QUIET = Work(quiet=True)

@@ -197,7 +197,15 @@ def open_taps(artifact: Artifact, program: ProgramFile, wrappers: int) -> Taps:
     """
     from compile.backends.inductor_taps import prefixes
 
-    return prefixes(artifact, program, wrappers)
+    return prefixes(artifact, program, wrappers, _compile_part)
+
+
+def _compile_part(module: nn.Module, spec: CompileSpec) -> Program:
+    with TemporaryDirectory(prefix="zoo-") as folder:
+        path = str(Path(folder) / FILE)
+        package(module, spec, path)
+        program = ProgramFile(file=FILE, batch=spec.batch, entry=ENTRY)
+        return load(path, program, "cpu")
 
 
 @contextmanager

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 from compile.artifact.programs import Program, ProgramFile
 from compile.artifact.triton import Platform
+from compile.backends import onnx_session
 from compile.backends.base import Built
-from compile.errors import BadArtifact, CheckFailed, first_line
+from compile.errors import CheckFailed, first_line
 from compile.graphs.blocks import Operation, Steps
 from compile.graphs.names import exported, module_of
 from compile.machine import versions
@@ -30,7 +31,6 @@ from compile.precision import precision as find_precision
 from compile.spec import CompileSpec
 
 if TYPE_CHECKING:
-    import numpy
     import torch
     from torch import nn
 
@@ -42,22 +42,17 @@ PRECISIONS = {"cpu": ("fp32", "fp16", "int8")}
 QUANTIZER = "x86"
 PACKAGES = ("onnx", "onnxsim", "onnxscript", "onnxruntime")
 FILE = "model.onnx"
+runs_in = onnx_session.runs_in
 
 _SIMPLIFIED_TOLERANCE = 1e-5
 _OPSETS = {"bf16": 22}
 """Precisions that the exporter's own choice lacks, and the first opset that has them."""
-
-ENDS = "zoo.ends"
-"""Entry of a node's metadata: which run, from 1 on, of which module ends here."""
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 """The exporter's entry: the paths from the outermost module to the innermost, then the node."""
 
 _CHANGE_WEIGHTS = ["fuse_bn_into_conv", "fuse_mul_into_conv", "fuse_preceding_mul_into_conv"]
 """Passes of onnxsim that are left out: the weights in the file stay those that were proved."""
-
-Session = Callable[["numpy.ndarray[Any, Any]"], "numpy.ndarray[Any, Any]"]
-"""A loaded graph: a numpy input in, its numpy output out."""
 
 
 def missing(device: str, precision: str) -> str | None:
@@ -70,11 +65,14 @@ def missing(device: str, precision: str) -> str | None:
 
 def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
     """Export, simplify, compare the two graphs, save one file."""
-    return write(module, spec, folder / FILE, _session)
+    return write(module, spec, folder / FILE, onnx_session.session)
 
 
 def write(
-    module: nn.Module, spec: CompileSpec, path: Path, session: Callable[[bytes], Session]
+    module: nn.Module,
+    spec: CompileSpec,
+    path: Path,
+    session: Callable[[bytes], onnx_session.Session],
 ) -> Built:
     """What `build` does, for every backend that runs an .onnx; `session` loads one."""
     import onnx
@@ -110,7 +108,7 @@ def _mark_ends(graph: Any, simplified: Any) -> None:
         del node.metadata_props[:]
         if node.output[0] in ends:
             path, run = ends[node.output[0]]
-            node.metadata_props.add(key=ENDS, value=f"{run} {path}")
+            node.metadata_props.add(key=onnx_session.ENDS, value=f"{run} {path}")
 
 
 def _steps(graph: Any) -> Steps:
@@ -196,25 +194,15 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
     import torch
 
     del program, device
-    run = _session(whole_model(path))
+    run = onnx_session.session(onnx_session.whole_model(path))
     return lambda x: torch.from_numpy(run(x.numpy()))
-
-
-def whole_model(path: str) -> bytes:
-    """The file's bytes; BadArtifact where weights lie in other files, which nobody verified."""
-    import onnx
-
-    model = Path(path).read_bytes()
-    if any(tensor.external_data for tensor in onnx.load_from_string(model).graph.initializer):
-        raise BadArtifact("the .onnx keeps weights in other files; one file only is allowed")
-    return model
 
 
 def open_taps(artifact: Artifact, program: ProgramFile, wrappers: int) -> Taps:
     """Values from a graph with more outputs."""
     from compile.backends.onnx_taps import OnnxTaps
 
-    return OnnxTaps(whole_model(artifact.files[program.file].path), wrappers)
+    return OnnxTaps(onnx_session.whole_model(artifact.files[program.file].path), wrappers)
 
 
 def triton(precision: str) -> Platform:
@@ -227,33 +215,6 @@ def triton(precision: str) -> Platform:
         file=FILE,
         graph_names=True,
     )
-
-
-def runs_in() -> str:
-    """`onnxruntime` where it is installed, else `onnx.reference`."""
-    return "onnxruntime" if find_spec("onnxruntime") else "onnx.reference"
-
-
-def _session(model: bytes) -> Session:
-    run = session_of_all(model)
-    return lambda x: run(x)[0]
-
-
-def session_of_all(model: bytes) -> Callable[[numpy.ndarray[Any, Any]], list[Any]]:
-    """Load a graph: a numpy input in, all of its outputs out."""
-    if runs_in() == "onnx.reference":
-        from onnx.reference import ReferenceEvaluator
-
-        evaluator = ReferenceEvaluator(model)
-        return lambda x: list(evaluator.run(None, {"input": x}))
-    import onnxruntime
-    import torch
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return lambda x: list(session.run(None, {"input": x}))
 
 
 def constants(path: str, program: ProgramFile) -> Iterator[torch.Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from compile.backends import onnx
+from compile.backends import onnx_session
 from compile.errors import BadArtifact
 from compile.graphs.blocks import Key, unwrapped
 from compile.graphs.taps import Tapped
@@ -25,7 +25,8 @@ class OnnxTaps:
         self.model = package.load_from_string(model)
         self.ends: dict[Key, str] = {}
         for node in self.model.graph.node:
-            marked = {entry.key: entry.value for entry in node.metadata_props}.get(onnx.ENDS)
+            marks = {entry.key: entry.value for entry in node.metadata_props}
+            marked = marks.get(onnx_session.ENDS)
             if marked is not None:
                 run, _, path = marked.partition(" ")
                 if not run.isdecimal():
@@ -38,7 +39,7 @@ class OnnxTaps:
         model = copy.deepcopy(self.model)
         del model.graph.output[:]
         _give(model, outputs)
-        run = onnx.session_of_all(model.SerializeToString())
+        run = onnx_session.session_of_all(model.SerializeToString())
         return lambda x: [torch.from_numpy(value) for value in run(x.numpy())]
 
 
@@ -48,7 +49,7 @@ class OnnxPrefixes(OnnxTaps):
     costly = True
 
     def __init__(
-        self, model: bytes, wrappers: int, session: Callable[[bytes], onnx.Session]
+        self, model: bytes, wrappers: int, session: Callable[[bytes], onnx_session.Session]
     ) -> None:
         """`session` compiles a part of `model` as the whole was."""
         super().__init__(model, wrappers)
@@ -59,7 +60,7 @@ class OnnxPrefixes(OnnxTaps):
         sessions = [self._part(name) for name in outputs]
         return lambda x: [torch.from_numpy(run(x.numpy())) for run in sessions]
 
-    def _part(self, output: str) -> onnx.Session:
+    def _part(self, output: str) -> onnx_session.Session:
         model = copy.deepcopy(self.model)
         _keep_before(model.graph, output)
         _give(model, [output])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from compile.artifact.programs import Program, ProgramFile
 from compile.artifact.triton import Platform
-from compile.backends import onnx
+from compile.backends import onnx, onnx_session
 from compile.backends.base import Built
 from compile.errors import Unavailable
 from compile.machine import cpu_flags, versions
@@ -70,11 +70,11 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
     import torch
 
     del device
-    run = session(onnx.whole_model(path), of_constants(constants(path, program)))
+    run = session(onnx_session.whole_model(path), of_constants(constants(path, program)))
     return lambda x: torch.from_numpy(run(x.numpy()))
 
 
-def session(model: bytes, precision: str) -> onnx.Session:
+def session(model: bytes, precision: str) -> onnx_session.Session:
     """Load a graph; Unavailable where the CPU plugin would compute in another precision."""
     import torch
 
@@ -128,7 +128,7 @@ def open_taps(artifact: Artifact, program: ProgramFile, wrappers: int) -> Taps:
     """Values at the end of the graph's first part, compiled by OpenVINO by itself."""
     from compile.backends.onnx_taps import OnnxPrefixes
 
-    model = onnx.whole_model(artifact.files[program.file].path)
+    model = onnx_session.whole_model(artifact.files[program.file].path)
     precision = artifact.manifest["precision"]
     return OnnxPrefixes(model, wrappers, lambda part: session(part, precision))
 

@@ -202,7 +202,7 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
         raise BadArtifact(f"TensorRT cannot load the file here: {reason}; rebuild it") from error
-    return module.eval()  # type: ignore[no-any-return]
+    return module.eval()
 
 
 def triton(precision: str) -> Platform:

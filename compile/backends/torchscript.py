@@ -65,7 +65,7 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
     del program
     with _deprecation_silenced():
         module = torch.jit.load(path, map_location=device)  # type: ignore[no-untyped-call]
-    return module.eval()  # type: ignore[no-any-return]
+    return module.eval()
 
 
 def triton(precision: str) -> Platform:
@@ -80,7 +80,8 @@ def open_taps(artifact: Artifact, program: ProgramFile, wrappers: int) -> Taps:
     """Values from the frozen graph with more outputs."""
     from compile.backends.torchscript_taps import ScriptTaps
 
-    return ScriptTaps(artifact.files[program.file].path, wrappers)
+    graph, nodes = named_graph(artifact.files[program.file].path)
+    return ScriptTaps(graph, nodes, wrappers)
 
 
 def named_graph(path: str) -> tuple[Any, list[tuple[Any, str | None]]]:

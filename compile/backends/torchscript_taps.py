@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
-from compile.backends import torchscript
 from compile.graphs.blocks import Operation, Steps, unwrapped
 from compile.graphs.taps import Tapped, ends_of
+
+Nodes = Sequence[tuple[Any, str | None]]
+"""The nodes of a graph in order, each with the path of its module."""
 
 
 class ScriptTaps:
@@ -16,8 +19,9 @@ class ScriptTaps:
 
     costly = False
 
-    def __init__(self, path: str, wrappers: int) -> None:
-        self.graph, nodes = torchscript.named_graph(path)
+    def __init__(self, graph: Any, nodes: Nodes, wrappers: int) -> None:
+        """`graph` and `nodes` are those of torchscript.named_graph."""
+        self.graph = graph
         operations = [
             Operation(
                 output=node.outputsAt(0).debugName(),

@@ -18,9 +18,8 @@ from typing import Any
 import torch
 
 from compile import machine
-from compile.artifact.manifest import GOLDEN
 from compile.artifact.programs import Program, check_input
-from compile.artifact.reading import open_artifact
+from compile.artifact.reading import golden_input, open_artifact
 from compile.backends import backend_of
 from compile.errors import ZooError, by_code
 from compile.loading import load_programs, running
@@ -90,8 +89,7 @@ def measure_here(path: Path, duration: float, iterations: int, threads: int) -> 
     programs = load_programs(artifact)
     load_ns = time.perf_counter_ns() - start
     batch, device = artifact.programs[0].batch[0], artifact.manifest["device"]
-    golden = torch.load(artifact.files[GOLDEN].path, weights_only=True)
-    x = golden["input"][torch.arange(batch) % ROWS].contiguous()
+    x = golden_input(artifact)[torch.arange(batch) % ROWS].contiguous()
     program = check_input(x, artifact.input, artifact.programs)
     with running(artifact, program):
         timed = _timed(programs[program], x.to(device), duration, iterations)

@@ -1,6 +1,6 @@
 """Statistics of latencies, over raw nanosecond samples.
 
-The functions are pure. They have a twin in runtime_cpp/src/stats.cpp, and a test
+The functions are pure. They have a twin in runtime_cpp/src/measure/stats.cpp, and a test
 compares the two on the same samples; their percentiles are nearest-rank: the smallest sample with
 at least p % at or below it.
 """

@@ -1,11 +1,11 @@
 #include <iostream>
 #include <new>
 
-#include "atomic_file.h"
-#include "interrupt.h"
-#include "scratch.h"
+#include "base/atomic_file.h"
+#include "base/interrupt.h"
+#include "base/scratch.h"
+#include "engines/offer.h"
 #include "session.h"
-#include "torch_machine.h"
 
 namespace {
 
@@ -18,6 +18,10 @@ int run(int argc, char** argv) {
   const zoo::Options options = zoo::parse_options(argc, argv, zoo::version_line());
   if (!options.print.empty()) {
     std::cout << options.print;
+    return static_cast<int>(zoo::ExitCode::kDone);
+  }
+  if (options.capabilities) {
+    std::cout << zoo::dump_json(zoo::capabilities());
     return static_cast<int>(zoo::ExitCode::kDone);
   }
   zoo::install_signal_handlers();

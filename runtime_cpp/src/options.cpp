@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <charconv>
 
-#include "error.h"
-#include "paths.h"
+#include "base/error.h"
+#include "base/paths.h"
+#include "base/text.h"
+#include "measure/measure.h"
 
 namespace zoo {
 
@@ -110,9 +112,12 @@ void add_rows(CLI::App& app, Options& options) {
   rows.toggle("--check", options.check, "prove the outputs again with golden.pt");
   rows.count("--batch", options.batch, 1, kMaxBatch, "rows for each call (the program's own)");
   rows.count("--threads", options.threads, 1, kMaxThreads, "threads of torch (usable cores)");
-  rows.count("--warmup", options.warmup, 0, kMaxCalls, "untimed calls (10 and 1 s)");
-  rows.count("--iterations", options.iterations, 1, kMaxCalls, "timed calls, at least (10)");
-  rows.parsed("--duration", "S", "seconds of timed calls, at least (3)",
+  rows.count("--warmup", options.warmup, 0, kMaxCalls,
+             format("untimed calls (%lld and %g s)", static_cast<long long>(kDefaultWarmupCalls),
+                    kDefaultWarmupS));
+  rows.count("--iterations", options.iterations, 1, kMaxCalls,
+             format("timed calls, at least (%lld)", static_cast<long long>(kDefaultIterations)));
+  rows.parsed("--duration", "S", format("seconds of timed calls, at least (%g)", kDefaultDurationS),
               [&options](const std::string& value) {
                 options.duration_s =
                     parse_number<double>("--duration", value, kMinDurationS, kMaxDurationS,
@@ -135,6 +140,7 @@ void add_rows(CLI::App& app, Options& options) {
   rows.texts("--library-path", options.library_path, "DIR",
              "look here first for libraries; repeatable");
   rows.toggle("--quiet", options.quiet, "print no report, only errors");
+  rows.toggle("--capabilities", options.capabilities, "print what this zoo-run can do, as JSON");
 }
 
 void refuse_if(bool wrong, const std::string& message) {
@@ -180,6 +186,10 @@ Options parse_options(int argc, const char* const* argv, const std::string& vers
     return options;
   } catch (const CLI::ParseError& error) {
     fail_usage(printable(first_line(error.what()).substr(0, 200)));
+  }
+  if (options.capabilities) {
+    refuse_if(argc > 2, "--capabilities: takes nothing beside it");
+    return options;
   }
   // Said last, so that a wrong flag is named first.
   if (app.count("ARTIFACT") == 0) fail_usage("ARTIFACT is missing: the folder of an artifact");

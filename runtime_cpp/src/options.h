@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "stats.h"
+#include "measure/stats.h"
 
 namespace zoo {
 
@@ -28,7 +28,8 @@ struct Options {
   bool strict = false;
   bool allow_nonfinite = false;
   bool quiet = false;
-  std::string print;  // --help or --version: print this and leave
+  bool capabilities = false;  // print what this zoo-run can do, as JSON, and leave
+  std::string print;          // --help or --version: print this and leave
 
   [[nodiscard]] bool json_to_stdout() const { return json == "-"; }
 };

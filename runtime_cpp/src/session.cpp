@@ -7,17 +7,18 @@
 #include <cmath>
 #include <cstring>
 
-#include "atomic_file.h"
-#include "cuda_graph.h"
-#include "error.h"
-#include "gpu_timer.h"
-#include "interrupt.h"
-#include "libraries.h"
-#include "programs.h"
-#include "tensors.h"
-#include "text.h"
-#include "torch_errors.h"
-#include "torch_machine.h"
+#include "artifact/programs.h"
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "base/interrupt.h"
+#include "base/text.h"
+#include "engines/cuda_graph.h"
+#include "engines/offer.h"
+#include "machine/libraries.h"
+#include "torch/gpu_timer.h"
+#include "torch/tensors.h"
+#include "torch/torch_errors.h"
+#include "torch/torch_machine.h"
 
 namespace zoo {
 
@@ -57,7 +58,7 @@ Session::Session(const Artifact& artifact, const Options& options)
       options_(options),
       manifest_(artifact.manifest),
       threads_(static_cast<int>(options.threads.value_or(usable_cores()))) {
-  check_requirements(manifest_, observe_offer(manifest_, options));
+  check_requirements(manifest_, observe_host(manifest_, options));
   load_libraries(manifest_.requirements.load_first, options.library_path);
   configure_torch(manifest_, threads_);
 }
@@ -148,9 +149,13 @@ Report Session::check() {
     load(program);
     at::Tensor outputs = at::empty(golden.oracle.sizes(), at::kFloat);
     const auto calls = plan_golden(*program_, options_.batch, golden.input.size(0));
-    for (size_t i = calls.size(); i-- > 0;) {  // backwards: a row counts the first time it ran
-      outputs.index_copy_(0, at::tensor(calls[i], at::kLong),
-                          call_checked(rows_of(golden.input, calls[i])));
+    int64_t done = 0;
+    for (const std::vector<int64_t>& rows : calls) {
+      const at::Tensor output = call_checked(rows_of(golden.input, rows));
+      // What the last call has more than that are rows that have been run: they only fill it up.
+      const int64_t count = std::min(output.size(0), outputs.size(0) - done);
+      outputs.narrow(0, done, count).copy_(output.narrow(0, 0, count));
+      done += count;
     }
     checks.push_back(
         {describe_program(*program_), static_cast<int64_t>(calls.front().size()),

@@ -7,10 +7,10 @@
 #include <optional>
 #include <vector>
 
-#include "artifact.h"
-#include "engine.h"
+#include "artifact/artifact.h"
+#include "engines/engine.h"
 #include "options.h"
-#include "report.h"
+#include "report/report.h"
 
 namespace zoo {
 

@@ -1,4 +1,4 @@
-#include "artifact.h"
+#include "artifact/artifact.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>

@@ -3,8 +3,8 @@
 #include <fstream>
 #include <sstream>
 
-#include "manifest.h"
-#include "sha256.h"
+#include "artifact/manifest.h"
+#include "artifact/sha256.h"
 
 namespace zoo::testing {
 

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "error.h"
-#include "json.h"
+#include "base/error.h"
+#include "base/json.h"
 
 namespace zoo::testing {
 

@@ -1,5 +1,5 @@
 // The timer on a device that is none: its events carry the time of a clock that the test moves.
-#include "gpu_timer.h"
+#include "torch/gpu_timer.h"
 
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "interrupt.h"
+#include "base/interrupt.h"
 
 #include <gtest/gtest.h>
 #include <signal.h>

@@ -1,12 +1,12 @@
-#include "machine.h"
+#include "machine/machine.h"
 
 #include <gtest/gtest.h>
 
-#include "conditions.h"
-#include "cpu_flags.h"
+#include "base/paths.h"
 #include "fixtures.h"
-#include "libraries.h"
-#include "paths.h"
+#include "machine/conditions.h"
+#include "machine/cpu_flags.h"
+#include "machine/libraries.h"
 
 namespace zoo {
 namespace {

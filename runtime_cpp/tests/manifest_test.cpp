@@ -1,9 +1,9 @@
-#include "manifest.h"
+#include "artifact/manifest.h"
 
 #include <gtest/gtest.h>
 
+#include "base/json.h"
 #include "fixtures.h"
-#include "json.h"
 
 namespace zoo {
 namespace {

@@ -1,4 +1,4 @@
-#include "measure.h"
+#include "measure/measure.h"
 
 #include <gtest/gtest.h>
 
@@ -61,10 +61,19 @@ TEST(Measure, StopsWhenBetweenThrows) {
   EXPECT_EQ(calls, 4);
 }
 
+TEST(Measure, ThroughputIsOverTheWholeTimedRegion) {
+  const auto call = [] { g_now += 100; };
+  const auto between = [] { g_now += 25; };
+  const Measurement measured = measure({0, 4, 0}, fake_clocks(), call, between);
+  EXPECT_EQ(measured.steady_ns, 4 * 100 + 3 * 25);
+  EXPECT_DOUBLE_EQ(throughput_per_s(measured, 8), 8 * 4 * 1e9 / 475);
+  EXPECT_EQ(throughput_per_s({}, 8), 0);
+}
+
 TEST(Measure, OneLimitAloneGovernsAlone) {
   const MeasurePlan neither = make_plan({}, {}, {});
-  EXPECT_EQ(neither.min_iterations, 10);
-  EXPECT_EQ(neither.min_duration_ns, 3'000'000'000);
+  EXPECT_EQ(neither.min_iterations, kDefaultIterations);
+  EXPECT_EQ(neither.min_duration_ns, static_cast<int64_t>(kDefaultDurationS * 1e9));
   EXPECT_EQ(make_plan({}, 7, {}).min_duration_ns, 0);
   EXPECT_EQ(make_plan({}, {}, 0.5).min_iterations, 1);
   EXPECT_EQ(make_plan({}, {}, 0.5).min_duration_ns, 500'000'000);

@@ -1,4 +1,4 @@
-#include "onnx_scan.h"
+#include "artifact/onnx_scan.h"
 
 #include <gtest/gtest.h>
 

@@ -93,12 +93,25 @@ TEST(Options, WhatDoesNotGoTogether) {
   expect_usage({"a", "--input", "x", "--output", "y", "--json", "y"}, "same file");
 }
 
+TEST(Options, CapabilitiesStandAlone) {
+  EXPECT_TRUE(parse({"--capabilities"}).capabilities);
+  EXPECT_FALSE(parse({"folder"}).capabilities);
+  expect_usage({"folder", "--capabilities"}, "--capabilities");
+  expect_usage({"--capabilities", "--quiet"}, "--capabilities");
+}
+
+TEST(Options, HelpNamesTheDefaultsOfMeasuring) {
+  const std::string help = parse({"--help"}).print;
+  EXPECT_NE(help.find("(10 and 1 s)"), std::string::npos) << help;
+  EXPECT_NE(help.find("at least (3)"), std::string::npos) << help;
+}
+
 TEST(Options, HelpFitsATerminalAndNamesEveryFlag) {
   const std::string help = parse({"--help"}).print;
   for (const char* flag :
        {"--input", "--output", "--check", "--batch", "--threads", "--warmup", "--iterations",
         "--duration", "--percentiles", "--device", "--cuda-graph", "--strict", "--json",
-        "--allow-nonfinite", "--library-path", "--quiet"}) {
+        "--allow-nonfinite", "--library-path", "--quiet", "--capabilities"}) {
     EXPECT_NE(help.find(flag), std::string::npos) << flag;
   }
   std::istringstream lines(help);

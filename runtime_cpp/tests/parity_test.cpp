@@ -1,4 +1,4 @@
-#include "parity.h"
+#include "measure/parity.h"
 
 #include <gtest/gtest.h>
 

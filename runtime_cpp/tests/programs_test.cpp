@@ -1,4 +1,4 @@
-#include "programs.h"
+#include "artifact/programs.h"
 
 #include <gtest/gtest.h>
 

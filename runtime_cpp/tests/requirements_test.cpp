@@ -1,4 +1,4 @@
-#include "requirements.h"
+#include "artifact/requirements.h"
 
 #include <gtest/gtest.h>
 
@@ -21,78 +21,76 @@ Manifest cuda_manifest() {
   return manifest;
 }
 
-Offer good_offer() {
-  Offer offer;
-  offer.torch_built = "2.13.0";
-  offer.torch_loaded = "2.13.0+cpu";
-  offer.torch_has_cuda = true;
-  offer.cpu_flags = {"avx2", "avx512f", "fma"};
-  offer.gpu.arch = "sm_90";
-  offer.engines = "torchscript .ts";
-  offer.has_engine = true;
-  return offer;
+Host good_host() {
+  Host host;
+  host.torch_built = "2.13.0";
+  host.torch_loaded = "2.13.0+cpu";
+  host.torch_has_cuda = true;
+  host.cpu_flags = {"avx2", "avx512f", "fma"};
+  host.gpu.arch = "sm_90";
+  host.engines = "torchscript .ts";
+  host.has_engine = true;
+  return host;
 }
 
 TEST(Requirements, HoldOnTheRightMachine) {
-  check_requirements(cpu_manifest(), good_offer());
-  check_requirements(cuda_manifest(), good_offer());
+  check_requirements(cpu_manifest(), good_host());
+  check_requirements(cuda_manifest(), good_host());
   Manifest any_torch = cpu_manifest();
   any_torch.requirements.torch.reset();
-  check_requirements(any_torch, good_offer());
+  check_requirements(any_torch, good_host());
 }
 
 TEST(Requirements, BuiltForSomethingElseIsThree) {
-  Offer offer = good_offer();
-  offer.torch_built = offer.torch_loaded = "2.12.1";
+  Host host = good_host();
+  host.torch_built = host.torch_loaded = "2.12.1";
   EXPECT_REFUSED(ExitCode::kBadArtifact, "runs torch 2.12.1",
-                 check_requirements(cpu_manifest(), offer));
-  offer = good_offer();
-  offer.cpu_flags.erase("avx512f");
-  EXPECT_REFUSED(ExitCode::kBadArtifact, "lacks avx512f",
-                 check_requirements(cpu_manifest(), offer));
-  offer = good_offer();
-  offer.gpu.arch = "sm_80";
+                 check_requirements(cpu_manifest(), host));
+  host = good_host();
+  host.cpu_flags.erase("avx512f");
+  EXPECT_REFUSED(ExitCode::kBadArtifact, "lacks avx512f", check_requirements(cpu_manifest(), host));
+  host = good_host();
+  host.gpu.arch = "sm_80";
   EXPECT_REFUSED(ExitCode::kBadArtifact, "this GPU is sm_80",
-                 check_requirements(cuda_manifest(), offer));
+                 check_requirements(cuda_manifest(), host));
   Manifest portable = cuda_manifest();
   portable.requirements.gpu_arch = "sm_80+";
   for (const char* newer : {"sm_80", "sm_90", "sm_120"}) {
-    offer.gpu.arch = newer;
-    check_requirements(portable, offer);
+    host.gpu.arch = newer;
+    check_requirements(portable, host);
   }
-  offer.gpu.arch = "sm_75";
-  EXPECT_REFUSED(ExitCode::kBadArtifact, "built for sm_80+", check_requirements(portable, offer));
-  offer = good_offer();
-  offer.device = "cuda";
-  EXPECT_REFUSED(ExitCode::kBadArtifact, "built for cpu",
-                 check_requirements(cpu_manifest(), offer));
+  host.gpu.arch = "sm_75";
+  EXPECT_REFUSED(ExitCode::kBadArtifact, "built for sm_80+", check_requirements(portable, host));
+  host = good_host();
+  host.device = "cuda";
+  EXPECT_REFUSED(ExitCode::kBadArtifact, "built for cpu", check_requirements(cpu_manifest(), host));
 }
 
 TEST(Requirements, WhatTheMachineLacksIsFour) {
-  Offer offer = good_offer();
-  offer.torch_loaded = "2.12.0";
+  Host host = good_host();
+  host.torch_loaded = "2.12.0";
   EXPECT_REFUSED(ExitCode::kMachineLacks, "found torch 2.12.0",
-                 check_requirements(cpu_manifest(), offer));
-  offer = good_offer();
-  offer.gpu = {std::nullopt, "no driver"};
-  EXPECT_REFUSED(ExitCode::kMachineLacks, "no driver", check_requirements(cuda_manifest(), offer));
-  offer = good_offer();
-  offer.torch_has_cuda = false;
-  EXPECT_REFUSED(ExitCode::kMachineLacks, "CPU torch", check_requirements(cuda_manifest(), offer));
-  offer = good_offer();
-  offer.has_engine = false;
+                 check_requirements(cpu_manifest(), host));
+  host = good_host();
+  host.gpu = {std::nullopt, "no driver"};
+  EXPECT_REFUSED(ExitCode::kMachineLacks, "no driver", check_requirements(cuda_manifest(), host));
+  host = good_host();
+  host.torch_has_cuda = false;
+  EXPECT_REFUSED(ExitCode::kMachineLacks, "CPU torch", check_requirements(cuda_manifest(), host));
+  host = good_host();
+  host.has_engine = false;
   EXPECT_REFUSED(ExitCode::kMachineLacks, "this zoo-run has torchscript .ts",
-                 check_requirements(cpu_manifest(), offer));
+                 check_requirements(cpu_manifest(), host));
 }
 
 TEST(Requirements, AnEngineThatIsNotThereSaysWhatBringsIt) {
-  Offer offer = good_offer();
-  offer.has_engine = false;
+  Host host = good_host();
+  host.has_engine = false;
   const auto refusal = [&](const std::string& backend) {
     Manifest manifest = cpu_manifest();
     manifest.backend = backend;
     std::string message;
-    EXPECT_EQ(testing::exit_code_of([&] { check_requirements(manifest, offer); }, &message),
+    EXPECT_EQ(testing::exit_code_of([&] { check_requirements(manifest, host); }, &message),
               ExitCode::kMachineLacks);
     return message;
   };
@@ -103,15 +101,15 @@ TEST(Requirements, AnEngineThatIsNotThereSaysWhatBringsIt) {
 }
 
 TEST(Requirements, CudaGraphsAreForGpus) {
-  Offer offer = good_offer();
-  offer.wants_cuda_graph = true;
-  offer.has_cuda_graphs = true;
-  check_requirements(cuda_manifest(), offer);
+  Host host = good_host();
+  host.wants_cuda_graph = true;
+  host.has_cuda_graphs = true;
+  check_requirements(cuda_manifest(), host);
   EXPECT_REFUSED(ExitCode::kUsage, "--cuda-graph: the artifact was built for cpu",
-                 check_requirements(cpu_manifest(), offer));
-  offer.has_cuda_graphs = false;
+                 check_requirements(cpu_manifest(), host));
+  host.has_cuda_graphs = false;
   EXPECT_REFUSED(ExitCode::kMachineLacks, "--cuda-graph: this zoo-run was built without",
-                 check_requirements(cuda_manifest(), offer));
+                 check_requirements(cuda_manifest(), host));
 }
 
 }  // namespace

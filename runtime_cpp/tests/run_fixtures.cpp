@@ -16,7 +16,7 @@
 #include <sstream>
 #include <thread>
 
-#include "manifest.h"
+#include "artifact/manifest.h"
 #include "test_class.h"
 
 namespace zoo::testing {

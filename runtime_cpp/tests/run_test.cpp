@@ -2,10 +2,16 @@
 #include <ATen/ATen.h>
 #include <signal.h>
 #include <torch/csrc/jit/serialization/pickle.h>
+#include <torch/version.h>
 
-#include "libraries.h"
+#include <algorithm>
+
+#include "artifact/manifest.h"
+#include "base/version.h"
+#include "machine/libraries.h"
+#include "measure/measure.h"
+#include "measure/stats.h"
 #include "run_fixtures.h"
-#include "stats.h"
 
 namespace zoo {
 namespace {
@@ -243,6 +249,29 @@ TEST(Run, LoadsLibrariesInOrderBeforeAFileThatHoldsTheirObjects) {
   network.load_first = {};
   write_network(folder.path(), network);
   testing::expect_refusal({folder.path(), "--check"}, 3, "Weights");
+}
+
+TEST(Run, SaysWhatItCanDo) {
+  const Outcome outcome = run_zoo({"--capabilities"});
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const Json json = Json::parse(outcome.out);
+  EXPECT_EQ(json["version"], kVersion);
+  EXPECT_EQ(json["commit"], kCommit);
+  EXPECT_EQ(json["torch"], TORCH_VERSION);
+  EXPECT_EQ(json["schema"], kSchemaMajor);
+  EXPECT_EQ(json["defaults"]["iterations"], kDefaultIterations);
+  EXPECT_EQ(json["defaults"]["warmup_s"], kDefaultWarmupS);
+  EXPECT_TRUE(json["allocator"]["library"].get<std::string>().starts_with("/"));
+  EXPECT_FALSE(json["cuda"]["torch"].is_null());
+  std::vector<std::string> backends;
+  for (const Json& engine : json["engines"]) {
+    backends.push_back(engine["backend"]);
+    if (engine["backend"] == "tensorrt") {
+      EXPECT_EQ(engine["files"], (Json{".pt2", ".ts"}));
+    }
+  }
+  EXPECT_EQ(std::ranges::count(backends, "torchscript"), 1);
+  EXPECT_EQ(std::ranges::count(backends, "tensorrt"), 1);
 }
 
 TEST(Run, StopsOnSignalsAndLeavesNothing) {

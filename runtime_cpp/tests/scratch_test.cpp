@@ -1,4 +1,4 @@
-#include "scratch.h"
+#include "base/scratch.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "sealed_file.h"
+#include "artifact/sealed_file.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -7,8 +7,8 @@
 
 #include <thread>
 
+#include "artifact/sha256.h"
 #include "fixtures.h"
-#include "sha256.h"
 
 namespace zoo {
 namespace {

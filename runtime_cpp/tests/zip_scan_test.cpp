@@ -1,4 +1,4 @@
-#include "zip_scan.h"
+#include "artifact/zip_scan.h"
 
 #include <gtest/gtest.h>
 

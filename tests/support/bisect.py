@@ -1,4 +1,4 @@
-"""Faults planted in the saved graphs of artifacts, under fitting hashes."""
+"""A network of thirteen blocks, and faults planted in saved graphs under fitting hashes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,34 @@ from pathlib import Path
 
 import torch
 
+from compile.api import Model
 from compile.artifact.publishing import file_entries, graph_entry
 from compile.backends import torchscript
+from compile.proof.images import Calibration
+from compile.proof.prepared import PreparedModel
 from tests.support.forgery import rewrite
+from zoo.sources.source import resolve
+
+DEEP = (3, 8, 8)
+MODEL = Model(name="resnet20", source="fresh:seed=0", shape=DEEP)
+
+
+def subject_of(*, negative: bool = False) -> PreparedModel:
+    """A resnet20 as `zoo compile --fresh` has it, with its calibration images or others."""
+    source = resolve("resnet20", runs=Path("nowhere"), fresh=True, shape=DEEP)
+    found = source.calibration(None, 64)
+    assert found is not None
+    images = -found[0] if negative else found[0]
+    return PreparedModel(
+        source.network, DEEP, calibration=Calibration(images=images, source="synthetic")
+    )
+
+
+def block_of(weight: str) -> tuple[str, str]:
+    """The block and the module that hold a weight of the resnet20."""
+    module = weight.rpartition(".")[0]
+    parts = module.split(".")
+    return ".".join(parts[:2]) if parts[0].startswith("layer") else parts[0], module
 
 
 def perturbed(tensor: torch.Tensor, seed: int, size: float = 0.01) -> torch.Tensor:

@@ -11,7 +11,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from zoo.models import build, calibrate_batch_norms
+from zoo.models import build
+from zoo.models.calibration import calibrate_batch_norms
 
 SMALL = "resnet10t"
 """The smallest that timm has too: 21 MB."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-RESULTS = Path(__file__).parents[1] / "results"
+RESULTS = Path(__file__).parents[2] / "results"
 
 
 @dataclass(frozen=True)

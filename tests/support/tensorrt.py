@@ -18,7 +18,7 @@ import numpy
 import onnx
 from onnx.reference import ReferenceEvaluator
 
-TABLE = json.loads(Path(__file__).with_name("data").joinpath("tensorrt_names.json").read_text())
+TABLE = json.loads(Path(__file__).parents[1].joinpath("data", "tensorrt_names.json").read_text())
 """What NVIDIA's compiled Python modules of these versions show of themselves when imported."""
 
 

@@ -1,4 +1,4 @@
-"""The `zoo` command. Commands are adapters: options -> one library call -> a report.
+"""The `zoo` command. A command is an adapter: options -> one library call -> a report.
 
 Importing this package is cheap: torch is imported inside the commands, so that `zoo --help`, a
 mistyped flag or a backend that is not here answer at once.
@@ -16,22 +16,53 @@ import typer
 
 from compile.errors import first_line
 from zoo import __version__
-from zoo.cli import artifacts, bisecting, exchange, listing, machine, studying, training
-from zoo.cli.options import GO_ON
+from zoo.cli.bench import Bench
+from zoo.cli.bisect import Bisect
+from zoo.cli.check import Check
+from zoo.cli.clean import Clean
+from zoo.cli.command import SETTINGS, Command, Interrupted, callback, usage_fault
+from zoo.cli.compile import Compile
+from zoo.cli.doctor import Doctor
+from zoo.cli.eval import Eval
+from zoo.cli.export import Export
+from zoo.cli.import_ import Import
+from zoo.cli.inspect import Inspect
+from zoo.cli.list_ import List
+from zoo.cli.predict import Predict
+from zoo.cli.recompile import Recompile
+from zoo.cli.study import Study
+from zoo.cli.train import Train
 from zoo.errors import ZooError
+
+COMMANDS: dict[str, type[Command]] = {
+    "list": List,
+    "train": Train,
+    "eval": Eval,
+    "predict": Predict,
+    "compile": Compile,
+    "recompile": Recompile,
+    "check": Check,
+    "bench": Bench,
+    "inspect": Inspect,
+    "bisect": Bisect,
+    "import": Import,
+    "export": Export,
+    "study": Study,
+    "doctor": Doctor,
+    "clean": Clean,
+}
+"""By name, in the order of `zoo --help`. To add a command: one file in this folder, one row here.
+"""
 
 app = typer.Typer(
     name="zoo",
     help="Train a ResNet, compile it for every backend, prove they agree, measure them from C++.",
     invoke_without_command=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
+    **SETTINGS,
 )
-for commands in (listing, training, artifacts, bisecting, exchange, studying, machine):
-    for name, command in commands.COMMANDS.items():
-        app.command(name)(command)
+for _name, _command in COMMANDS.items():
+    app.command(_name)(callback(_command, lambda options: options.run()))
 
 
 def _print_version(wanted: bool) -> None:
@@ -60,8 +91,9 @@ def _options(
 class _Stopped(KeyboardInterrupt):
     """Ctrl-C or SIGTERM, for all code that catches KeyboardInterrupt.
 
-    Not that very class: where it passes through an `exec` of text, as dataclasses do when they are
-    imported, Python remembers it and ends `python -m zoo` by SIGINT, whatever `sys.exit` was told.
+    It is a class of its own: where KeyboardInterrupt itself passes through an `exec` of text, as
+    dataclasses do when they are imported, Python remembers it and ends `python -m zoo` by SIGINT,
+    whatever `sys.exit` was told.
     """
 
 
@@ -80,19 +112,24 @@ def main() -> None:
     """Run the command line; every error is one line on stderr and an exit code."""
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, _interrupt)
-    code = _run(sys.argv[1:])
+    left = ""
+    try:
+        code = _run(sys.argv[1:])
+    except (Interrupted, KeyboardInterrupt) as stop:
+        code, left = 130, str(stop)
     if _received:
         name = signal.Signals(_received[0]).name
-        end = GO_ON[-1] if GO_ON else "what was half-made is removed"
-        code = _fail(f"stopped by {name}; {end}", 128 + _received[0])
+        left = left or "what was half-made is removed"
+        code = _fail(f"stopped by {name}; {left}", 128 + _received[0])
     sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:
+    """The exit code of one command line; its error, if any, is on stderr."""
     try:
         code = app(arguments, standalone_mode=False)
         sys.stdout.flush()
-    except (KeyboardInterrupt, typer.Abort):
+    except typer.Abort:
         return 130
     except typer.Exit as stop:
         return stop.exit_code
@@ -104,20 +141,23 @@ def _run(arguments: list[str]) -> int:
     except OSError as error:
         return _fail(f"{error}; check disk and permissions", 4)
     except Exception as error:
-        full = ("allocate memory", "out of memory")  # of the machine, of a GPU
-        if isinstance(error, MemoryError) or any(words in str(error) for words in full):
-            smaller = "use a smaller --batch or --input, in training --set accumulate=N"
-            return _fail(f"out of memory; {smaller}", 4)
-        usage = getattr(error, "format_message", None)
-        if usage is None:
-            if os.environ.get("ZOO_TRACEBACK"):
-                raise
-            line = first_line(error)
-            hint = "set ZOO_TRACEBACK=1 for the traceback, and please report it"
-            return _fail(f"unexpected {type(error).__name__}: {line}; {hint}", 1)
-        line = " ".join(usage().split())
-        return _fail(f"{line or 'which command?'} Run `zoo --help`.", 2)
+        return _unexpected(error)
     return code if isinstance(code, int) else 0
+
+
+def _unexpected(error: Exception) -> int:
+    """Memory that ran out, a mistyped command, or a fault of zoo itself."""
+    full = ("allocate memory", "out of memory")  # of the machine, of a GPU
+    if isinstance(error, MemoryError) or any(words in str(error) for words in full):
+        smaller = "use a smaller --batch or --input, in training --set accumulate=N"
+        return _fail(f"out of memory; {smaller}", 4)
+    fault = usage_fault(error)
+    if fault is not None:
+        return _fail(f"{fault or 'which command?'} Run `zoo --help`.", 2)
+    if os.environ.get("ZOO_TRACEBACK"):
+        raise error
+    hint = "set ZOO_TRACEBACK=1 for the traceback, and please report it"
+    return _fail(f"unexpected {type(error).__name__}: {first_line(error)}; {hint}", 1)
 
 
 def _fail(line: str, code: int) -> int:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from compile.backends import BACKENDS, backend, choose
 from compile.errors import Unavailable, UsageError, ZooError
 from compile.precision import precision as find_precision
-from zoo.cli.apart import REFUSED
+from compile.report import size, table
+from zoo.cli.tables import wrapped
 
 
 @dataclass(kw_only=True)
@@ -21,10 +23,24 @@ class Cell:
     refused: str | None = None
     """Why this machine cannot build it."""
     failed: ZooError | None = None
+    """Why the build, or its proof, failed."""
     path: Path | None = None
     built: bool = False
+    """False where the artifact stood there already."""
     seconds: float = 0.0
     num_bytes: int = 0
+    """Size of its programs' files."""
+
+    @property
+    def name(self) -> str:
+        """`onnx fp32`."""
+        return f"{self.backend} {self.precision}"
+
+    def located_failure(self) -> ZooError:
+        """What failed, with the name of the cell."""
+        assert self.failed is not None
+        text = str(self.failed)
+        return type(self.failed)(text if text.startswith(self.name) else f"{self.name}: {text}")
 
 
 def plan(backend_name: str, precision: str, device: str | None) -> list[Cell]:
@@ -54,4 +70,31 @@ def require_some(cells: list[Cell]) -> None:
     """Raise Unavailable when every cell was refused."""
     reasons = {f"{cell.backend} {cell.refused}" for cell in cells if cell.refused}
     if all(cell.refused for cell in cells):
-        raise Unavailable(REFUSED + "; ".join(sorted(reasons)))
+        raise Unavailable(f"nothing can be built here: {'; '.join(sorted(reasons))}")
+
+
+def program_bytes(manifest: dict[str, Any]) -> int:
+    """The size of an artifact's programs, without golden samples and graph."""
+    names = {program["file"] for program in manifest["programs"]}
+    return sum(int(manifest["files"][name]["size"]) for name in names)
+
+
+def compile_table(cells: list[Cell]) -> list[Any]:
+    """A row for each cell, then why some cannot be built here."""
+    rows = []
+    for cell in cells:
+        if cell.refused:
+            result = "not here"
+        elif cell.failed:
+            result = "FAILED"
+        else:
+            result = "built" if cell.built else "up to date"
+        seconds = f"{cell.seconds:.1f} s" if cell.built else "-"
+        num_bytes = size(cell.num_bytes) if cell.path else "-"
+        rows.append((cell.backend, cell.precision, cell.device, num_bytes, seconds, result))
+    columns = ("backend", "precision", "device", "size", "time", "result")
+    lines: list[Any] = [table(columns, rows, left=("backend", "precision", "device", "result"))]
+    root = next((cell.path.parent for cell in cells if cell.path), None)
+    reasons = {f"{cell.backend}: {cell.refused}" for cell in cells if cell.refused}
+    lines += [*wrapped(sorted(reasons)), *([f"in {root}/"] if root else [])]
+    return lines

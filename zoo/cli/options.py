@@ -1,7 +1,11 @@
-"""Options that several commands share: the same name, meaning and default everywhere."""
+"""Options that several commands share. Each is a class of its own that a command derives from.
+
+So an option has one name, one meaning and one default, whichever command it belongs to.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -10,29 +14,87 @@ from typer import Argument, Option
 RUNS = Path("runs")
 ARTIFACTS = Path("artifacts")
 
-Model = Annotated[
-    str | None,
-    Argument(help="A run's path or a model's name; without it the newest run.", show_default=False),
-]
-Runs = Annotated[Path, Option("--runs", help="Folder of the runs.")]
-Out = Annotated[Path, Option("--out", help="Root folder to write to.")]
-Artifacts = Annotated[Path, Option("--out", help="Root folder of the artifacts.")]
-Seed = Annotated[int, Option(min=0, max=2**63 - 1, help="Everything random derives from it.")]
-Device = Annotated[str | None, Option(help="cpu or cuda.", show_default="what the backend needs")]
-TrainingDevice = Annotated[str | None, Option("--device", help="cpu or cuda.", show_default="cpu")]
-Threads = Annotated[
-    int | None, Option(min=1, max=1024, help="CPU threads.", show_default="all usable cores")
-]
-Runner = Annotated[
-    Path | None,
-    Option(help="The zoo-run to use.", show_default="on PATH, else in the checkout"),
-]
-Json = Annotated[bool, Option("--json", help="Print one JSON document on stdout, nothing else.")]
-Quiet = Annotated[bool, Option("--quiet", help="Print no progress.")]
+
+@dataclass(frozen=True, kw_only=True)
+class ModelArgument:
+    """MODEL, for commands that need a network."""
+
+    model: Annotated[str | None, Argument()] = None
+    """A run's path or a model's name; without it the newest run."""
 
 
-GO_ON: list[str] = []
-"""How to go on with what a signal interrupted, if it can go on: `zoo.cli.main` ends with it."""
+@dataclass(frozen=True, kw_only=True)
+class ArtifactsArgument:
+    """Which artifacts a command is about."""
+
+    what: Annotated[str | None, Argument(show_default="the newest")] = None
+    """An artifact's path, or a model's name or run."""
+    all_: bool = False
+    """Take every artifact below --out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsOption:
+    """Where the runs are."""
+
+    runs: Path = RUNS
+    """Root folder of the runs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtifactsOption:
+    """Where the artifacts are."""
+
+    out: Path = ARTIFACTS
+    """Root folder of the artifacts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedOption:
+    """For whatever is drawn at random."""
+
+    seed: Annotated[int, Option(min=0, max=2**63 - 1)] = 0
+    """All random numbers derive from it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceOption:
+    """Where a network is trained."""
+
+    device: Annotated[str | None, Option(show_default="cpu")] = None
+    """cpu or cuda."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreadsOption:
+    """How much of the CPU is used."""
+
+    threads: Annotated[int | None, Option(min=1, max=1024, show_default="all usable cores")] = None
+    """CPU threads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunnerOption:
+    """Which zoo-run is used."""
+
+    runner: Annotated[Path | None, Option(show_default="on PATH, else in the checkout")] = None
+    """The zoo-run to use."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JsonOption:
+    """For commands that print a report."""
+
+    json: bool = False
+    """Print one JSON document on stdout, nothing else."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuietOption(JsonOption):
+    """For commands that print a report, and their progress while they work."""
+
+    quiet: bool = False
+    """Print no progress."""
 
 
 def set_threads(threads: int | None) -> None:

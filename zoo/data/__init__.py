@@ -1,11 +1,11 @@
-"""Data sets by one word, as two halves of images that are loaded, augmented and normalised.
+"""Data sets by one word. Each is two splits of images, which are loaded, augmented and normalised.
 
 digits                  scikit-learn's, bundled
-FOLDER                  of images, one folder for each class
-cifar10, cifar100       fetched once; cifar10:FOLDER where they lie already
+FOLDER                  a folder of images, with one folder for each class
+cifar10, cifar100       fetched once; cifar10:FOLDER reads the files of a folder
 synthetic               made on the spot, to measure speed; synthetic:CLASSES:IMAGES
 
-Everything random derives from the seed of a request and the position in it, so the same request
+Everything random derives from the seed of a request and the position in it. So the same request
 gives the same bits in any process, with any number of workers.
 """
 

@@ -1,6 +1,6 @@
-"""Random changes of training images. Those of a whole batch are here, on tensors.
+"""Random changes of training images. This file changes whole batches, on tensors.
 
-Crops and policies change one image at a time; they are in images.py and policies.py.
+Crops and policies change one image at a time. They are in images.py and policies.py.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class Augment:
     """How training images are changed at random. A value out of range is a UsageError."""
 
     shift: int = 0
-    """Largest shift in pixels, in each direction; what comes in is background, a pixel of 0."""
+    """Largest shift in pixels, in each direction. Background, a pixel of 0, fills the gap."""
     flip: bool = False
     """Mirror half of the images, left to right."""
     area: tuple[float, float] | None = None
     """Crop a random share of the area, its aspect 3/4..4/3, and resize it (arXiv:1409.4842)."""
     size: int = 0
-    """Height and width of that crop where they are not the test images'; 0: they are."""
+    """Height and width of that crop. 0: those of the test images."""
     policy: str = ""
     """`trivialaugment` (arXiv:2103.10158) or `randaugment-m7-n2-mstd0.5` (arXiv:1909.13719)."""
     erase: float = 0.0
@@ -62,10 +62,10 @@ class Augment:
 def random_shift(
     images: Tensor, largest: int, background: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Move images (B, C, H, W) on the CPU by up to `largest` pixels; all offsets are as likely.
+    """Move images (B, C, H, W) on the CPU by up to `largest` pixels, all equally likely.
 
-    What comes in from the edge is `background` (1, C, 1, 1): a pixel of 0. Nothing wraps around.
-    numpy's views of all windows are read many times faster than torch gathers by index.
+    `background` (1, C, 1, 1), a pixel of 0, comes in from the edge. Nothing wraps around. numpy
+    reads views of all windows many times faster than torch gathers by index.
     """
     if largest == 0:
         return images
@@ -88,7 +88,7 @@ def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def random_erase(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Set one rectangle in about `share` of `images` (B, C, H, W) to 0, their mean; in place."""
+    """Set one rectangle in about `share` of `images` (B, C, H, W) to 0, their mean, in place."""
     count, _, height, width = images.shape
     draws = torch.rand(5, _TRIES, count, generator=generator, dtype=torch.float64)
     low, high = ERASED_AREA
@@ -96,14 +96,14 @@ def random_erase(images: Tensor, share: float, generator: torch.Generator) -> Te
     tall, wide = np.log(ERASED_ASPECT[0]), np.log(ERASED_ASPECT[1])
     aspect = torch.exp(tall + (wide - tall) * draws[1])
     rows, columns = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()  # (tries, B)
-    # The first try that leaves a border; argmax finds the first largest. None at all: no erasing.
+    # The first try that leaves a border: argmax finds the first largest. No such try: no erasing.
     fits = (rows < height) & (columns < width) & (rows > 0) & (columns > 0)
     first = fits.to(torch.uint8).argmax(0, keepdim=True)
     rows, columns = rows.gather(0, first)[0], columns.gather(0, first)[0]
     top = (draws[2].gather(0, first)[0] * (height - rows + 1)).floor()
     left = (draws[3].gather(0, first)[0] * (width - columns + 1)).floor()
     chosen = (draws[4, 0] < share) & fits.any(0)
-    # Only what is erased is touched; a mask or a copy would go through every pixel of the batch.
+    # Only erased pixels are touched. A mask or a copy would go through every pixel of the batch.
     for index in chosen.nonzero().flatten().tolist():
         y, x = int(top[index]), int(left[index])
         images[index, :, y : y + int(rows[index]), x : x + int(columns[index])] = 0.0
@@ -120,17 +120,18 @@ def mix(
 ) -> tuple[Tensor, Tensor]:
     """Blend each image (B, C, H, W), and its target (B, K), with another one of the batch.
 
-    Mixup (arXiv:1710.09412) averages two images, cutmix (arXiv:1905.04899) pastes a rectangle of
-    one into the other; the weight is drawn from Beta(a, a), a being `mixup` or `cutmix`, once for
-    the batch. With both above 0 one of the two is drawn; with neither nothing changes. Targets
-    are averaged with the share of pixels that came from each image. `generator` is on the CPU.
+    Mixup (arXiv:1710.09412) averages two images. Cutmix (arXiv:1905.04899) pastes a rectangle of
+    one into the other. The weight is drawn from Beta(a, a) once for the batch, where a is `mixup`
+    or `cutmix`. With both above 0, one of the two is drawn. With neither, nothing changes. Targets
+    are averaged by the share of pixels that came from each image. `generator` is on the CPU.
+    Raises UsageError for a parameter out of range.
     """
     for name, alpha in (("mixup", mixup), ("cutmix", cutmix)):
         if not 0.0 <= alpha <= 100.0:
             raise UsageError(f"{name} {alpha} is out of range; use 0 to 100, 0 for none")
     if not mixup and not cutmix:
         return images, targets
-    # torch draws no beta from a generator of one's own.
+    # torch cannot draw from a beta distribution with a given generator.
     rng = np.random.default_rng(int(torch.randint(2**62, (1,), generator=generator)))
     paste = bool(cutmix) and (not mixup or rng.random() < 0.5)
     kept = float(rng.beta(cutmix, cutmix) if paste else rng.beta(mixup, mixup))

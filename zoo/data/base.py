@@ -15,6 +15,9 @@ from zoo.errors import BadArtifact, UsageError
 
 INTERPOLATIONS = ("bilinear", "bicubic")
 
+Histogram = np.ndarray[Any, np.dtype[np.int64]]
+"""(C, values): how often each value occurs in each channel."""
+
 
 class Preprocessing(TypedDict):
     """How pixels become the network's input. Plain data: saved with a run and in an artifact."""
@@ -28,9 +31,9 @@ class Preprocessing(TypedDict):
     std: list[float]
     """One per channel; the input is (pixel - mean) / std."""
     resize: NotRequired[int]
-    """Pixels of the shorter side before the centre is cropped; absent: it just covers the crop."""
+    """Pixels of the shorter side before the centre is cropped. Absent: it just covers the crop."""
     interpolation: NotRequired[str]
-    """`bilinear`, also where it is absent, or `bicubic`; both average when they shrink."""
+    """`bilinear` (also if absent) or `bicubic`. Both average when they shrink an image."""
 
 
 class Split(ABC):
@@ -44,9 +47,9 @@ class Split(ABC):
 
     @abstractmethod
     def load(self, indices: Tensor, augment: Augment | None = None, seed: int = 0) -> Tensor:
-        """The images at `indices` (B,): (B, C, H, W) float32, normalised, contiguous.
+        """The images at `indices` (B,), as (B, C, H, W) float32, normalised and contiguous.
 
-        The same arguments give the same bits, in any process. An index that occurs twice is
+        The same arguments give the same bits in any process. An index that occurs twice is
         augmented differently each time. An image that cannot be read is a BadArtifact.
         """
 
@@ -55,24 +58,24 @@ class Split(ABC):
         return self.load(torch.arange(len(self))), self.labels
 
     def decodes(self, augment: Augment | None) -> bool:
-        """Whether `load` reads files, so that worker processes are worth their start."""
+        """Whether `load` reads files, so that starting worker processes pays."""
         return False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """A data set, split."""
+    """A data set: what trains, what tests, and how its pixels become input."""
 
     name: str
     """`digits`, `folder`, `cifar10`, `cifar100` or `synthetic:CLASSES:IMAGES`."""
     path: str | None = None
-    """The folder it came from; None for what is bundled or made."""
+    """The folder it came from. None for a set that is bundled or made."""
     train: Split
     test: Split
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     skipped: tuple[str, ...] = ()
-    """Images that cannot be read and were left out because that was asked for."""
+    """Images that cannot be read, and were left out on request."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -82,21 +85,21 @@ class Data:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What a run's config says of its data: enough for zoo.data.spec_of and `load`."""
-        found: dict[str, Any] = {"name": self.name}
-        found |= {"path": self.path} if self.path else {}
-        return found | ({"skipped": len(self.skipped)} if self.skipped else {})
+        """What a run's config records of its data: enough for zoo.data.spec_of and `load`."""
+        record: dict[str, Any] = {"name": self.name}
+        record |= {"path": self.path} if self.path else {}
+        return record | ({"skipped": len(self.skipped)} if self.skipped else {})
 
 
 def normalise(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """(N, C, H, W) or (C, H, W) of 0..1 -> the same shape, mean 0 and deviation 1."""
+    """Pixels (N, C, H, W) or (C, H, W) of 0..1 -> the same shape, less the mean, over the std."""
     mean = torch.tensor(preprocessing["mean"]).view(-1, 1, 1)
     std = torch.tensor(preprocessing["std"]).view(-1, 1, 1)
     return (pixels - mean.to(pixels.device)) / std.to(pixels.device)
 
 
 def check_preprocessing(preprocessing: Preprocessing) -> None:
-    """Raise a UsageError for what no image can be brought into."""
+    """Raise a UsageError for preprocessing that no image can go through."""
     channels, height, width = (preprocessing[key] for key in ("channels", "height", "width"))
     if channels not in (1, 3):
         raise UsageError(f"an image cannot be read with {channels} channels; use 1 or 3")
@@ -117,13 +120,11 @@ def check_preprocessing(preprocessing: Preprocessing) -> None:
         )
 
 
-def measured(
-    histogram: np.ndarray[Any, np.dtype[np.int64]], height: int, width: int, scale: int = 255
-) -> Preprocessing:
-    """The statistics of pixels of which `histogram` (C, values) counts each value.
+def measured(histogram: Histogram, height: int, width: int, scale: int = 255) -> Preprocessing:
+    """The statistics of pixels that were counted in `histogram`.
 
-    A pixel of value `scale` counts as 1. Sums of whole numbers are exact, so the figures depend
-    neither on the order of the images nor on who counted them.
+    A pixel of value `scale` counts as 1. Sums of whole numbers are exact, so the figures do not
+    depend on the order of the images.
     """
     mean, std = [], []
     for counts in histogram.tolist():
@@ -138,7 +139,7 @@ def measured(
 
 
 def check_shape(name: str, own: Preprocessing, given: Preprocessing) -> None:
-    """Raise a BadArtifact when a run's preprocessing is for images of another shape."""
+    """Raise a BadArtifact if a run's preprocessing is for images of another shape."""
     for key in ("channels", "height", "width"):
         if own[key] != given[key]:
             raise BadArtifact(

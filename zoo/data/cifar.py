@@ -1,6 +1,6 @@
 """CIFAR-10 and CIFAR-100 (Krizhevsky 2009), in their binary form.
 
-Each record is one label byte, or two of which the second is the finer, and 3x32x32 pixels.
+Each record is one label byte and 3x32x32 pixels. CIFAR-100 has two label bytes, the second finer.
 """
 
 from __future__ import annotations
@@ -24,23 +24,26 @@ ROOT = Path("data")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Form:
+class CifarForm:
     """How one of the sets is stored."""
 
     archive: Archive
     train: tuple[str, ...]
+    """The files to train on."""
     test: str
+    """The file to test on."""
     names: str
-    """The file with one class name in a line."""
+    """The file with one class name on each line."""
     classes: int
+    """How many classes there are."""
     labels: int
-    """Bytes before the pixels of an image; the last is the label."""
+    """Bytes before the pixels of an image. The last of them is the label."""
 
 
 _PER_FILE = 10_000
 
 FORMS = {
-    "cifar10": Form(
+    "cifar10": CifarForm(
         archive=Archive(
             url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
             size=170_052_171,
@@ -58,7 +61,7 @@ FORMS = {
         classes=10,
         labels=1,
     ),
-    "cifar100": Form(
+    "cifar100": CifarForm(
         archive=Archive(
             url="https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
             size=168_513_733,
@@ -84,9 +87,10 @@ def load_cifar(
 ) -> Data:
     """`cifar10` or `cifar100`: 50,000 images to train on and 10,000 to test, 3x32x32 pixels.
 
-    They are read from `folder`, which holds the .bin files or the folder of them; without one
-    they are fetched once into data/. UsageError: no such folder. BadArtifact: a file is missing,
-    has another size, or a label that is no class. Unavailable: it cannot be fetched.
+    They are read from `folder`, which holds the .bin files or the folder of them. Without
+    `folder` they are fetched once into data/. Raises UsageError if there is no such folder,
+    BadArtifact if a file is missing, has another size or an unknown label, and Unavailable if the
+    set cannot be fetched.
     """
     form = FORMS[name]
     if folder is None:
@@ -118,7 +122,7 @@ def load_cifar(
 
 
 def _read(path: Path, size: int | None) -> bytes:
-    """A file of exactly `size` bytes."""
+    """The content of a file; BadArtifact unless it has `size` bytes, where that is given."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -130,8 +134,8 @@ def _read(path: Path, size: int | None) -> bytes:
     return content
 
 
-def _read_records(path: Path, form: Form) -> tuple[Tensor, Tensor]:
-    """(N, 3, 32, 32) uint8 and (N,) int64."""
+def _read_records(path: Path, form: CifarForm) -> tuple[Tensor, Tensor]:
+    """Pixels (N, 3, 32, 32) uint8 and labels (N,) int64."""
     content = _read(path, form.archive.files[path.name])
     records = np.frombuffer(bytearray(content), np.uint8).reshape(-1, form.labels + _PIXELS)
     labels = torch.from_numpy(records[:, form.labels - 1].astype(np.int64))

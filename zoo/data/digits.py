@@ -14,13 +14,13 @@ from zoo.errors import UsageError
 def load_digits_split(preprocessing: Preprocessing | None = None) -> Data:
     """scikit-learn's handwritten digits, 1,797 images of 8x8 pixels in ten classes.
 
-    They are ordered by writer, so the first half trains and the second tests: nobody's hand is in
-    both, which a random split would allow. Mean and deviation are the training half's.
+    They are ordered by writer. The first half trains and the second tests, so no writer is in
+    both, as a random split would allow. Mean and deviation are the training half's.
     """
     from sklearn.datasets import load_digits
 
     bundle = load_digits()
-    # Whole numbers of 0..16, so one byte holds them exactly.
+    # Whole numbers from 0 to 16: one byte holds them exactly.
     pixels = torch.from_numpy(np.asarray(bundle.images).astype(np.uint8)).unsqueeze(1)
     labels = torch.from_numpy(np.asarray(bundle.target, dtype=np.int64))
     half = len(labels) // 2
@@ -43,10 +43,11 @@ def make_synthetic(
     seed: int = 0,
     preprocessing: Preprocessing | None = None,
 ) -> Data:
-    """`images` to train on and a quarter as many to test, of `size` x `size` noisy pixels.
+    """`images` noisy images to train on, and a quarter as many to test, of `size` x `size` pixels.
 
-    Each class has its own coarse pattern under the noise, so that a loss falls. They measure how
-    fast data moves, not how well anything learns. A count out of range is a UsageError.
+    Each class has its own coarse pattern under the noise, so the loss falls in training. They
+    measure how fast data moves, not how well a network learns. A count out of range is a
+    UsageError.
     """
     for name, value, low, high in (
         ("classes", classes, 2, 10_000),

@@ -1,4 +1,4 @@
-"""Fetches an archive once: compared with its known hash, then unpacked, whole or not at all."""
+"""Fetches an archive once, compares it with its known hash, and unpacks it whole or not at all."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from compile.files import abandoned, disk_errors, fsync_folder, held
 from zoo.errors import BadArtifact, Unavailable
 
 SAY_AFTER_S = 5.0
-"""How often a long download says how far it is."""
+"""How often a long download prints its progress."""
 TIMEOUT_S = 30.0
-"""Longest silence of the server."""
+"""How long the server may be silent."""
 _BLOCK = 1 << 20
 _SMALL = 1 << 20
 
@@ -39,18 +39,18 @@ class Archive:
     """Bytes of the archive."""
     sha256: str
     folder: str
-    """The folder in it, and the one that is made."""
+    """The folder in the archive. The unpacked folder has the same name."""
     files: Mapping[str, int | None]
-    """Name in that folder -> bytes; None for a text of any size up to a mebibyte."""
+    """Name in that folder -> size in bytes. None: a text of at most a mebibyte."""
 
 
 def fetch(archive: Archive, root: Path, *, instead: str) -> Path:
-    """Return `root`/`archive.folder`, fetched if it is not there.
+    """Return `root`/`archive.folder`. Fetch it first if it is not there.
 
-    Nothing is unpacked before the archive's sha256 was compared, and then only the files that are
-    expected. They appear all at once, when they are on disk. Errors end with `instead`, what to do
-    without a network. Unavailable: no network, no disk. BadArtifact: another archive than
-    expected.
+    The archive's sha256 is compared before anything is unpacked, and only the expected files are
+    unpacked. They appear all at once, when they are on disk. Errors end with `instead`, which says
+    what to do without a network. Raises Unavailable without a network or space on disk, and
+    BadArtifact if the archive is not the expected one.
     """
     final = root / archive.folder
     if final.is_dir():
@@ -76,7 +76,7 @@ def fetch(archive: Archive, root: Path, *, instead: str) -> Path:
 
 
 def _sweep(root: Path, folder: str) -> None:
-    """Remove what killed downloads left."""
+    """Remove the folders that killed downloads left."""
     for left in root.glob(f".{folder}.*.partial"):
         if abandoned(left):
             shutil.rmtree(left, ignore_errors=True)
@@ -105,19 +105,19 @@ def _download(archive: Archive, target: Path, instead: str) -> None:
         kind = "more" if size > archive.size else str(size)
         raise BadArtifact(
             f"{archive.url} gave {kind} bytes with sha256 {digest.hexdigest()}, but {archive.size} "
-            f"with {archive.sha256} are known to be right; nothing was unpacked: try again, "
+            f"with {archive.sha256} were expected; nothing was unpacked: try again, "
             f"or {instead}"
         )
 
 
 def _write(file: IO[bytes], block: bytes, target: Path) -> None:
-    """A full disk is no missing network."""
+    """Write a block. A full disk must not look like a missing network."""
     with disk_errors(target):
         file.write(block)
 
 
 def _unpack(archive: Archive, packed: Path, folder: Path) -> None:
-    """Write the expected files of an archive, each flushed; no other name is even looked at."""
+    """Write the expected files of an archive to disk, and no others."""
     folder.mkdir()
     missing = dict(archive.files)
     try:
@@ -136,7 +136,7 @@ def _unpack(archive: Archive, packed: Path, folder: Path) -> None:
                     file.flush()
                     os.fsync(file.fileno())
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise BadArtifact(f"{archive.url} is no archive: {error}") from None
+        raise BadArtifact(f"{archive.url} is not an archive: {error}") from None
     if missing:
         raise BadArtifact(f"{archive.url} lacks {', '.join(missing)}")
     fsync_folder(folder)

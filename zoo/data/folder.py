@@ -1,4 +1,4 @@
-"""A folder of images, decoded when they are asked for; every file is checked beforehand."""
+"""A folder of images. Every file is checked first, and decoded again when it is needed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from zoo.data.augment import Augment
-from zoo.data.base import Data, Preprocessing, Split, check_preprocessing, measured
+from zoo.data.base import Data, Histogram, Preprocessing, Split, check_preprocessing, measured
 from zoo.data.checking import check_images, num_threads
 from zoo.data.images import centre_crop, crop_at_random, sized, to_image, to_pixels
 from zoo.data.memory import change_each, finish, position_rng
@@ -22,11 +22,11 @@ from zoo.errors import BadArtifact, UsageError
 IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 VALIDATION_SHARE = 0.2
 KEPT_BYTES = 512 * 2**20
-"""Sets whose centre crops fit into this stay in memory; larger ones are decoded each time."""
+"""Sets whose centre crops fit into this stay in memory. Larger ones are decoded each time."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listing:
+class ImageList:
     """Image files below one folder, with their classes."""
 
     root: Path
@@ -36,14 +36,14 @@ class Listing:
 
 
 class FolderSplit(Split):
-    """Images of a listing. `pixels` (N, C, H, W) uint8 are their centre crops, if kept."""
+    """The images of a list. `pixels` (N, C, H, W) uint8 are their centre crops, if kept."""
 
     def __init__(
-        self, listing: Listing, preprocessing: Preprocessing, pixels: Tensor | None = None
+        self, listing: ImageList, preprocessing: Preprocessing, pixels: Tensor | None = None
     ) -> None:
         self.root = listing.root
-        # One block of bytes: a list of names would be copied page by page into each worker, as
-        # reference counts are written.
+        # One block of bytes. A list of names would be copied page by page into each worker, because
+        # reading it writes reference counts.
         self._names = np.array([os.fsencode(name) for name in listing.names], dtype=np.bytes_)
         self.labels = torch.tensor(listing.labels, dtype=torch.int64)
         self.preprocessing = preprocessing
@@ -105,53 +105,59 @@ def load_folder(
 ) -> Data:
     """Images in FOLDER/train/CLASS/* and FOLDER/val/CLASS/* (or test/), or in FOLDER/CLASS/*.
 
-    Without the two halves, a seeded fifth of every class tests. Classes are in byte order of
-    their folders' names. Every image is resized to `resize` pixels on its shorter side, `size`
-    where that is None, and its centre of `size` x `size` is cropped; or both as `preprocessing`
-    says. Without that the statistics of the training half normalise.
-
-    Every file is decoded once before this returns. With `skip_bad` those that cannot be are left
-    out, else they are a BadArtifact that names them. `only_test` checks the test half alone, for
-    a network that is trained; it needs `preprocessing`. Errors: UsageError where the folder is
-    missing; BadArtifact for a corrupt image, an empty class, or fewer than two classes, each
-    named.
+    Without two such halves, a seeded fifth of every class tests. Classes are in byte order of
+    their folders' names. Every image is resized to `resize` pixels on its shorter side (`size` if
+    that is None), and its centre of `size` x `size` is cropped. `preprocessing` replaces both, and
+    the statistics of the training half, which normalise otherwise.
+    Every file is decoded once before this returns. `skip_bad` leaves out files that cannot be.
+    `only_test` checks the test half alone, and needs `preprocessing`. Raises UsageError if the
+    folder is missing, and BadArtifact for a corrupt image, an empty class or a single class.
     """
+    root = _existing(path)
+    classes, *halves = _halves(root, seed)
+    wanted = preprocessing or _unmeasured(size, channels, resize, interpolation)
+    check_preprocessing(wanted)
+    keep = _num_bytes(halves, wanted) <= KEPT_BYTES
+    splits: list[FolderSplit] = []
+    skipped: list[str] = []
+    for half in halves:
+        train = not splits
+        if train and only_test and preprocessing is not None:
+            splits.append(FolderSplit(half, wanted))
+            continue
+        paths = [half.root / name for name in half.names]
+        checked = check_images(paths, wanted, skip_bad=skip_bad, keep=keep)
+        if train and preprocessing is None:
+            wanted = _with_statistics(wanted, checked.histogram)
+        skipped += [str(paths[index].relative_to(root)) for index in checked.bad]
+        half = _without(half, set(checked.bad), classes, train)
+        splits.append(FolderSplit(half, wanted, checked.pixels))
+    return Data(
+        name="folder",
+        path=str(root),
+        train=splits[0],
+        test=splits[1],
+        classes=classes,
+        preprocessing=wanted,
+        skipped=tuple(skipped),
+    )
+
+
+def _existing(path: str | Path) -> Path:
+    """The whole path of a folder; UsageError if there is none."""
     root = Path(path).resolve()
     if not root.is_dir():
         raise UsageError(
             f"--data {root}: no such folder; give one with a folder for each class, or "
             "digits, cifar10, cifar100, synthetic"
         )
-    classes, train, test = _halves(root, seed)
-    wanted = preprocessing or _unmeasured(size, channels, resize, interpolation)
-    check_preprocessing(wanted)
-    pixel_bytes = wanted["channels"] * wanted["height"] * wanted["width"]
-    keep = pixel_bytes * (len(train.names) + len(test.names)) <= KEPT_BYTES
-    kept: list[Tensor | None] = []
-    skipped: list[str] = []
-    halves = []
-    for listing in (train, test):
-        if listing is train and only_test and preprocessing is not None:
-            halves.append(listing)
-            kept.append(None)
-            continue
-        paths = [listing.root / name for name in listing.names]
-        checked = check_images(paths, wanted, skip_bad=skip_bad, keep=keep)
-        if listing is train and preprocessing is None:
-            found = measured(checked.histogram, size, size)
-            wanted = {**wanted, "mean": found["mean"], "std": found["std"]}
-        skipped += [str(paths[index].relative_to(root)) for index in checked.bad]
-        halves.append(_without(listing, set(checked.bad), classes, listing is train))
-        kept.append(checked.pixels)
-    return Data(
-        name="folder",
-        path=str(root),
-        train=FolderSplit(halves[0], wanted, kept[0]),
-        test=FolderSplit(halves[1], wanted, kept[1]),
-        classes=classes,
-        preprocessing=wanted,
-        skipped=tuple(skipped),
-    )
+    return root
+
+
+def _num_bytes(halves: list[ImageList], preprocessing: Preprocessing) -> int:
+    """Bytes of the centre crops of all images."""
+    channels, height, width = (preprocessing[key] for key in ("channels", "height", "width"))
+    return channels * height * width * sum(len(half.names) for half in halves)
 
 
 def _unmeasured(size: int, channels: int, resize: int | None, interpolation: str) -> Preprocessing:
@@ -166,8 +172,14 @@ def _unmeasured(size: int, channels: int, resize: int | None, interpolation: str
     return form
 
 
-def _halves(root: Path, seed: int) -> tuple[tuple[str, ...], Listing, Listing]:
-    """The classes, what trains and what tests."""
+def _with_statistics(preprocessing: Preprocessing, histogram: Histogram) -> Preprocessing:
+    """The same preprocessing, with the mean and the deviation of these pixels."""
+    own = measured(histogram, preprocessing["height"], preprocessing["width"])
+    return {**preprocessing, "mean": own["mean"], "std": own["std"]}
+
+
+def _halves(root: Path, seed: int) -> tuple[tuple[str, ...], ImageList, ImageList]:
+    """The classes, the images that train, and the images that test."""
     if not (root / "train").is_dir():
         classes = _classes(root)
         return classes, *_split(_list(root, classes), classes, seed)
@@ -190,37 +202,37 @@ def _few(names: list[str]) -> str:
 
 
 def _classes(folder: Path) -> tuple[str, ...]:
-    found = [entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."]
-    found.sort(key=os.fsencode)
-    if len(found) < 2:
+    names = [entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."]
+    names.sort(key=os.fsencode)
+    if len(names) < 2:
         raise BadArtifact(
-            f"{folder}: found {len(found)} class folders {found}; at least two are needed"
+            f"{folder}: found {len(names)} class folders {names}; at least two are needed"
         )
-    return tuple(found)
+    return tuple(names)
 
 
-def _list(root: Path, classes: tuple[str, ...]) -> Listing:
-    """All images below `root`; hidden files are none (macOS leaves such beside every image)."""
+def _list(root: Path, classes: tuple[str, ...]) -> ImageList:
+    """All images below `root`. Hidden files are left out: macOS puts one beside every image."""
     names: list[str] = []
     labels: list[int] = []
     for label, folder in enumerate(classes):
         with os.scandir(root / folder) as entries:
-            found = [
+            images = [
                 f"{folder}/{entry.name}"
                 for entry in entries
                 if entry.name.lower().endswith(IMAGE_SUFFIXES)
                 and entry.name[0] != "."
                 and not entry.is_dir()
             ]
-        if not found:
+        if not images:
             raise BadArtifact(f"{root / folder}: no images ({', '.join(IMAGE_SUFFIXES)})")
-        names += sorted(found, key=os.fsencode)
-        labels += [label] * len(found)
-    return Listing(root=root, names=tuple(names), labels=tuple(labels))
+        names += sorted(images, key=os.fsencode)
+        labels += [label] * len(images)
+    return ImageList(root=root, names=tuple(names), labels=tuple(labels))
 
 
-def _split(listing: Listing, classes: tuple[str, ...], seed: int) -> tuple[Listing, Listing]:
-    """Hold out a seeded fifth of every class, at least one image, at most all but one."""
+def _split(listing: ImageList, classes: tuple[str, ...], seed: int) -> tuple[ImageList, ImageList]:
+    """Hold out a seeded fifth of every class, but at least one image and never all."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.tensor(listing.labels)
     held_out = torch.zeros(len(labels), dtype=torch.bool)
@@ -235,23 +247,23 @@ def _split(listing: Listing, classes: tuple[str, ...], seed: int) -> tuple[Listi
     return _only(listing, (~held_out).tolist()), _only(listing, held_out.tolist())
 
 
-def _only(listing: Listing, kept: list[bool]) -> Listing:
+def _only(listing: ImageList, kept: list[bool]) -> ImageList:
     pairs = zip(listing.names, listing.labels, kept, strict=True)
     chosen = [(name, label) for name, label, keep in pairs if keep]
-    return Listing(
+    return ImageList(
         root=listing.root,
         names=tuple(name for name, _ in chosen),
         labels=tuple(label for _, label in chosen),
     )
 
 
-def _without(listing: Listing, bad: set[int], classes: tuple[str, ...], train: bool) -> Listing:
-    """The listing without its bad images; a class that has no other is a BadArtifact."""
+def _without(listing: ImageList, bad: set[int], classes: tuple[str, ...], train: bool) -> ImageList:
+    """The list without its bad images. A class without a good image is a BadArtifact."""
     rest = _only(listing, [index not in bad for index in range(len(listing.names))])
     for label in sorted(set(listing.labels) - set(rest.labels)):
         use = "train" if train else "test"
         raise BadArtifact(
-            f"{listing.root / classes[label]}: no image that can be read is left to {use} with; "
+            f"{listing.root / classes[label]}: no readable image is left to {use} with; "
             "add some or remove the class"
         )
     return rest

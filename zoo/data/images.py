@@ -1,4 +1,4 @@
-"""One image file becomes pixels: decoded, turned upright, resized, cropped."""
+"""An image file becomes pixels: decoded, turned upright, resized and cropped."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""
 
 ASPECT = (3 / 4, 4 / 3)
-"""Of a random crop, width over height."""
+"""Width over height of a random crop: smallest and largest."""
 KEPT_DETAIL = 2
-"""A JPEG is decoded smaller where that leaves this many times the pixels of its final size."""
+"""A JPEG is decoded smaller if it still has this many times its final width and height."""
 _TRIES = 10
 _ORIENTATION = 0x0112  # the EXIF tag
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 def read_image(path: str | Path, preprocessing: Preprocessing) -> Tensor:
-    """Read one image file as (C, H, W) float32 in 0..1; `normalise` makes it the input.
+    """Read one image file as (C, H, W) float32 in 0..1. `normalise` makes the input of it.
 
-    It becomes grey or RGB, is resized until it covers height x width, or to `resize` pixels on
-    its shorter side, and is cropped in the centre. A missing or damaged file is a BadArtifact
-    that names it.
+    The image becomes grey or RGB. It is resized until it covers height x width, or to `resize`
+    pixels on its shorter side, and its centre is cropped. A missing or damaged file is a
+    BadArtifact that names it.
     """
     check_preprocessing(preprocessing)
     return to_pixels(centre_crop(path, preprocessing)).float().div_(255)
 
 
 def centre_crop(path: str | Path, preprocessing: Preprocessing) -> Image.Image:
-    """The image of a file as it is evaluated: height x width pixels, L or RGB."""
+    """The image of a file as in evaluation: height x width pixels, mode L or RGB."""
     height, width = preprocessing["height"], preprocessing["width"]
     with _named(path), Image.open(path) as file:
         upright = _upright_size(file)
@@ -76,7 +76,7 @@ def crop_at_random(
 
 
 def sized(preprocessing: Preprocessing, size: int) -> Preprocessing:
-    """The same preprocessing for images of size x size; a size of 0 changes nothing."""
+    """The same preprocessing for images of size x size. A size of 0 changes nothing."""
     return {**preprocessing, "height": size, "width": size} if size else preprocessing
 
 
@@ -86,15 +86,15 @@ def random_crop(
     rng: np.random.Generator,
     preprocessing: Preprocessing,
 ) -> Image.Image:
-    """The same of an image that is decoded."""
+    """The same for an image that is already decoded: a random crop, height x width pixels."""
     return _resize_box(image, random_box(*image.size, area, rng), preprocessing)
 
 
 def random_box(width: int, height: int, area: tuple[float, float], rng: np.random.Generator) -> Box:
-    """A share `area` of width x height pixels with a random aspect of 3/4..4/3 (arXiv:1409.4842).
+    """A box with a share `area` of width x height pixels, and an aspect of 3/4..4/3.
 
-    Aspects are drawn evenly on a logarithmic scale. Where ten tries do not fit into the image,
-    the largest centred box with an allowed aspect.
+    Aspects are drawn evenly on a logarithmic scale (arXiv:1409.4842). If ten tries do not fit
+    into the image, it is the largest centred box with an allowed aspect.
     """
     low, high = math.log(ASPECT[0]), math.log(ASPECT[1])
     for _ in range(_TRIES):
@@ -149,27 +149,27 @@ def _resize_box(image: Image.Image, box: Box, preprocessing: Preprocessing) -> I
 
 
 def _upright_size(file: Image.Image) -> tuple[int, int]:
-    """(width, height) of an opened image once it is turned as its camera was held."""
+    """(width, height) of an opened image once it is upright."""
     width, height = file.size
     return (height, width) if file.getexif().get(_ORIENTATION, 1) >= 5 else (width, height)
 
 
 def _decode(file: Image.Image, channels: int, scale: float) -> Image.Image:
-    """Decode an opened image, upright, as L or RGB; a JPEG perhaps smaller.
+    """Decode an opened image, upright, as L or RGB. A JPEG may be decoded smaller.
 
-    It keeps at least `scale` times its width and height, and all of it for `scale` >= 1.
+    It keeps at least `scale` times its width and height, and its full size for `scale` >= 1.
     """
     if scale < 1:
         file.draft(None, (math.ceil(file.width * scale), math.ceil(file.height * scale)))
-    # Each step would copy an image that needs none of it.
+    # Each step copies, so it is skipped where the image does not need it.
     turned = file.getexif().get(_ORIENTATION, 1) != 1
     image: Image.Image = ImageOps.exif_transpose(file) if turned else file
     image.load()
-    if image.mode.startswith("I"):  # 16 bits; a plain conversion would clip them
+    if image.mode.startswith("I"):  # 16 bits: a plain conversion would clip them
         grey = np.asarray(image).clip(0, 65_535) / 257
         image = Image.fromarray(grey.round().astype(np.uint8))
     elif "transparency" in image.info:
-        image = image.convert("RGBA")  # else a palette with transparency makes a warning
+        image = image.convert("RGBA")  # else a palette with transparency warns
     mode = "L" if channels == 1 else "RGB"
     return image if image.mode == mode else image.convert(mode)
 

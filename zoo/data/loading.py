@@ -35,11 +35,11 @@ class Request:
 def batches(
     split: Split, requests: Iterable[Request], *, augment: Augment | None, workers: int
 ) -> Iterator[Batch]:
-    """Images (B, C, H, W) and labels (B,) for each request, in order.
+    """Yields images (B, C, H, W) and labels (B,) for each request, in order.
 
-    A split that decodes files uses that many worker processes; they live until the last request,
-    work ahead by two batches each and never change what is in a batch. Pixels in memory are
-    handled here. `requests` is read ahead of its use. A worker that dies is Unavailable.
+    A split that decodes files uses `workers` processes. They live until the last request, work
+    ahead by two batches each, and never change what is in a batch. Pixels in memory are handled in
+    this process. `requests` is read ahead. A worker that dies is Unavailable.
     """
     if not 0 <= workers <= 256:
         raise UsageError(f"workers {workers} is out of range; use 0 to 256")
@@ -47,9 +47,9 @@ def batches(
 
 
 class _Fetch(Dataset[Batch | ZooError]):
-    """A request in, its batch out; what went wrong is handed over, not raised in a worker.
+    """Takes a request and returns its batch, or the error of loading it.
 
-    A worker's exception would reach the user with the worker's traceback in its message.
+    An exception in a worker would reach the user with the worker's traceback in its message.
     """
 
     def __init__(self, split: Split, augment: Augment | None) -> None:
@@ -71,7 +71,7 @@ def _batches(fetch: _Fetch, requests: Iterable[Request], workers: int) -> Iterat
         sampler=requests,
         num_workers=workers,
         collate_fn=_unchanged,
-        # Without one of its own the loader would draw from the global random state.
+        # Without its own generator the loader would draw from the global random state.
         generator=torch.Generator(),
         worker_init_fn=_Start(os.getpid()) if workers else None,
         # Forked workers start in milliseconds and need no importable main module. They use one
@@ -83,38 +83,38 @@ def _batches(fetch: _Fetch, requests: Iterable[Request], workers: int) -> Iterat
         iterator = iter(loader)
     while True:
         try:
-            found = next(iterator)
+            batch = next(iterator)
         except StopIteration:
             return
         except RuntimeError as error:
             if "DataLoader worker (pid" not in str(error):
                 raise
             raise Unavailable(
-                f"a process that loads images died ({' '.join(str(error).split())}); it may lack "
-                "memory, or /dev/shm be full: use fewer workers or a smaller batch"
+                f"a process that loads images died ({' '.join(str(error).split())}); memory "
+                "or /dev/shm may be full: use fewer workers or a smaller batch"
             ) from None
-        if isinstance(found, ZooError):
-            raise found
-        yield found
+        if isinstance(batch, ZooError):
+            raise batch
+        yield batch
 
 
-def _unchanged(found: Any) -> Any:
-    return found
+def _unchanged(batch: Any) -> Any:
+    return batch
 
 
 class _Start:
-    """What a worker does first: it must not outlive its parent, nor get its signals."""
+    """What a worker does first. It must not outlive its parent, nor get its parent's signals."""
 
     def __init__(self, parent: int) -> None:
         self._parent = parent
 
     def __call__(self, _worker: int) -> None:
         # Ctrl-C, torchrun and `timeout` signal the whole process group of the parent, and a worker
-        # that dies takes the parent with it. In a group of its own it answers to the parent alone,
-        # which ends it by SIGTERM: so that one must not be ignored.
+        # that dies takes the parent with it. In its own group it gets signals from the parent
+        # alone. The parent ends it by SIGTERM, so that signal must not be ignored.
         os.setpgid(0, 0)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         torch.set_num_threads(1)
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != self._parent:  # it died before the line above
+        if os.getppid() != self._parent:  # the parent died before the line above
             os._exit(1)

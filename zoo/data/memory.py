@@ -16,7 +16,7 @@ from zoo.data.policies import apply_policy
 
 
 class MemorySplit(Split):
-    """Pixels (N, C, H, W) uint8 of 0..scale, with labels (N,) int64."""
+    """Pixels (N, C, H, W) uint8 from 0 to `scale`, with labels (N,) int64."""
 
     def __init__(
         self, pixels: Tensor, labels: Tensor, preprocessing: Preprocessing, *, scale: int = 255
@@ -38,7 +38,7 @@ class MemorySplit(Split):
 def change_each(
     images: Iterable[Image.Image], augment: Augment, seed: int, preprocessing: Preprocessing
 ) -> Tensor:
-    """Crop and change PIL images, each with its own random numbers: (B, C, H, W) uint8."""
+    """Crop and change PIL images, each with its own random numbers. Returns (B, C, H, W) uint8."""
     changed = []
     for position, image in enumerate(images):
         rng = position_rng(seed, position)
@@ -51,7 +51,7 @@ def change_each(
 
 
 def position_rng(seed: int, position: int) -> np.random.Generator:
-    """The random numbers of one image of a request; neighbours are independent."""
+    """The random numbers for one image of a request. Neighbours are independent."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed % 2**64, position])))
 
 
@@ -62,7 +62,7 @@ def finish(
     seed: int,
     preprocessing: Preprocessing,
 ) -> Tensor:
-    """Shift, flip, normalise and erase a batch of pixels (B, C, H, W) uint8 of 0..scale."""
+    """Shift, flip, normalise and erase a batch of pixels (B, C, H, W) uint8 from 0 to `scale`."""
     generator = torch.Generator().manual_seed(seed % 2**64)
     if augment is not None:
         background = torch.zeros(1, pixels.shape[1], 1, 1, dtype=pixels.dtype)
@@ -86,9 +86,9 @@ def in_memory(
     preprocessing: Preprocessing | None = None,
     scale: int = 255,
 ) -> Data:
-    """Data of pixels (N, C, H, W) uint8 and labels (N,), by the training half's statistics.
+    """Data from pixels (N, C, H, W) uint8 and labels (N,), with the training half's statistics.
 
-    `preprocessing` replaces those, where it is for the same shape; else BadArtifact.
+    `preprocessing` replaces these statistics. It is a BadArtifact if it is for another shape.
     """
     _, channels, height, width = train[0].shape
     histogram = np.stack(

@@ -1,4 +1,4 @@
-"""Policies that change one image by operations of Pillow: TrivialAugment and RandAugment."""
+"""Policies that change an image by random operations: TrivialAugment and RandAugment."""
 
 from __future__ import annotations
 
@@ -25,26 +25,27 @@ class RandAugment:
     """How many operations are drawn, and how strong they are."""
 
     magnitude: float
-    """0..10; 0 leaves an image almost as it is."""
+    """0..10. 0 leaves an image almost as it is."""
     operations: int
+    """How many are drawn for each image."""
     deviation: float
-    """Of the magnitude, normally distributed and cut off at 0 and 10."""
+    """Standard deviation of the magnitude, which is normal and cut off at 0 and 10."""
 
 
 def parse_policy(policy: str) -> RandAugment | None:
-    """What a policy's name asks for; None for TrivialAugment. An unknown name: UsageError."""
+    """What a policy's name asks for. None for TrivialAugment. UsageError for an unknown name."""
     if policy == "trivialaugment":
         return None
     number = r"(\d+(?:\.\d+)?)"
     match = re.fullmatch(rf"randaugment-m{number}(?:-n(\d+))?(?:-mstd{number})?", policy)
     if match:
-        found = RandAugment(
+        parsed = RandAugment(
             magnitude=float(match[1]),
             operations=int(match[2] or 2),
             deviation=float(match[3] or 0.0),
         )
-        if found.magnitude <= HIGHEST and 1 <= found.operations <= 10 and found.deviation <= 10:
-            return found
+        if parsed.magnitude <= HIGHEST and 1 <= parsed.operations <= 10 and parsed.deviation <= 10:
+            return parsed
     raise UsageError(
         f"policy '{policy}' is unknown; use trivialaugment, or randaugment-m7-n2-mstd0.5 with "
         "m 0 to 10, n 1 to 10 operations and mstd 0 to 10"
@@ -54,9 +55,9 @@ def parse_policy(policy: str) -> RandAugment | None:
 def apply_policy(
     policy: str, image: Image.Image, rng: np.random.Generator, mean: Sequence[float]
 ) -> Image.Image:
-    """Change an image (L or RGB) as `policy` says; what comes in at an edge is the mean colour.
+    """Change an image (L or RGB) as `policy` says. The mean colour fills gaps at the edges.
 
-    `mean` is 0..1, one for each channel. The size and mode stay.
+    `mean` has a value of 0..1 for each channel. The size and the mode stay.
     """
     colours = tuple(round(255 * value) for value in mean)
     fill: Fill = colours if image.mode == "RGB" else colours[0]
@@ -75,7 +76,7 @@ def apply_policy(
 
 
 def _trivial(image: Image.Image, rng: np.random.Generator, fill: Fill) -> Image.Image:
-    """One operation, each equally likely, at one of 31 strengths (arXiv:2103.10158, wide)."""
+    """One operation at one of 31 strengths, all equally likely (arXiv:2103.10158, wide)."""
     name = int(rng.integers(len(TRIVIAL)))
     share = int(rng.integers(31)) / 30
     sign = 1.0 if rng.random() < 0.5 else -1.0
@@ -120,27 +121,27 @@ def rotate(image: Image.Image, value: float, fill: Fill) -> Image.Image:
 
 
 def brightness(image: Image.Image, value: float, _fill: Fill) -> Image.Image:
-    """Blend with black; 1 changes nothing, above it goes away from black."""
+    """Blend with black. 1 changes nothing, and more brightens."""
     return ImageEnhance.Brightness(image).enhance(value)
 
 
 def color(image: Image.Image, value: float, _fill: Fill) -> Image.Image:
-    """Blend with its grey version; a grey image does not change."""
+    """Blend with the grey version of the image. A grey image does not change."""
     return ImageEnhance.Color(image).enhance(value)
 
 
 def contrast(image: Image.Image, value: float, _fill: Fill) -> Image.Image:
-    """Blend with its mean grey."""
+    """Blend with the mean grey of the image."""
     return ImageEnhance.Contrast(image).enhance(value)
 
 
 def sharpness(image: Image.Image, value: float, _fill: Fill) -> Image.Image:
-    """Blend with a smoothed version."""
+    """Blend with a smoothed version of the image."""
     return ImageEnhance.Sharpness(image).enhance(value)
 
 
 def posterize(image: Image.Image, value: float, _fill: Fill) -> Image.Image:
-    """Keep `value` bits of each byte; with none the image is black."""
+    """Keep `value` bits of each byte. With no bits the image is black."""
     bits = int(value)
     return ImageOps.posterize(image, bits) if bits else image.point(lambda _pixel: 0)
 
@@ -169,12 +170,12 @@ def equalize(image: Image.Image, _value: float, _fill: Fill) -> Image.Image:
 
 
 def invert(image: Image.Image, _value: float, _fill: Fill) -> Image.Image:
-    """The negative."""
+    """Return the negative."""
     return ImageOps.invert(image)
 
 
 def identity(image: Image.Image, _value: float, _fill: Fill) -> Image.Image:
-    """Nothing."""
+    """Return the image as it is."""
     return image
 
 
@@ -214,7 +215,7 @@ TRIVIAL: dict[str, tuple[Strength, Operation]] = {
     "autocontrast": (_none, autocontrast),
     "equalize": (_none, equalize),
 }
-"""Operation -> its strengths and itself; each strength grows with the share."""
+"""Name -> the strengths of an operation, and the operation. Strengths grow with the share."""
 
 RANDOM: dict[str, tuple[Strength, Operation]] = {
     "autocontrast": (_none, autocontrast),
@@ -233,4 +234,4 @@ RANDOM: dict[str, tuple[Strength, Operation]] = {
     "translate_x": (lambda share, sign, side: sign * share * 0.45 * side, translate_x),
     "translate_y": (lambda share, sign, side: sign * share * 0.45 * side, translate_y),
 }
-"""The same for RandAugment, in the form whose strengths all grow with the magnitude."""
+"""The same for RandAugment, in its form where all strengths grow with the magnitude."""

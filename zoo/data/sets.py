@@ -1,4 +1,4 @@
-"""The word after --data -> a data set."""
+"""The word after --data, as a data set."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def load(
 ) -> Data:
     """The data set that `spec` names: digits, cifar10, cifar100, synthetic or a folder's path.
 
-    A word and a colon may name more: cifar10:FOLDER, synthetic:CLASSES or
-    synthetic:CLASSES:IMAGES. `size`, `channels`, `resize` and `interpolation` are for folders, the
-    first two also for synthetic images; the other sets have their own. `seed` splits a folder that
-    is not split, and makes synthetic images. `preprocessing` replaces all that and the statistics
-    of the training half: a run's makes the same input again. `skip_bad` and `only_test` are those
-    of load_folder. Errors: UsageError for a word that means nothing, BadArtifact for images that
-    cannot be used, Unavailable where a set cannot be fetched.
+    A word may have more after a colon: cifar10:FOLDER, synthetic:CLASSES or
+    synthetic:CLASSES:IMAGES. `size`, `channels`, `resize` and `interpolation` are for folders.
+    The first two are also for synthetic images. The other sets have their own. `seed` splits a
+    folder that is not split, and makes synthetic images. `preprocessing` replaces all of these,
+    and the statistics of the training half, so a run's preprocessing gives the same input again.
+    `skip_bad` and `only_test` are those of load_folder. Raises UsageError for an unknown word,
+    BadArtifact for images that cannot be used, and Unavailable if a set cannot be fetched.
     """
     name, _, rest = spec.partition(":")
     if name == "digits" and not rest:

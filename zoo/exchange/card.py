@@ -1,18 +1,19 @@
-"""The README.md of an exported folder: what the weights are, what they reach, how to load them."""
+"""The README.md of an exported folder: what the weights are, how good, and how to load them."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from zoo import __version__
+from compile.machine import package_version
 from zoo.exchange.formats import sizes
 from zoo.exchange.preprocessing import describe
-from zoo.models import info, parameters
+from zoo.models import info
+from zoo.models.counting import parameters
 from zoo.runs.checkpoint import Run, RunConfig
 
 HUB_DATA = {"cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
-"""Our data sets that the hub has too, under its names."""
+"""The zoo's data sets that the hub has too -> the hub's name."""
 _TITLES = {
     "digits": "scikit-learn's handwritten digits",
     "cifar10": "CIFAR-10",
@@ -22,13 +23,16 @@ _TITLES = {
 
 
 def model_card(run: Run, name: str, license_: str) -> str:
-    """Markdown with the front matter that the hub reads; nothing of the machine is in it."""
+    """Markdown with the front matter that the hub reads. It names nothing of the machine.
+
+    `name` is the folder's, `license_` an identifier of the hub's list.
+    """
     config = run.config
     lines = [*_front_matter(config, name, license_), "", f"# {name}", ""]
     lines += [
         f"{config.model} ({info(config.model).source}): "
         f"{parameters(run.build()) / 1e6:.1f} M parameters, {sizes(config)[0]} classes. "
-        f"Exported by resnet-zoo {__version__}.",
+        f"Exported by resnet-zoo {package_version('resnet-zoo')}.",
         "",
         "## Results",
         "",
@@ -60,7 +64,7 @@ def model_card(run: Run, name: str, license_: str) -> str:
 
 
 def _front_matter(config: RunConfig, name: str, license_: str) -> list[str]:
-    """YAML; strings are quoted as JSON, which YAML contains."""
+    """YAML. Strings are quoted as in JSON, which is also YAML."""
     lines = [
         "---",
         f"license: {license_}",
@@ -88,7 +92,7 @@ def _front_matter(config: RunConfig, name: str, license_: str) -> list[str]:
 def _results(config: RunConfig) -> list[str]:
     results = config.results
     if results is None:
-        return ["None were measured with this export; see who published the weights."]
+        return ["None were measured with this export. See the publisher of the weights."]
     data = _title(str((config.data or {}).get("name", "")))
     return [
         f"Test accuracy {100 * results.test_accuracy:.2f} % ({results.test_correct} of "
@@ -101,8 +105,8 @@ def _training(config: RunConfig) -> list[str]:
         source = config.source
         lines = [
             f"Not trained here: imported from the file `{source.get('file')}` (sha256 "
-            f"`{source.get('sha256')}`, {source.get('dtype')}). Its authors' licence and recipe "
-            "hold."
+            f"`{source.get('sha256')}`, {source.get('dtype')}). The licence and the recipe of its "
+            "authors apply."
         ]
         if source.get("new_head"):
             lines += ["", "**The last layer is new and untrained: its answers mean nothing yet.**"]

@@ -8,25 +8,21 @@ halves the size: "blur" a small binomial blur, "aa" an average over 2x2 pixels.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
 
 from zoo.models.attention import SE
-from zoo.models.family import ModelInfo
 from zoo.models.tricks import (
-    N18,
-    N50,
-    N101,
-    X32X8,
-    D,
+    NEXT_32X8D,
+    RESNET_D,
     TrickBasicBlock,
     TrickBottleneck,
     TrickResNet,
     Variant,
     average_pool,
-    describe,
 )
 
 
@@ -43,36 +39,28 @@ class BlurPool(nn.Module):
         return functional.avg_pool2d(x, 2, stride=2)
 
 
-def _blurred_pool(width: int) -> nn.Module:
-    del width
+def blurred_pool() -> nn.Sequential:
+    """The stem's pooling with its stride left to a blur: (B, C, H, W) -> (B, C, H/2, W/2)."""
     return nn.Sequential(nn.MaxPool2d(3, stride=1, padding=1), BlurPool())
 
 
-def _averaged_pool(width: int) -> nn.Module:
-    del width
-    return nn.AvgPool2d(2)
-
-
-BLUR: dict[str, Any] = {"blur": BlurPool, "pool": _blurred_pool}
-AA: dict[str, Any] = {"blur": average_pool, "pool": _averaged_pool}
+BLUR: dict[str, Any] = {"blur": BlurPool, "pool": blurred_pool}
+AA: dict[str, Any] = {"blur": average_pool, "pool": partial(nn.AvgPool2d, 2)}
 
 VARIANTS: dict[str, Variant] = {
-    "resnetblur18": Variant(TrickBasicBlock, N18, **BLUR),
-    "resnetblur50": Variant(TrickBottleneck, N50, **BLUR),
-    "resnetblur50d": Variant(TrickBottleneck, N50, **D, **BLUR),
-    "resnetblur101d": Variant(TrickBottleneck, N101, **D, **BLUR),
-    "resnetaa34d": Variant(TrickBasicBlock, N50, **D, **AA),
-    "resnetaa50": Variant(TrickBottleneck, N50, **AA),
-    "resnetaa50d": Variant(TrickBottleneck, N50, **D, **AA),
-    "resnetaa101d": Variant(TrickBottleneck, N101, **D, **AA),
-    "seresnetaa50d": Variant(TrickBottleneck, N50, **D, **AA, **SE),
-    "seresnextaa101d_32x8d": Variant(TrickBottleneck, N101, **D, **AA, **SE, **X32X8),
+    "resnetblur18": Variant(TrickBasicBlock, (2, 2, 2, 2), **BLUR),
+    "resnetblur50": Variant(TrickBottleneck, (3, 4, 6, 3), **BLUR),
+    "resnetblur50d": Variant(TrickBottleneck, (3, 4, 6, 3), **RESNET_D, **BLUR),
+    "resnetblur101d": Variant(TrickBottleneck, (3, 4, 23, 3), **RESNET_D, **BLUR),
+    "resnetaa34d": Variant(TrickBasicBlock, (3, 4, 6, 3), **RESNET_D, **AA),
+    "resnetaa50": Variant(TrickBottleneck, (3, 4, 6, 3), **AA),
+    "resnetaa50d": Variant(TrickBottleneck, (3, 4, 6, 3), **RESNET_D, **AA),
+    "resnetaa101d": Variant(TrickBottleneck, (3, 4, 23, 3), **RESNET_D, **AA),
+    "seresnetaa50d": Variant(TrickBottleneck, (3, 4, 6, 3), **RESNET_D, **AA, **SE),
+    "seresnextaa101d_32x8d": Variant(
+        TrickBottleneck, (3, 4, 23, 3), **RESNET_D, **AA, **SE, **NEXT_32X8D
+    ),
 }
-
-
-def info(name: str) -> ModelInfo:
-    """What is known of the row called `name`."""
-    return describe(name, VARIANTS[name], "antialiased", "Blur pooling, arXiv:1904.11486")
 
 
 def build(name: str, **options: Any) -> TrickResNet:

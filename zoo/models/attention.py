@@ -12,25 +12,17 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from zoo.models.family import ModelInfo
 from zoo.models.tricks import (
-    N18,
-    N50,
-    N101,
-    N152,
-    N200,
-    N269,
-    X32X4,
-    X32X8,
-    X64X4,
-    D,
-    S,
-    T,
+    NEXT_32X4D,
+    NEXT_32X8D,
+    NEXT_64X4D,
+    RESNET_D,
+    RESNET_S,
+    RESNET_T,
     TrickBasicBlock,
     TrickBottleneck,
     TrickResNet,
     Variant,
-    describe,
 )
 
 
@@ -78,44 +70,36 @@ class NeighbourAttention(nn.Module):
 SE: dict[str, Any] = {"attention": SqueezeExcite}
 ECA: dict[str, Any] = {"attention": NeighbourAttention}
 # Its paper counts the three convolutions of the stem.
-SENET: dict[str, Any] = S | SE | X64X4 | {"narrow": 2, "projection": 3, "depth": 154}
+SENET: dict[str, Any] = RESNET_S | SE | NEXT_64X4D | {"narrow": 2, "projection": 3}
 
 VARIANTS: dict[str, Variant] = {
-    "seresnet18": Variant(TrickBasicBlock, N18, **SE),
-    "seresnet34": Variant(TrickBasicBlock, N50, **SE),
-    "seresnet50": Variant(TrickBottleneck, N50, **SE),
-    "seresnet50t": Variant(TrickBottleneck, N50, **T, **SE),
-    "seresnet101": Variant(TrickBottleneck, N101, **SE),
-    "seresnet152": Variant(TrickBottleneck, N152, **SE),
-    "seresnet152d": Variant(TrickBottleneck, N152, **D, **SE),
-    "seresnet200d": Variant(TrickBottleneck, N200, **D, **SE),
-    "seresnet269d": Variant(TrickBottleneck, N269, **D, **SE),
-    "seresnext26d_32x4d": Variant(TrickBottleneck, N18, **D, **SE, **X32X4),
-    "seresnext26t_32x4d": Variant(TrickBottleneck, N18, **T, **SE, **X32X4),
-    "seresnext50_32x4d": Variant(TrickBottleneck, N50, **SE, **X32X4),
-    "seresnext101_32x4d": Variant(TrickBottleneck, N101, **SE, **X32X4),
-    "seresnext101_32x8d": Variant(TrickBottleneck, N101, **SE, **X32X8),
-    "seresnext101d_32x8d": Variant(TrickBottleneck, N101, **D, **SE, **X32X8),
-    "seresnext101_64x4d": Variant(TrickBottleneck, N101, **SE, **X64X4),
-    "senet154": Variant(TrickBottleneck, N152, **SENET),
+    "seresnet18": Variant(TrickBasicBlock, (2, 2, 2, 2), **SE),
+    "seresnet34": Variant(TrickBasicBlock, (3, 4, 6, 3), **SE),
+    "seresnet50": Variant(TrickBottleneck, (3, 4, 6, 3), **SE),
+    "seresnet50t": Variant(TrickBottleneck, (3, 4, 6, 3), **RESNET_T, **SE),
+    "seresnet101": Variant(TrickBottleneck, (3, 4, 23, 3), **SE),
+    "seresnet152": Variant(TrickBottleneck, (3, 8, 36, 3), **SE),
+    "seresnet152d": Variant(TrickBottleneck, (3, 8, 36, 3), **RESNET_D, **SE),
+    "seresnet200d": Variant(TrickBottleneck, (3, 24, 36, 3), **RESNET_D, **SE),
+    "seresnet269d": Variant(TrickBottleneck, (3, 30, 48, 8), **RESNET_D, **SE),
+    "seresnext26d_32x4d": Variant(TrickBottleneck, (2, 2, 2, 2), **RESNET_D, **SE, **NEXT_32X4D),
+    "seresnext26t_32x4d": Variant(TrickBottleneck, (2, 2, 2, 2), **RESNET_T, **SE, **NEXT_32X4D),
+    "seresnext50_32x4d": Variant(TrickBottleneck, (3, 4, 6, 3), **SE, **NEXT_32X4D),
+    "seresnext101_32x4d": Variant(TrickBottleneck, (3, 4, 23, 3), **SE, **NEXT_32X4D),
+    "seresnext101_32x8d": Variant(TrickBottleneck, (3, 4, 23, 3), **SE, **NEXT_32X8D),
+    "seresnext101d_32x8d": Variant(TrickBottleneck, (3, 4, 23, 3), **RESNET_D, **SE, **NEXT_32X8D),
+    "seresnext101_64x4d": Variant(TrickBottleneck, (3, 4, 23, 3), **SE, **NEXT_64X4D),
+    "senet154": Variant(TrickBottleneck, (3, 8, 36, 3), **SENET),
     "ecaresnetlight": Variant(TrickBottleneck, (1, 1, 11, 3), average=True, **ECA),
-    "ecaresnet26t": Variant(TrickBottleneck, N18, **T, **ECA),
-    "ecaresnet50d": Variant(TrickBottleneck, N50, **D, **ECA),
-    "ecaresnet50t": Variant(TrickBottleneck, N50, **T, **ECA),
-    "ecaresnet101d": Variant(TrickBottleneck, N101, **D, **ECA),
-    "ecaresnet200d": Variant(TrickBottleneck, N200, **D, **ECA),
-    "ecaresnet269d": Variant(TrickBottleneck, N269, **D, **ECA),
-    "ecaresnext26t_32x4d": Variant(TrickBottleneck, N18, **T, **ECA, **X32X4),
-    "ecaresnext50t_32x4d": Variant(TrickBottleneck, N50, **T, **ECA, **X32X4),
+    "ecaresnet26t": Variant(TrickBottleneck, (2, 2, 2, 2), **RESNET_T, **ECA),
+    "ecaresnet50d": Variant(TrickBottleneck, (3, 4, 6, 3), **RESNET_D, **ECA),
+    "ecaresnet50t": Variant(TrickBottleneck, (3, 4, 6, 3), **RESNET_T, **ECA),
+    "ecaresnet101d": Variant(TrickBottleneck, (3, 4, 23, 3), **RESNET_D, **ECA),
+    "ecaresnet200d": Variant(TrickBottleneck, (3, 24, 36, 3), **RESNET_D, **ECA),
+    "ecaresnet269d": Variant(TrickBottleneck, (3, 30, 48, 8), **RESNET_D, **ECA),
+    "ecaresnext26t_32x4d": Variant(TrickBottleneck, (2, 2, 2, 2), **RESNET_T, **ECA, **NEXT_32X4D),
+    "ecaresnext50t_32x4d": Variant(TrickBottleneck, (3, 4, 6, 3), **RESNET_T, **ECA, **NEXT_32X4D),
 }
-
-
-def info(name: str) -> ModelInfo:
-    """What is known of the row called `name`."""
-    row = VARIANTS[name]
-    if row.attention is SqueezeExcite:
-        return describe(name, row, "senet", "SENet, arXiv:1709.01507")
-    return describe(name, row, "ecanet", "ECA-Net, arXiv:1910.03151")
 
 
 def build(name: str, **options: Any) -> TrickResNet:

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.models.family import CIFAR, ModelInfo
 from zoo.models.resnet import BasicBlock, conv3x3, stage
 from zoo.models.unit import initialise
 
@@ -53,8 +52,7 @@ class CifarResNet(nn.Module):
         x = self.layer2(x)  #                     (B, 32, 16, 16)
         x = self.layer3(x)  #                     (B, 64, 8, 8)
         x = torch.flatten(self.avgpool(x), 1)  #  (B, 64)
-        logits: Tensor = self.fc(x)  #            (B, num_classes)
-        return logits
+        return self.fc(x)  #                      (B, num_classes)
 
 
 # n, the number of units in each stage (table 6). Multiply-adds at 32x32.
@@ -66,19 +64,6 @@ VARIANTS: dict[str, int] = {
     "resnet110": 18,  #   1.73 M,  253
     "resnet1202": 200,  # 19.4 M, 2829
 }
-
-
-def info(name: str) -> ModelInfo:
-    """What is known of the row called `name`."""
-    return ModelInfo(
-        name=name,
-        family="cifar",
-        depth=6 * VARIANTS[name] + 2,
-        source="ResNet, arXiv:1512.03385",
-        shape=CIFAR,
-        num_classes=10,
-        options=("num_classes", "in_channels", "shortcut", "zero_init_residual"),
-    )
 
 
 def build(name: str, *, shortcut: str = "A", **options: Any) -> CifarResNet:

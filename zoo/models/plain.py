@@ -13,7 +13,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from zoo.models import cifar, resnet
-from zoo.models.family import CIFAR, IMAGENET, ModelInfo
 
 
 class PlainBlock(resnet.BasicBlock):
@@ -30,8 +29,7 @@ class PlainBlock(resnet.BasicBlock):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.relu1(self.bn1(self.conv1(x)))
-        out: Tensor = self.relu2(self.bn2(self.conv2(x)))
-        return out
+        return self.relu2(self.bn2(self.conv2(x)))
 
 
 # The residual twin of each.
@@ -44,22 +42,6 @@ VARIANTS = {
     "plain56": "resnet56",
     "plain110": "resnet110",
 }
-
-
-def info(name: str) -> ModelInfo:
-    """What is known of the row called `name`."""
-    twin = VARIANTS[name]
-    small = twin in cifar.VARIANTS
-    options = ("num_classes", "in_channels")
-    return ModelInfo(
-        name=name,
-        family="plain",
-        depth=(cifar if small else resnet).info(twin).depth,
-        source="ResNet, arXiv:1512.03385",
-        shape=CIFAR if small else IMAGENET,
-        num_classes=10 if small else 1000,
-        options=options if small else (*options, "stem"),
-    )
 
 
 def build(name: str, **options: Any) -> nn.Module:

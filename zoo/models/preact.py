@@ -19,8 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.models.family import CIFAR, IMAGENET, ModelInfo
-from zoo.models.resnet import ZeroPadding, conv1x1, conv3x3
+from zoo.models.resnet import ZeroPadding, conv1x1, conv3x3, conv7x7
 from zoo.models.tricks import average_pool
 from zoo.models.unit import ResidualUnit, initialise
 
@@ -45,7 +44,6 @@ class PreActBasic(ResidualUnit):
     """Two 3x3 convolutions: (B, in_channels, H, W) -> (B, out_channels, H/stride, W/stride)."""
 
     expansion = 1
-    num_layers = 2
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, shortcut: str) -> None:
         super().__init__()
@@ -76,7 +74,6 @@ class PreActBottleneck(ResidualUnit):
     """1x1 to a quarter, 3x3, 1x1: (B, in, H, W) -> (B, out, H/stride, W/stride)."""
 
     expansion = 4
-    num_layers = 3
 
     def __init__(self, in_channels: int, out_channels: int, stride: int, shortcut: str) -> None:
         super().__init__()
@@ -166,7 +163,7 @@ def make_stem(kind: str, in_channels: int, width: int) -> nn.Sequential:
         return nn.Sequential(OrderedDict(conv=conv3x3(in_channels, width)))
     pool = nn.MaxPool2d(3, stride=2, padding=1)
     if kind == "7x7":
-        conv = nn.Conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
+        conv = conv7x7(in_channels, width)
         return nn.Sequential(OrderedDict(conv=conv, pool=pool))
     first, second = {"deep": (width // 2, width // 2), "tiered": (3 * width // 8, width // 2)}[kind]
     return nn.Sequential(
@@ -204,22 +201,8 @@ VARIANTS: dict[str, Variant] = {
 }
 
 
-def info(name: str) -> ModelInfo:
-    """What is known of the row called `name`."""
-    row = VARIANTS[name]
-    small = row.stem == "small"
-    return ModelInfo(
-        name=name,
-        family="preact",
-        depth=row.block.num_layers * sum(row.depths) + 2,
-        source="ResNet v2, arXiv:1603.05027",
-        shape=CIFAR if small else IMAGENET,
-        num_classes=10 if small else 1000,
-        options=("num_classes", "in_channels", "zero_init_residual", *([] if small else ["stem"])),
-    )
-
-
 def build(name: str, **options: Any) -> PreActResNet:
     """Build the row of VARIANTS called `name`; options are PreActResNet's keyword arguments."""
-    defaults = {"num_classes": info(name).num_classes}
-    return PreActResNet(VARIANTS[name], **(defaults | options))
+    row = VARIANTS[name]
+    num_classes = 10 if row.stem == "small" else 1000
+    return PreActResNet(row, **({"num_classes": num_classes} | options))

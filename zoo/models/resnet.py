@@ -1,15 +1,17 @@
 """Deep residual networks, after He, Zhang, Ren and Sun, "Deep Residual Learning for Image
 Recognition", 2015 (https://arxiv.org/abs/1512.03385); figure and table numbers below are its.
 
-A residual unit computes `relu(F(x) + x)`: the layers F only learn what is to be *added* to their
-input, so a unit that is not needed has to learn zero and not the identity, and the gradient reaches
-every depth through the sum. Where F changes the shape, x goes through a projection instead
-(option B of section 3.3); everywhere else the shortcut has no parameters.
+A residual unit computes `relu(F(x) + x)`. Its layers F learn only what is to be *added* to their
+input. So a unit that is not needed learns zero, which is easy, and the gradient reaches every depth
+through the sum. Where F changes the shape, x goes through a projection (option B of section 3.3).
+Everywhere else the shortcut has no parameters.
 
-Two things differ from the paper's text, as in torchvision, whose parameter names these are: the
-stride of a bottleneck is on its 3x3 convolution, not on the first 1x1 ("ResNet v1.5", about half a
-point better and 4.1 instead of 3.8 GMAC at 50 layers); and `stem="small"` replaces the first
-two layers by one 3x3 convolution for images that are too small to be quartered.
+Two things differ from the paper:
+- The stride of a bottleneck is on its 3x3 convolution, not on the first 1x1. torchvision, whose
+  parameter names these are, does the same ("ResNet v1.5"). It is about half a point better, and
+  takes 4.1 instead of 3.8 GMAC at 50 layers.
+- `stem="small"` puts one 3x3 convolution in the place of the first two layers, for images that are
+  too small to be quartered.
 
 ResNeXt (https://arxiv.org/abs/1611.05431) splits the 3x3 convolution of a bottleneck into groups;
 Wide ResNet (https://arxiv.org/abs/1605.07146) doubles its channels. Both change that one layer.
@@ -24,8 +26,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zoo.models.family import IMAGENET, ModelInfo
 from zoo.models.unit import ResidualUnit, initialise
+
+
+def conv7x7(in_channels: int, out_channels: int) -> nn.Conv2d:
+    """The first layer: 7x7 convolution that halves the size."""
+    return nn.Conv2d(in_channels, out_channels, 7, stride=2, padding=3, bias=False)
 
 
 def conv3x3(in_channels: int, out_channels: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
@@ -82,7 +88,6 @@ class BasicBlock(ResidualUnit):
     """
 
     expansion = 1
-    num_layers = 2
 
     def __init__(
         self, in_channels: int, width: int, stride: int = 1, *, shortcut: str = "B"
@@ -105,8 +110,7 @@ class BasicBlock(ResidualUnit):
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.relu1(self.bn1(self.conv1(x)))
         x = self.bn2(self.conv2(x))
-        out: Tensor = self.relu2(x + shortcut)
-        return out
+        return self.relu2(x + shortcut)
 
 
 class Bottleneck(ResidualUnit):
@@ -119,7 +123,6 @@ class Bottleneck(ResidualUnit):
     """
 
     expansion = 4
-    num_layers = 3
 
     def __init__(
         self,
@@ -154,8 +157,7 @@ class Bottleneck(ResidualUnit):
         x = self.relu1(self.bn1(self.conv1(x)))
         x = self.relu2(self.bn2(self.conv2(x)))
         x = self.bn3(self.conv3(x))
-        out: Tensor = self.relu3(x + shortcut)
-        return out
+        return self.relu3(x + shortcut)
 
 
 Block = type[BasicBlock] | type[Bottleneck]
@@ -181,15 +183,11 @@ class ResNet(nn.Module):
         **unit: Any,
     ) -> None:
         super().__init__()
-        if stem == "imagenet":
-            self.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
-        else:
-            self.conv1 = conv3x3(in_channels, 64)
+        small = stem == "small"
+        self.conv1 = conv3x3(in_channels, 64) if small else conv7x7(in_channels, 64)
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU()
-        self.maxpool: nn.Module = nn.Identity()
-        if stem == "imagenet":
-            self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.maxpool = nn.Identity() if small else nn.MaxPool2d(3, stride=2, padding=1)
         self.layer1 = stage(block, 64, 64, depths[0], stride=1, **unit)
         self.layer2 = stage(block, 64 * block.expansion, 128, depths[1], stride=2, **unit)
         self.layer3 = stage(block, 128 * block.expansion, 256, depths[2], stride=2, **unit)
@@ -206,8 +204,7 @@ class ResNet(nn.Module):
         x = self.layer3(x)  #                     conv4_x  (B, 256 * expansion, 14, 14)
         x = self.layer4(x)  #                     conv5_x  (B, 512 * expansion, 7, 7)
         x = torch.flatten(self.avgpool(x), 1)  #           (B, 512 * expansion)
-        logits: Tensor = self.fc(x)  #                     (B, num_classes)
-        return logits
+        return self.fc(x)  #                               (B, num_classes)
 
 
 def stage(
@@ -221,59 +218,34 @@ def stage(
 
 @dataclass(frozen=True)
 class Variant:
-    """One row: what a unit is, how many stand in conv2_x .. conv5_x, and what makes it special."""
+    """One row: the unit, how many stand in conv2_x .. conv5_x, and what makes its units special."""
 
     block: Block
     depths: tuple[int, int, int, int]
-    family: str = "resnet"
     unit: dict[str, Any] = field(default_factory=dict)
 
 
 VARIANTS: dict[str, Variant] = {
-    # Table 1. Parameters, and multiply-adds at 224x224:
-    "resnet18": Variant(BasicBlock, (2, 2, 2, 2)),  #  11.7 M,  1.8 GMAC
-    "resnet34": Variant(BasicBlock, (3, 4, 6, 3)),  #  21.8 M,  3.7
-    "resnet50": Variant(Bottleneck, (3, 4, 6, 3)),  #  25.6 M,  4.1
-    "resnet101": Variant(Bottleneck, (3, 4, 23, 3)),  #  44.5 M,  7.8
-    "resnet152": Variant(Bottleneck, (3, 8, 36, 3)),  #  60.2 M, 11.5
+    # Table 1.
+    "resnet18": Variant(BasicBlock, (2, 2, 2, 2)),
+    "resnet34": Variant(BasicBlock, (3, 4, 6, 3)),
+    "resnet50": Variant(Bottleneck, (3, 4, 6, 3)),
+    "resnet101": Variant(Bottleneck, (3, 4, 23, 3)),
+    "resnet152": Variant(Bottleneck, (3, 8, 36, 3)),
     # Depths that came later.
-    "resnet26": Variant(Bottleneck, (2, 2, 2, 2)),  #  16.0 M,  2.3
-    "resnet200": Variant(Bottleneck, (3, 24, 36, 3)),  #  64.7 M, 15.0
-    "wide_resnet50_2": Variant(Bottleneck, (3, 4, 6, 3), "wide", {"group_width": 128}),
-    "wide_resnet101_2": Variant(Bottleneck, (3, 4, 23, 3), "wide", {"group_width": 128}),
-} | {
-    f"resnext{depth}_{groups}x{width}d": Variant(
-        Bottleneck, depths, "resnext", {"groups": groups, "group_width": width}
-    )
-    for depth, depths, groups, width in (
-        (50, (3, 4, 6, 3), 32, 4),
-        (101, (3, 4, 23, 3), 32, 4),
-        (101, (3, 4, 23, 3), 32, 8),
-        (101, (3, 4, 23, 3), 32, 16),
-        (101, (3, 4, 23, 3), 32, 32),
-        (101, (3, 4, 23, 3), 64, 4),
-    )
+    "resnet26": Variant(Bottleneck, (2, 2, 2, 2)),
+    "resnet200": Variant(Bottleneck, (3, 24, 36, 3)),
+    # Wide ResNet.
+    "wide_resnet50_2": Variant(Bottleneck, (3, 4, 6, 3), {"group_width": 128}),
+    "wide_resnet101_2": Variant(Bottleneck, (3, 4, 23, 3), {"group_width": 128}),
+    # ResNeXt.
+    "resnext50_32x4d": Variant(Bottleneck, (3, 4, 6, 3), {"groups": 32, "group_width": 4}),
+    "resnext101_32x4d": Variant(Bottleneck, (3, 4, 23, 3), {"groups": 32, "group_width": 4}),
+    "resnext101_32x8d": Variant(Bottleneck, (3, 4, 23, 3), {"groups": 32, "group_width": 8}),
+    "resnext101_32x16d": Variant(Bottleneck, (3, 4, 23, 3), {"groups": 32, "group_width": 16}),
+    "resnext101_32x32d": Variant(Bottleneck, (3, 4, 23, 3), {"groups": 32, "group_width": 32}),
+    "resnext101_64x4d": Variant(Bottleneck, (3, 4, 23, 3), {"groups": 64, "group_width": 4}),
 }
-
-PAPERS = {
-    "resnet": "ResNet, arXiv:1512.03385",
-    "resnext": "ResNeXt, arXiv:1611.05431",
-    "wide": "Wide ResNet, arXiv:1605.07146",
-}
-
-
-def info(name: str) -> ModelInfo:
-    """What is known of the row called `name`."""
-    row = VARIANTS[name]
-    return ModelInfo(
-        name=name,
-        family=row.family,
-        depth=row.block.num_layers * sum(row.depths) + 2,
-        source=PAPERS[row.family],
-        shape=IMAGENET,
-        num_classes=1000,
-        options=("num_classes", "in_channels", "stem", "shortcut", "zero_init_residual"),
-    )
 
 
 def build(name: str, **options: Any) -> ResNet:

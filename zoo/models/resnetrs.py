@@ -13,45 +13,35 @@ from typing import Any
 from torch import nn
 
 from zoo.models.attention import SqueezeExcite
-from zoo.models.family import ModelInfo
 from zoo.models.resnet import conv3x3
 from zoo.models.tricks import (
-    N50,
-    N101,
-    N152,
-    N200,
-    D,
+    RESNET_D,
     TrickBottleneck,
     TrickResNet,
     Variant,
-    describe,
 )
 
 
-def _convolved_pool(width: int) -> nn.Module:
-    return nn.Sequential(conv3x3(width, width, stride=2), nn.BatchNorm2d(width), nn.ReLU())
+def convolved_pool() -> nn.Sequential:
+    """What follows the stem: (B, 64, H, W) -> (B, 64, H/2, W/2)."""
+    return nn.Sequential(conv3x3(64, 64, stride=2), nn.BatchNorm2d(64), nn.ReLU())
 
 
-RS: dict[str, Any] = D | {
+RS: dict[str, Any] = RESNET_D | {
     "attention": partial(SqueezeExcite, ratio=1 / 4),
-    "pool": _convolved_pool,
+    "pool": convolved_pool,
 }
 
-# The paper rounds the depths of two of them.
+# The paper rounds 272 layers to 270 and 419 to 420.
 VARIANTS: dict[str, Variant] = {
-    "resnetrs50": Variant(TrickBottleneck, N50, **RS),
-    "resnetrs101": Variant(TrickBottleneck, N101, **RS),
-    "resnetrs152": Variant(TrickBottleneck, N152, **RS),
-    "resnetrs200": Variant(TrickBottleneck, N200, **RS),
-    "resnetrs270": Variant(TrickBottleneck, (4, 29, 53, 4), **RS, depth=270),
+    "resnetrs50": Variant(TrickBottleneck, (3, 4, 6, 3), **RS),
+    "resnetrs101": Variant(TrickBottleneck, (3, 4, 23, 3), **RS),
+    "resnetrs152": Variant(TrickBottleneck, (3, 8, 36, 3), **RS),
+    "resnetrs200": Variant(TrickBottleneck, (3, 24, 36, 3), **RS),
+    "resnetrs270": Variant(TrickBottleneck, (4, 29, 53, 4), **RS),
     "resnetrs350": Variant(TrickBottleneck, (4, 36, 72, 4), **RS),
-    "resnetrs420": Variant(TrickBottleneck, (4, 44, 87, 4), **RS, depth=420),
+    "resnetrs420": Variant(TrickBottleneck, (4, 44, 87, 4), **RS),
 }
-
-
-def info(name: str) -> ModelInfo:
-    """What is known of the row called `name`."""
-    return describe(name, VARIANTS[name], "resnetrs", "ResNet-RS, arXiv:2103.07579")
 
 
 def build(name: str, **options: Any) -> TrickResNet:

@@ -19,8 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.models.family import IMAGENET, ModelInfo
-from zoo.models.resnet import conv1x1, conv3x3
+from zoo.models.resnet import conv1x1, conv3x3, conv7x7
 from zoo.models.unit import ResidualUnit, initialise
 
 
@@ -29,9 +28,8 @@ def average_pool() -> nn.AvgPool2d:
     return nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False)
 
 
-def max_pool(width: int) -> nn.Module:
-    """The stem's pooling: (B, width, H, W) -> (B, width, H/2, W/2)."""
-    del width
+def max_pool() -> nn.MaxPool2d:
+    """The stem's pooling: (B, C, H, W) -> (B, C, H/2, W/2)."""
     return nn.MaxPool2d(3, stride=2, padding=1)
 
 
@@ -49,8 +47,8 @@ class Variant:
     """Makes the attention at the end of a branch from its channels."""
     blur: Callable[[], nn.Module] | None = None
     """Makes what halves the size, so that the 3x3 convolution before it does not."""
-    pool: Callable[[int], nn.Module] = max_pool
-    """Makes the stem's pooling from its width."""
+    pool: Callable[[], nn.Module] = max_pool
+    """Makes what follows the stem and halves the size once more."""
     norm: Callable[[int], nn.Module] = nn.BatchNorm2d
     groups: int = 1
     group_width: int = 64
@@ -58,8 +56,6 @@ class Variant:
     """What the first convolution of a bottleneck divides the inner width by."""
     projection: int = 1
     """Size of the projection's kernel where it halves the size."""
-    depth: int | None = None
-    """The paper's count, where it is not one for the stem."""
 
 
 def make_shortcut(
@@ -79,7 +75,6 @@ class TrickBasicBlock(ResidualUnit):
     """Two 3x3 convolutions: (B, in_channels, H, W) -> (B, width, H/stride, W/stride)."""
 
     expansion = 1
-    num_layers = 2
 
     def __init__(self, row: Variant, in_channels: int, width: int, stride: int) -> None:
         super().__init__()
@@ -102,15 +97,13 @@ class TrickBasicBlock(ResidualUnit):
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.pool(self.relu1(self.bn1(self.conv1(x))))
         x = self.se(self.bn2(self.conv2(x)))
-        out: Tensor = self.relu2(x + shortcut)
-        return out
+        return self.relu2(x + shortcut)
 
 
 class TrickBottleneck(ResidualUnit):
     """1x1, 3x3 and 1x1: (B, in_channels, H, W) -> (B, 4 * width, H/stride, W/stride)."""
 
     expansion = 4
-    num_layers = 3
 
     def __init__(self, row: Variant, in_channels: int, width: int, stride: int) -> None:
         super().__init__()
@@ -139,8 +132,7 @@ class TrickBottleneck(ResidualUnit):
         x = self.relu1(self.bn1(self.conv1(x)))
         x = self.pool(self.relu2(self.bn2(self.conv2(x))))
         x = self.se(self.bn3(self.conv3(x)))
-        out: Tensor = self.relu3(x + shortcut)
-        return out
+        return self.relu3(x + shortcut)
 
 
 class TrickResNet(nn.Module):
@@ -167,7 +159,7 @@ class TrickResNet(nn.Module):
         )
         self.bn1 = row.norm(channels)
         self.relu = nn.ReLU()
-        self.maxpool = nn.Identity() if small else row.pool(channels)
+        self.maxpool = nn.Identity() if small else row.pool()
         expansion = row.block.expansion
         self.layer1 = stage(row, channels, 64, row.depths[0], stride=1)
         self.layer2 = stage(row, 64 * expansion, 128, row.depths[1], stride=2)
@@ -185,8 +177,7 @@ class TrickResNet(nn.Module):
         x = self.layer3(x)  #                     (B, 256 * expansion, 14, 14)
         x = self.layer4(x)  #                     (B, 512 * expansion, 7, 7)
         x = torch.flatten(self.avgpool(x), 1)  #  (B, 512 * expansion)
-        logits: Tensor = self.fc(x)  #            (B, num_classes)
-        return logits
+        return self.fc(x)  #                      (B, num_classes)
 
 
 def stage(row: Variant, in_channels: int, width: int, depth: int, stride: int) -> nn.Sequential:
@@ -199,7 +190,7 @@ def stage(row: Variant, in_channels: int, width: int, depth: int, stride: int) -
 def make_stem(row: Variant, in_channels: int, width: int) -> nn.Module:
     """(B, in_channels, H, W) -> (B, width, H/2, W/2), without the norm that follows."""
     if row.stem is None:
-        return nn.Conv2d(in_channels, width, 7, stride=2, padding=3, bias=False)
+        return conv7x7(in_channels, width)
     first, second = row.stem
     return nn.Sequential(
         conv3x3(in_channels, first, stride=2),
@@ -212,60 +203,38 @@ def make_stem(row: Variant, in_channels: int, width: int) -> nn.Module:
     )
 
 
-# The letters of the names, and what each stands for; depths by the name's number.
-C: dict[str, Any] = {"stem": (32, 32)}
-D: dict[str, Any] = {"stem": (32, 32), "average": True}
-S: dict[str, Any] = {"stem": (64, 64)}
-T: dict[str, Any] = {"stem": (24, 32), "average": True}
-X32X4: dict[str, Any] = {"groups": 32, "group_width": 4}
-X32X8: dict[str, Any] = {"groups": 32, "group_width": 8}
-X64X4: dict[str, Any] = {"groups": 64, "group_width": 4}
+# What the letters and the widths in a name stand for.
+RESNET_C: dict[str, Any] = {"stem": (32, 32)}
+RESNET_D: dict[str, Any] = {"stem": (32, 32), "average": True}
+RESNET_S: dict[str, Any] = {"stem": (64, 64)}
+RESNET_T: dict[str, Any] = {"stem": (24, 32), "average": True}
+NEXT_32X4D: dict[str, Any] = {"groups": 32, "group_width": 4}
+NEXT_32X8D: dict[str, Any] = {"groups": 32, "group_width": 8}
+NEXT_64X4D: dict[str, Any] = {"groups": 64, "group_width": 4}
 GROUP_NORM: dict[str, Any] = {"norm": partial(nn.GroupNorm, 32)}  # arXiv:1803.08494
 
-N10, N18, N50, N101 = (1, 1, 1, 1), (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 23, 3)
-N152, N200, N269 = (3, 8, 36, 3), (3, 24, 36, 3), (3, 30, 48, 8)
 
 VARIANTS: dict[str, Variant] = {
-    "resnet10t": Variant(TrickBasicBlock, N10, **T),
-    "resnet14t": Variant(TrickBottleneck, N10, **T),
-    "resnet18d": Variant(TrickBasicBlock, N18, **D),
-    "resnet26d": Variant(TrickBottleneck, N18, **D),
-    "resnet26t": Variant(TrickBottleneck, N18, **T),
-    "resnet34d": Variant(TrickBasicBlock, N50, **D),
-    "resnet50c": Variant(TrickBottleneck, N50, **C),
-    "resnet50d": Variant(TrickBottleneck, N50, **D),
-    "resnet50s": Variant(TrickBottleneck, N50, **S),
-    "resnet50t": Variant(TrickBottleneck, N50, **T),
-    "resnet101c": Variant(TrickBottleneck, N101, **C),
-    "resnet101d": Variant(TrickBottleneck, N101, **D),
-    "resnet101s": Variant(TrickBottleneck, N101, **S),
-    "resnet152c": Variant(TrickBottleneck, N152, **C),
-    "resnet152d": Variant(TrickBottleneck, N152, **D),
-    "resnet152s": Variant(TrickBottleneck, N152, **S),
-    "resnet200d": Variant(TrickBottleneck, N200, **D),
-    "resnext50d_32x4d": Variant(TrickBottleneck, N50, **D, **X32X4),
-    "resnet50_gn": Variant(TrickBottleneck, N50, **GROUP_NORM),
+    "resnet10t": Variant(TrickBasicBlock, (1, 1, 1, 1), **RESNET_T),
+    "resnet14t": Variant(TrickBottleneck, (1, 1, 1, 1), **RESNET_T),
+    "resnet18d": Variant(TrickBasicBlock, (2, 2, 2, 2), **RESNET_D),
+    "resnet26d": Variant(TrickBottleneck, (2, 2, 2, 2), **RESNET_D),
+    "resnet26t": Variant(TrickBottleneck, (2, 2, 2, 2), **RESNET_T),
+    "resnet34d": Variant(TrickBasicBlock, (3, 4, 6, 3), **RESNET_D),
+    "resnet50c": Variant(TrickBottleneck, (3, 4, 6, 3), **RESNET_C),
+    "resnet50d": Variant(TrickBottleneck, (3, 4, 6, 3), **RESNET_D),
+    "resnet50s": Variant(TrickBottleneck, (3, 4, 6, 3), **RESNET_S),
+    "resnet50t": Variant(TrickBottleneck, (3, 4, 6, 3), **RESNET_T),
+    "resnet101c": Variant(TrickBottleneck, (3, 4, 23, 3), **RESNET_C),
+    "resnet101d": Variant(TrickBottleneck, (3, 4, 23, 3), **RESNET_D),
+    "resnet101s": Variant(TrickBottleneck, (3, 4, 23, 3), **RESNET_S),
+    "resnet152c": Variant(TrickBottleneck, (3, 8, 36, 3), **RESNET_C),
+    "resnet152d": Variant(TrickBottleneck, (3, 8, 36, 3), **RESNET_D),
+    "resnet152s": Variant(TrickBottleneck, (3, 8, 36, 3), **RESNET_S),
+    "resnet200d": Variant(TrickBottleneck, (3, 24, 36, 3), **RESNET_D),
+    "resnext50d_32x4d": Variant(TrickBottleneck, (3, 4, 6, 3), **RESNET_D, **NEXT_32X4D),
+    "resnet50_gn": Variant(TrickBottleneck, (3, 4, 6, 3), **GROUP_NORM),
 }
-
-
-def info(name: str) -> ModelInfo:
-    """What is known of the row called `name`."""
-    if VARIANTS[name].norm is not nn.BatchNorm2d:
-        return describe(name, VARIANTS[name], "groupnorm", "Group norm, arXiv:1803.08494")
-    return describe(name, VARIANTS[name], "tricks", "Bag of tricks, arXiv:1812.01187")
-
-
-def describe(name: str, row: Variant, family: str, source: str) -> ModelInfo:
-    """What is known of a row of this or of another table of Variants."""
-    return ModelInfo(
-        name=name,
-        family=family,
-        depth=row.depth or row.block.num_layers * sum(row.depths) + 2,
-        source=source,
-        shape=IMAGENET,
-        num_classes=1000,
-        options=("num_classes", "in_channels", "stem", "zero_init_residual"),
-    )
 
 
 def build(name: str, **options: Any) -> TrickResNet:

@@ -1,4 +1,4 @@
-"""What a trained network is worth: its accuracy on a set, and its word on one image."""
+"""How good a trained network is: its accuracy on a split, and its answer for one image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zoo.training.parallel import Group
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """How often a network is right."""
+    """How many images a network classifies correctly."""
 
     correct: int
     total: int
@@ -39,9 +39,9 @@ def evaluate(
     workers: int = 0,
     group: Group | None = None,
 ) -> Evaluation:
-    """Accuracy and loss of `network` in evaluation mode; its mode is as before afterwards.
+    """Accuracy and loss of `network` in evaluation mode. Afterwards its mode is as before.
 
-    The processes of `group` each take their share, and all of them get the whole result.
+    Each process of `group` takes its share of the images, and each gets the whole result.
     """
     group = group or Group()
     device = next(network.parameters()).device
@@ -63,9 +63,9 @@ def evaluate(
 def predict(run: Run, image_path: str | Path, *, top: int = 3) -> list[tuple[str, float]]:
     """The `top` most likely classes of one image file, with their probabilities, best first.
 
-    The image is made grey or RGB, resized and cropped as the run's preprocessing says. Digits
-    are light on dark; a dark digit on white paper is another picture: invert it first. A missing
-    or damaged image is a BadArtifact.
+    The image becomes grey or RGB, and is resized and cropped as the run's preprocessing says.
+    Digits are light on dark, so invert a dark digit on white paper first. Raises BadArtifact for a
+    missing or damaged image, and UsageError where the run names no preprocessing or classes.
     """
     wanted, classes = run.config.preprocessing, run.config.classes
     if wanted is None or classes is None:

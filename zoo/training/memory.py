@@ -10,11 +10,11 @@ _AHEAD = 256 * 2**20
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep the memory that it frees; whether the C library could be told.
+    """Let this process keep the memory that it frees. Return whether the C library agreed.
 
-    glibc maps and unmaps large buffers one by one. A training step frees every activation it
-    made and makes it again in the next one, so each step would take its page faults anew:
-    docs/log.md has what that costs. The price is that the process never shrinks.
+    glibc maps and unmaps large buffers one by one. A training step frees every activation and
+    makes it again in the next step, so each step would have the same page faults again.
+    docs/log.md says what that costs. The price is that the process never shrinks.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

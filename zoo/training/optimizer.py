@@ -13,7 +13,9 @@ from zoo.training.recipe import Recipe
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser; only matrices and kernels decay (arXiv:1812.01187), or everything."""
+    """The recipe's optimiser. With `decay_all` everything decays, else matrices and kernels alone
+    (arXiv:1812.01187).
+    """
     decayed = [p for p in network.parameters() if p.ndim > 1 or recipe.decay_all]
     others = [p for p in network.parameters() if not (p.ndim > 1 or recipe.decay_all)]
     groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": recipe.weight_decay}]
@@ -31,7 +33,10 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def learning_rate(recipe: Recipe, step: int, total: int) -> float:
-    """Learning rate of step `step` of `total`: a warm-up, then a cosine to 0 or tenths in steps."""
+    """Learning rate of step `step` of `total`.
+
+    A warm-up comes first. Then the rate falls along a cosine to 0, or to a tenth at each milestone.
+    """
     warmup = recipe.warmup * total
     if step + 1 <= warmup:
         return recipe.lr * (recipe.warmup_hold or (step + 1) / warmup)
@@ -44,8 +49,8 @@ def learning_rate(recipe: Recipe, step: int, total: int) -> float:
 class Lamb(torch.optim.Optimizer):
     """LAMB (arXiv:1904.00962): Adam's step, rescaled layer by layer to the size of the weights.
 
-    First the whole gradient is clipped to norm 1, which the published large-batch results rely
-    on. A group that does not decay is not rescaled either: norms and biases take Adam's step.
+    The whole gradient is clipped to norm 1 first: the published large-batch results rely on it.
+    A group that does not decay is not rescaled: norms and biases take Adam's step.
     """
 
     def __init__(
@@ -59,7 +64,7 @@ class Lamb(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Move every weight that has a gradient; `closure` is not used."""
+        """Move every weight that has a gradient. `closure` is not used."""
         weights = [p for group in self.param_groups for p in group["params"]]
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         for group in self.param_groups:
@@ -85,3 +90,26 @@ class Lamb(torch.optim.Optimizer):
             trust = torch.where((size > 0) & (change > 0), size / change, 1.0)
             update.mul_(trust)
         weight.add_(update, alpha=-group["lr"])
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """What an optimiser remembers of each weight, by name: `0.momentum_buffer`."""
+    return {
+        f"{index}.{name}": value
+        for index, entries in optimizer.state_dict()["state"].items()
+        for name, value in entries.items()
+        if value is not None
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Give an optimiser back what `optimizer_tensors` returned, for the same network."""
+    weights = [w for group in optimizer.param_groups for w in group["params"]]
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        index, _, key = name.partition(".")
+        like = weights[int(index)]
+        # In the layout of its weight, as the optimiser made it: a fused step relies on it.
+        same = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
+        moments.setdefault(int(index), {})[key] = same
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})

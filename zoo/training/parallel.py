@@ -1,4 +1,4 @@
-"""Processes that train one network together, as torchrun starts them; usually there is one.
+"""The processes that train one network together. Usually there is one; torchrun starts several.
 
 torchrun --nproc-per-node 2 -m zoo train resnet18
 """
@@ -18,10 +18,12 @@ from zoo.errors import Unavailable
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """This process among those that train together."""
+    """One process and its place among those that train together."""
 
     rank: int = 0
+    """Which of them this is, from 0."""
     size: int = 1
+    """How many there are."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
@@ -30,7 +32,7 @@ class Group:
         return self.rank == 0
 
     def sums(self, *values: float) -> list[float]:
-        """Each value, summed over all processes, in float64 on every one of them."""
+        """Sum each value over all processes, in float64. Every process gets the sums."""
         if self.size == 1:
             return [float(value) for value in values]
         together = torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -54,7 +56,10 @@ class Group:
 
 @contextmanager
 def join(device: str) -> Iterator[Group]:
-    """The group that torchrun's environment describes: gloo on the CPU, nccl on GPUs."""
+    """The group that torchrun's environment describes, over gloo on the CPU and nccl on GPUs.
+
+    Raises Unavailable for a process that has no GPU of its own.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield Group(device=torch.device(device))

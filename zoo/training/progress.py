@@ -1,4 +1,4 @@
-"""How far training is: a bar on a terminal, one line for each epoch elsewhere; always on stderr."""
+"""Shows how far training is, on stderr: a bar on a terminal, else one line for each epoch."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from rich import progress
 from rich.console import Console
 
 
-class Progress:
-    """Shows the progress of `epochs` epochs while it is entered; `quiet` shows nothing.
+class EpochBar:
+    """Shows the progress of `epochs` epochs inside a `with` block. With `quiet` it shows nothing.
 
-    rich honours NO_COLOR and TERM=dumb. The lines fit into 80 columns.
+    rich respects NO_COLOR and TERM=dumb. The lines fit into 80 columns.
     """
 
     def __init__(self, epochs: int, *, quiet: bool = False) -> None:
@@ -41,11 +41,11 @@ class Progress:
         self._bar.stop()
 
     def step(self, share: float) -> None:
-        """Say how much of all training is done, 0..1."""
+        """Show how much of all training is done, 0..1."""
         self._bar.update(self._task, completed=share)
 
     def epoch(self, number: int, loss: float, accuracy: float, images_per_s: float) -> None:
-        """Say what an epoch ended with; `number` counts from 1, `accuracy` is 0..1."""
+        """Show the results of an epoch. `number` counts from 1, `accuracy` is 0..1."""
         text = (
             f"epoch {number}/{self._epochs}  loss {loss:.3f}  "
             f"accuracy {100 * accuracy:.1f} %  {images_per_s:.0f} images/s"

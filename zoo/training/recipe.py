@@ -1,6 +1,4 @@
-"""How a network is trained, as data: `RECIPES["paper"]`.
-
-The optimizer and the trainer follow it.
+"""How a network is trained, as data: `RECIPES["paper"]`. The optimizer and the trainer follow it.
 
 fast                 small data in a minute: one cycle of SGD, averaged weights (the default)
 paper                He et al. 2015 (arXiv:1512.03385): SGD in steps, for CIFAR or ImageNet
@@ -19,53 +17,54 @@ from zoo.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides how weights move, but for the network, the data and the seed."""
+    """Everything that decides how weights move, except for the network, the data and the seed."""
 
     epochs: int = 24
     """Passes over the training set."""
     batch: int = 64
-    """Images in one step over all processes, at least; an epoch is cut into equal steps."""
+    """Images in one step over all processes, or a few more: an epoch is cut into equal steps."""
     accumulate: int = 1
-    """Parts that each process cuts its share of a step into, where memory is short."""
+    """Parts into which each process cuts its share of a step, to save memory."""
 
     optimizer: str = "sgd"
     """`sgd`, or `lamb` (arXiv:1904.00962)."""
     lr: float = 0.1
     """Learning rate at its peak."""
     momentum: float = 0.9
-    """Of SGD; LAMB has 0.9 and 0.999."""
+    """Of SGD. LAMB always has 0.9 and 0.999."""
     nesterov: bool = True
+    """Whether SGD looks ahead along its momentum."""
     weight_decay: float = 5e-3
     """L2 penalty on convolution and linear weights."""
     decay_all: bool = False
     """Decay batch norms and biases too, as the papers of 2015 did."""
     clip: float = 0.0
-    """Largest norm of the whole gradient; 0 does not clip."""
+    """Largest norm of the whole gradient. 0 does not clip."""
 
     schedule: str = "cosine"
-    """From the peak along a `cosine` to 0, or in `step`s: a tenth at each milestone."""
+    """`cosine`: from the peak to 0. `step`: to a tenth at each milestone."""
     milestones: tuple[float, ...] = (0.5, 0.75)
-    """Shares of the training at which `step` divides by ten."""
+    """Shares of all steps after which `step` divides the rate by ten."""
     warmup: float = 0.2
     """Share of all steps in which the learning rate climbs from 0 to the peak."""
     warmup_hold: float = 0.0
-    """Where above 0, warm up at this share of the peak instead, then jump."""
+    """Above 0, the warm-up stays at this share of the peak instead, then jumps to the peak."""
 
     loss: str = "ce"
     """`ce`, cross entropy, or `bce`, one binary cross entropy for each class."""
     label_smoothing: float = 0.1
     """Share of the target that is spread evenly over all classes."""
     bce_threshold: float = 0.0
-    """Where above 0, `bce` takes each target above it as 1 and the others as 0."""
+    """Above 0, `bce` takes each target above it as 1 and the others as 0."""
     mixup: float = 0.0
-    """Parameter of mixup's beta distribution (arXiv:1710.09412); 0 does not mix."""
+    """Parameter of mixup's beta distribution (arXiv:1710.09412). 0 does not mix."""
     cutmix: float = 0.0
-    """The same for cutmix (arXiv:1905.04899); with both, each batch draws one of them."""
+    """The same for cutmix (arXiv:1905.04899). With both, each batch draws one of them."""
 
     shift: int = 1
-    """Largest random shift in pixels, in each direction; the border is background."""
+    """Largest random shift in pixels, in each direction. The border is background."""
     flip: bool = False
-    """Mirror half of the images; wrong for digits, right for most photographs."""
+    """Mirror half of the images. That is wrong for digits and fine for most photographs."""
     area: tuple[float, float] | None = None
     """Share of the image that a random crop takes before it is resized (arXiv:1409.4842)."""
     policy: str = ""
@@ -73,18 +72,18 @@ class Recipe:
     erase: float = 0.0
     """Probability of erasing a random rectangle (arXiv:1708.04896)."""
     repeats: int = 1
-    """Differently augmented copies of each image in an epoch, which sees fewer images for it."""
+    """Copies of each image in an epoch, augmented differently. It sees fewer images then."""
     size: int = 0
-    """Height and width of training images where they are not the test images'; 0: they are."""
+    """Height and width of training images. 0: those of the test images."""
     test_crop: float = 1.0
-    """Share of a test image's shorter side that its crop takes; 1: the image just covers it."""
+    """Share of a test image's shorter side that its crop takes. 1: all of it."""
     interpolation: str = "bilinear"
     """How images are resized: `bilinear` or `bicubic`."""
 
     average: float = 0.97
-    """Decay per step of an exponential average of the weights; 0 keeps the last weights."""
+    """Decay per step of an exponential average of the weights. 0 keeps the last weights."""
     drop_path: float = 0.0
-    """Probability of skipping the last residual unit, less before it (arXiv:1603.09382)."""
+    """Probability of skipping the last residual unit; less for earlier ones (arXiv:1603.09382)."""
     zero_init_residual: bool = True
     """Start every residual unit as its shortcut alone (arXiv:1706.02677)."""
 
@@ -93,13 +92,13 @@ class Recipe:
     channels_last: bool = False
     """Keep the channels of a pixel together in memory."""
     compile: bool = False
-    """Compile the forward and the backward pass with Inductor first; half a minute or more."""
+    """Compile both passes with Inductor first. It takes half a minute or more."""
 
     def __post_init__(self) -> None:
         for name, low, high in _RANGES:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float):
-                raise UsageError(f"{name} '{value}' is no number; use {low:g} to {high:g}")
+                raise UsageError(f"{name} '{value}' is not a number; use {low:g} to {high:g}")
             if isinstance(low, int) and not isinstance(value, int):
                 raise UsageError(f"{name} {value} is not a whole number; use {low} to {high}")
             if not low <= value <= high:
@@ -108,7 +107,7 @@ class Recipe:
             if not isinstance(getattr(self, name), bool):
                 raise UsageError(f"{name} '{getattr(self, name)}' is neither true nor false")
         if not isinstance(self.milestones, tuple):
-            raise UsageError(f"milestones '{self.milestones}' are no shares, such as 0.5,0.75")
+            raise UsageError(f"milestones '{self.milestones}' are not shares, such as 0.5,0.75")
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 known = " or ".join(allowed)
@@ -116,7 +115,7 @@ class Recipe:
         rising = list(self.milestones) == sorted(set(self.milestones))
         if not rising or not all(0 < share < 1 for share in self.milestones):
             raise UsageError(f"milestones {self.milestones} must rise between 0 and 1")
-        self.augment()  # refuses what the images cannot undergo
+        self.augment()  # refuses what cannot be done to the images
 
     def augment(self) -> Augment:
         """What happens to each training image."""
@@ -204,7 +203,7 @@ RECIPES: dict[str, Recipe] = {
     "paper": _PAPER,
     # 110 layers do not start to learn at 0.1: about 400 steps at 0.01 first (section 4.2).
     "paper-deep": replace(_PAPER, warmup=1 / 164, warmup_hold=0.1),
-    # 600,000 steps of 256; "divided by 10 when the error plateaus" read as thirds of the training.
+    # 600,000 steps of 256. "Divided by 10 when the error plateaus" is read as every third of them.
     "paper-imagenet": replace(
         _PAPER,
         epochs=120,
@@ -251,10 +250,10 @@ RECIPES: dict[str, Recipe] = {
 
 
 def find_recipe(name: str, *, depth: int, height: int, digits: bool) -> Recipe:
-    """Return the recipe called `name`, in the form for this depth and test images of this height.
+    """Return the recipe called `name`, in its form for this depth and height of test images.
 
-    `fast` and `paper` have several forms; each can be asked for by its own name too. An unknown
-    name is a UsageError that lists the known ones.
+    `fast` and `paper` have several forms. Each has its own name too. An unknown name is a
+    UsageError that lists the known ones.
     """
     if name == "fast" and not digits:
         return replace(RECIPES["fast-photographs"], shift=max(1, height // 16))
@@ -267,15 +266,15 @@ def find_recipe(name: str, *, depth: int, height: int, digits: bool) -> Recipe:
     recipe = RECIPES[name]
     if recipe.size:  # published for test images of 224 pixels
         recipe = replace(recipe, size=max(1, round(recipe.size * height / 224)))
-    if digits:  # a mirrored digit is none, and four pixels are half of one
+    if digits:  # a mirrored digit is not a digit, and four pixels are half of one
         recipe = replace(recipe, flip=False, shift=min(recipe.shift, 1))
     return recipe
 
 
 def amended(recipe: Recipe, settings: list[str]) -> Recipe:
-    """Return `recipe` with `name=value` settings, such as `lr=0.05` or `milestones=0.6,0.8`.
+    """Return `recipe` changed by `name=value` settings, such as `lr=0.05` or `milestones=0.6,0.8`.
 
-    A field that does not exist or a value of another type is a UsageError.
+    A field that does not exist, or a value of another type, is a UsageError.
     """
     known = {entry.name: getattr(recipe, entry.name) for entry in fields(Recipe)}
     changes: dict[str, Any] = {}
@@ -284,15 +283,15 @@ def amended(recipe: Recipe, settings: list[str]) -> Recipe:
         if name not in known:
             raise UsageError(f"--set {setting}: no such field; the fields are: {', '.join(known)}")
         try:
-            changes[name] = _parsed(text, known[name])
+            changes[name] = _parse(text, known[name])
         except ValueError:
-            kind = type(known[name]).__name__
-            raise UsageError(f"--set {setting}: '{text}' is no value for {name} ({kind})") from None
+            kind = f"{name} ({type(known[name]).__name__})"
+            raise UsageError(f"--set {setting}: '{text}' is not a value for {kind}") from None
     return replace(recipe, **changes)
 
 
-def _parsed(text: str, example: Any) -> Any:
-    """`text` as a value of the type of `example`."""
+def _parse(text: str, example: Any) -> Any:
+    """`text` as a value of the type of `example`; ValueError where it is not one."""
     if isinstance(example, bool):
         return ("false", "true").index(text.lower()) == 1
     if isinstance(example, tuple) or example is None:

@@ -1,4 +1,4 @@
-"""Signals that wait: training ends between two steps, where all that it knows fits together."""
+"""Signals that wait for the end of a step, when the state of a training run is consistent."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _WAITING = (signal.SIGINT, signal.SIGTERM)
 def deferred() -> Iterator[list[int]]:
     """Collect SIGINT and SIGTERM in the list that is yielded, and deliver the first at the end.
 
-    A second signal is delivered at once, for whoever cannot wait for the step to end. Outside the
-    main thread, which alone may change handlers, nothing is deferred.
+    A second signal is delivered at once, for users who cannot wait for the step to end. Only the
+    main thread may change handlers, so other threads defer nothing.
     """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():

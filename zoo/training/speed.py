@@ -1,13 +1,13 @@
-"""How fast a training is, side by side with a plain loop: `zoo train resnet18 --profile`.
+"""The speed of training, side by side with a plain loop: `zoo train resnet18 --profile`.
 
-plain loop    eager, float32, NCHW, one batch over and over, in a process of its own that no setting
-              of this one reaches: what a first script does
-steps alone   this recipe's steps on batches that are in memory already
-loading       the images of a step, as training does it, with and without augmenting them
+plain loop    what a first script does: eager, float32, NCHW, the same batch again and again. It
+              has its own process, which no setting of this one reaches
+steps alone   this recipe's steps, on batches that are already in memory
+loading       the images of a step, as training loads them, with and without augmenting them
 training      both together
 
-The loops take turns in random order, step by step, so that a machine which changes its speed
-changes it for all of them.
+The loops take turns in random order, step by step. So a machine that changes its speed changes it
+for all of them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from torch.nn import functional
 from compile.measure.stats import median_interval, percentile
 from zoo.data import Data, Request, batches
 from zoo.models import build
-from zoo.training.trainer import Position, Trainer
+from zoo.training.position import Position
+from zoo.training.trainer import Trainer
 
 _WARMUP, _LEAST = 2, 6
 
@@ -39,22 +40,25 @@ class Speed:
     """One loop, measured."""
 
     name: str
+    """`plain loop`, `steps alone` ..."""
     images_per_s: float
     """From the median time of a step."""
     interval: tuple[float, float] | None
     """95 % interval of it, by order statistics."""
     over_plain: float
-    """Median over the rounds of the plain loop's time over this one's, in the same round."""
+    """The plain loop's time over this loop's in the same round: the median of all rounds."""
     over_plain_interval: tuple[float, float] | None
+    """95 % interval of it."""
     n: int
+    """Rounds that were measured."""
 
 
 def profile(
     trainer: Trainer, model: str, options: dict[str, Any], *, seconds: float
 ) -> list[Speed]:
-    """Measure the loops for about `seconds` after warming up, at least six rounds each.
+    """Measure each loop for about `seconds` after warming up, at least six rounds.
 
-    `trainer` must have more steps before it than are taken; `options` are those of its network.
+    `trainer` must have enough steps left. `options` are those of its network.
     """
     count = len(trainer.data.train) // trainer.steps
     with _plain_loop(model, options, trainer.data, count) as plain:
@@ -70,7 +74,7 @@ def profile(
 
 
 def _in_turns(loops: dict[str, Callable[[], object]], seconds: float) -> dict[str, list[int]]:
-    """Nanoseconds of each call: rounds in which every loop has one turn, in random order."""
+    """Nanoseconds of each call. In each round every loop has one turn, in random order."""
     times: dict[str, list[int]] = {name: [] for name in loops}
     rounds, start = 0, time.monotonic()
     while rounds < _WARMUP + _LEAST or time.monotonic() - start < seconds:
@@ -111,7 +115,7 @@ def _steps_alone(trainer: Trainer) -> Callable[[], object]:
 
 
 def _loading(trainer: Trainer, count: int, *, augmented: bool) -> Callable[[], object]:
-    """Load one step's images each time, as fast as the loader's processes can."""
+    """A call loads one step's images, as fast as the loader's processes can."""
     split, augment = trainer.data.train, trainer.recipe.augment() if augmented else None
     requests = (
         Request(indices=torch.arange(count * step, count * (step + 1)) % len(split), seed=step)
@@ -124,7 +128,7 @@ def _loading(trainer: Trainer, count: int, *, augmented: bool) -> Callable[[], o
 def _plain_loop(
     model: str, options: dict[str, Any], data: Data, count: int
 ) -> Iterator[Callable[[], object]]:
-    """A process that takes one step of the plain loop each time it is asked to."""
+    """A call that takes one step of the plain loop, in a process of its own."""
     here, there = multiprocessing.get_context("spawn").Pipe()
     arguments = (there, model, options, (count, *data.shape), len(data.classes))
     process = multiprocessing.get_context("spawn").Process(

@@ -8,16 +8,17 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from zoo.errors import UsageError
-from zoo.models import ResidualUnit
+from zoo.models.unit import ResidualUnit
 
 
 def stochastic_depth(network: nn.Module, rate: float) -> list[RemovableHandle]:
-    """Drop residual branches of `network`, in place: the last unit's with probability `rate`.
+    """Drop residual branches of `network`, in place. Returns the hooks that do it.
 
-    The probability grows linearly with depth from 0 at the first unit. It is drawn for each
-    sample anew; what stays is scaled up, so evaluation needs no change. The last norm of a
-    branch drops it, by a hook, which is returned: no unit needs to know, and the state dict stays
-    as it is. UsageError for a network without shortcuts, or whose branches end in no norm.
+    The last unit's branch is dropped with probability `rate`. The probability grows linearly with
+    depth, from 0 at the first unit. Each sample draws anew. A branch that stays is scaled up, so
+    evaluation needs no change. A hook on the last norm of a branch drops it: no unit needs to
+    know, and the state dict stays as it is. Raises UsageError for a network without shortcuts, or
+    with branches that do not end in a norm.
     """
     if rate == 0:
         return []

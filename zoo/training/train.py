@@ -1,4 +1,4 @@
-"""Training as a whole: data and a recipe in, a run on disk out; interrupted, it can go on."""
+"""Training as a whole: data and a recipe in, a run on disk out. It can stop and be resumed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from typing import Any
 from zoo.data import Data
 from zoo.errors import BadArtifact, UsageError
 from zoo.models import build, info
-from zoo.runs.checkpoint import Results, Run, RunConfig, list_runs, load_run, read_config
+from zoo.runs.checkpoint import Results, Run, RunConfig, load_run, read_config
 from zoo.runs.draft import (
     METRICS,
     STATE,
     TIMES,
-    TRAINING,
     Draft,
     begin_run,
     discard_run,
@@ -26,9 +25,10 @@ from zoo.runs.draft import (
     read_rows,
     read_state,
 )
+from zoo.runs.folders import TRAINING, list_runs
 from zoo.training.evaluate import evaluate
 from zoo.training.parallel import Group
-from zoo.training.progress import Progress
+from zoo.training.progress import EpochBar
 from zoo.training.recipe import Recipe
 from zoo.training.signals import deferred
 from zoo.training.trainer import NonFiniteLoss, Trainer
@@ -38,14 +38,16 @@ __all__ = ["Work", "find_same", "recipe_of", "resume", "run_config", "train"]
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """How a training is carried out; nothing in it changes what comes out, but for rounding."""
+    """How a training run is carried out. Nothing in it changes the result, except for rounding."""
 
     group: Group = field(default_factory=Group)
+    """The processes that train together."""
     workers: int = 0
     """Processes that decode images, for data that is not in memory."""
     save_every: float = 30.0
-    """Seconds between two saved states; 0 saves after each step."""
+    """Seconds between two saved states. 0 saves after each step."""
     quiet: bool = False
+    """Whether no progress is shown."""
 
 
 def run_config(
@@ -58,7 +60,7 @@ def run_config(
     processes: int = 1,
     device: str = "cpu",
 ) -> RunConfig:
-    """What a run of `model` on `data` is: its config.json, but for the results."""
+    """The config.json of a run of `model` on `data`, without the results."""
     wanted: dict[str, Any] = {"num_classes": len(data.classes), "in_channels": data.shape[0]}
     if "stem" in info(model).options and data.shape[1] <= 64:
         wanted["stem"] = "small"
@@ -87,10 +89,10 @@ def train(
 ) -> Run:
     """Train `model` on `data`, evaluate it once on the test set, and publish the run below `out`.
 
-    Everything random derives from `seed`: the same seed, threads, processes, versions and machine
-    give the same bits on the CPU, however often training was interrupted and resumed. SIGINT and
-    SIGTERM save the state first. A non-finite loss is a CheckFailed that names epoch and step and
-    keeps the last state. Progress goes to stderr. With several processes each calls this.
+    Everything random derives from `seed`. On the CPU the same seed, threads, processes, versions
+    and machine give the same bits, however often training was interrupted and resumed. SIGINT and
+    SIGTERM save the state first. A non-finite loss is a CheckFailed that names epoch and step, and
+    the last state is kept. Progress goes to stderr. With several processes each calls this.
     """
     work = work or Work()
     recipe = recipe or Recipe()
@@ -116,10 +118,11 @@ def train(
 
 
 def resume(folder: Path, data: Data, *, work: Work | None = None) -> Run:
-    """Go on with an unfinished run from its last state, on the same data, and publish it.
+    """Resume an unfinished run from its last state, on the same data, and publish it.
 
-    UsageError where there is no such run, another process trains it, or other than as many
-    processes as began it; BadArtifact where it is damaged, or the data is not what it began with.
+    Raises UsageError if there is no such run, if another process trains it, or if the number of
+    processes is not that which began it. Raises BadArtifact if it is damaged, or if the data is not
+    what it began with.
     """
     work = work or Work()
     draft = open_draft(folder) if work.group.leader else None
@@ -128,8 +131,8 @@ def resume(folder: Path, data: Data, *, work: Work | None = None) -> Run:
         before = config.data or {}
         if config.processes != work.group.size:
             raise UsageError(
-                f"{folder} is trained by {config.processes} processes, not {work.group.size}; "
-                f"{_go_on(folder, config)}"
+                f"{folder} was begun by {config.processes} processes, not {work.group.size}; "
+                f"{_how_to_resume(folder, config)}"
             )
         if config.classes != list(data.classes) or before.get("train") != len(data.train):
             raise BadArtifact(f"{folder} began with other data; restore its images or train again")
@@ -145,7 +148,7 @@ def resume(folder: Path, data: Data, *, work: Work | None = None) -> Run:
 
 
 def make_trainer(config: RunConfig, data: Data, recipe: Recipe, work: Work) -> Trainer:
-    """A fresh network of this config, with its recipe."""
+    """A trainer with a fresh network of this config."""
     accepted = info(config.model).options
     zero = {"zero_init_residual": recipe.zero_init_residual}
     zero = zero if "zero_init_residual" in accepted else {}
@@ -158,12 +161,12 @@ def _restore(trainer: Trainer, folder: Path) -> None:
     try:
         trainer.restore(tensors, plain)
     except (RuntimeError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise BadArtifact(f"{folder / STATE} is not one of this training: {reason}") from None
+        reason = f"does not belong to this training run: {str(error).strip().splitlines()[0]}"
+        raise BadArtifact(f"{folder / STATE} {reason}") from None
 
 
 def _times(folder: Path, epochs: int) -> list[dict[str, Any]]:
-    """The rows of times.csv up to the state; none where somebody changed the file."""
+    """The rows of times.csv up to the state; none if somebody changed the file."""
     try:
         rows: list[dict[str, Any]] = read_rows(folder / TIMES)[:epochs]
         return [row | {"seconds": float(row["seconds"])} for row in rows]
@@ -178,24 +181,24 @@ def _run(
     work: Work,
     times: list[dict[str, Any]],
 ) -> Run:
-    """Train to the end and publish; what stops it early leaves the draft with its last state."""
+    """Train to the end and publish. Where training stops early, the draft keeps its last state."""
     started = time.perf_counter() - (float(times[-1]["seconds"]) if times else 0.0)
     try:
-        with deferred() as signals, Progress(trainer.recipe.epochs, quiet=work.quiet) as progress:
-            for row, speed in trainer.run(_between_steps(draft, trainer, work, progress, signals)):
+        with deferred() as signals, EpochBar(trainer.recipe.epochs, quiet=work.quiet) as bar:
+            for row, speed in trainer.run(_between_steps(draft, trainer, work, bar, signals)):
                 seconds = round(time.perf_counter() - started, 2)
                 times.append({"epoch": row.epoch, "seconds": seconds, "images_per_s": speed})
                 if draft is not None:
                     _write_metrics(draft, trainer)
                     draft.write_rows(TIMES, times)
-                progress.epoch(row.epoch, row.loss, row.accuracy, speed)
+                bar.epoch(row.epoch, row.loss, row.accuracy, speed)
             if trainer.unfinished:
                 _save(draft, trainer)
         if trainer.unfinished:  # the signal went to another process of the group
             raise KeyboardInterrupt
         return _publish(draft, trainer, config, work, started)
     except KeyboardInterrupt as stop:
-        stop.args = (_go_on(draft.folder, config) if draft is not None else "",)
+        stop.args = (_how_to_resume(draft.folder, config) if draft is not None else "",)
         raise
     except NonFiniteLoss as error:
         where = draft.folder if draft is not None else "the leader's folder"
@@ -206,14 +209,14 @@ def _run(
 
 
 def _between_steps(
-    draft: Draft | None, trainer: Trainer, work: Work, progress: Progress, signals: list[int]
+    draft: Draft | None, trainer: Trainer, work: Work, bar: EpochBar, signals: list[int]
 ) -> Callable[[], bool]:
-    """What happens after each step: show how far it is, save in time, say whether to stop."""
+    """The function to call after each step: show progress, save in time, say whether to stop."""
     saved = time.monotonic()
 
     def after_step() -> bool:
         nonlocal saved
-        progress.step(trainer.progress)
+        bar.step(trainer.progress)
         if time.monotonic() - saved >= work.save_every or not trainer.unfinished:
             _save(draft, trainer)
             saved = time.monotonic()
@@ -252,34 +255,34 @@ def _publish(
     return run
 
 
-def _go_on(folder: Path, config: RunConfig) -> str:
-    """The command that goes on with a run as it was begun."""
+def _how_to_resume(folder: Path, config: RunConfig) -> str:
+    """The command that resumes a run as it was begun."""
     many = f"torchrun --nproc-per-node {config.processes} -m " if config.processes > 1 else ""
     where = "" if config.device == "cpu" else f" --device {config.device}"
-    return f"go on with `{many}zoo train --resume {folder}{where}`"
+    return f"resume with `{many}zoo train --resume {folder}{where}`"
 
 
 def find_same(out: str | Path, wanted: RunConfig) -> Run | None:
-    """The newest run of this model below `out` if training what is `wanted` would repeat it."""
-    found = list_runs(out, wanted.model)
-    if not found:
+    """The newest run of this model below `out`, if it is what training `wanted` would give."""
+    folders = list_runs(out, wanted.model)
+    if not folders:
         return None
     try:
-        made = load_run(found[-1])
+        newest = load_run(folders[-1])
     except BadArtifact:
         return None
-    return made if same_training(made.config, wanted) else None
+    return newest if same_training(newest.config, wanted) else None
 
 
-def same_training(made: RunConfig, wanted: RunConfig) -> bool:
-    """Whether two configs describe the same training."""
+def same_training(done: RunConfig, wanted: RunConfig) -> bool:
+    """Whether two configs describe the same training run."""
     names = ("model", "options", "classes", "preprocessing", "data", "recipe", "seed", "processes")
     plain = json.loads(json.dumps(asdict(wanted)))
-    return all(asdict(made)[name] == plain[name] for name in names)
+    return all(asdict(done)[name] == plain[name] for name in names)
 
 
 def recipe_of(config: RunConfig) -> Recipe:
-    """The recipe of a run, from JSON; BadArtifact where this zoo knows no such recipe."""
+    """The recipe of a run, from its JSON; BadArtifact if this zoo knows no such recipe."""
     plain = dict(config.recipe or {})
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()

@@ -1,19 +1,18 @@
-"""The training loop. Everything random is drawn from (seed, epoch, step, part), so that a training
-may stop after any step and go on in another process to the same bits.
+"""The training loop. Everything random is drawn from (seed, epoch, step, part). So a training run
+may stop after any step and be resumed in another process, with the same bits in the end.
 
-A step takes `batch` images or a few more. They are dealt out to `group.size * accumulate` parts:
-each process computes the gradient of its `accumulate` parts in turn, the gradients of all parts
+A step takes `batch` images or a few more. They are dealt out to `group.size * accumulate` parts.
+Each process computes the gradients of its `accumulate` parts in turn. The gradients of all parts
 are averaged by their number of images, and every process takes the same step.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -24,8 +23,15 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 
 from zoo.data import Data, Request, batches, mix
 from zoo.errors import CheckFailed, UsageError
-from zoo.training.optimizer import learning_rate, make_optimizer
+from zoo.training.loss import loss_of
+from zoo.training.optimizer import (
+    learning_rate,
+    make_optimizer,
+    optimizer_tensors,
+    restore_optimizer,
+)
 from zoo.training.parallel import Group
+from zoo.training.position import Epoch, Position, derive
 from zoo.training.recipe import Recipe
 from zoo.training.stochastic_depth import stochastic_depth
 
@@ -33,40 +39,12 @@ _STATISTICS = 8192
 """Training images that measure the batch norms' statistics under averaged weights."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Epoch:
-    """One row of metrics.csv. The test set is not in it, so that nobody selects by it."""
-
-    epoch: int
-    """From 1."""
-    loss: float
-    """Mean loss over the epoch's augmented images, as the recipe defines it."""
-    accuracy: float
-    """Of the same forward passes, 0..1: while learning, on augmented images."""
-    lr: float
-    """Learning rate of the last step."""
-
-
-@dataclass(kw_only=True)
-class Position:
-    """How far training is, and what the epoch has summed up so far, over all processes."""
-
-    epoch: int = 0
-    """Epochs that are over."""
-    step: int = 0
-    """Steps of the current epoch that are over."""
-    loss_sum: float = 0.0
-    correct: float = 0.0
-    seen: float = 0.0
-    lr: float = 0.0
-
-
 class NonFiniteLoss(CheckFailed):
-    """Training cannot go on; the network's weights are those before the step."""
+    """Training cannot continue. The network keeps its weights from before the step."""
 
 
 class Trainer:
-    """A network, its optimiser and how far they are: all that a training has to remember."""
+    """A network, its optimiser and their position: everything that a training run remembers."""
 
     def __init__(
         self,
@@ -116,11 +94,11 @@ class Trainer:
         return self.position.epoch < self.recipe.epochs
 
     def run(self, after_step: Callable[[], bool] = lambda: False) -> Iterator[tuple[Epoch, float]]:
-        """Train to the end; yields each epoch as it ends, with its images per second.
+        """Train to the end. Yields each epoch as it ends, with its images per second.
 
-        `after_step()` is called between steps, when everything fits together and may be saved.
-        If it returns True on any process, training stops there on all of them: `unfinished`
-        says so. Raises NonFiniteLoss.
+        `after_step()` is called between steps, when the state is consistent and may be saved. If
+        it returns True on any process, training stops there on all of them, and `unfinished` is
+        true. Raises NonFiniteLoss.
         """
         started, seen = time.perf_counter(), self.position.seen
         for ended in self.take_steps():
@@ -134,7 +112,7 @@ class Trainer:
         self._finish()
 
     def take_steps(self) -> Iterator[Epoch | None]:
-        """Take one step after another to the end; yields the epoch after its last step."""
+        """Take one step after another to the end. Yields each epoch after its last step."""
         stream = batches(
             self.data.train,
             self.requests(),
@@ -147,7 +125,10 @@ class Trainer:
             yield self._close_epoch() if self.position.step == self.steps else None
 
     def step(self, stream: Iterator[tuple[Tensor, Tensor]]) -> None:
-        """Take one step on the next `accumulate` parts of `stream`: images and labels."""
+        """Take one step on the next `accumulate` parts of `stream`: images and labels.
+
+        Raises NonFiniteLoss before the weights change.
+        """
         at, recipe = self.position, self.recipe
         step = at.epoch * self.steps + at.step
         at.lr = learning_rate(recipe, step, recipe.epochs * self.steps)
@@ -178,7 +159,7 @@ class Trainer:
     def _backward(
         self, images: Tensor, labels: Tensor, part: int, *, last: bool
     ) -> tuple[float, float, float]:
-        """Add the gradient of one part; returns its summed loss, hits and number of images."""
+        """Add the gradient of one part. Returns its summed loss, hits and number of images."""
         at, recipe, device = self.position, self.recipe, self.group.device
         seed = derive(self.seed, at.epoch, at.step, part, 1)
         if recipe.drop_path:
@@ -215,10 +196,10 @@ class Trainer:
 
     @torch.no_grad()
     def _finish(self) -> None:
-        """Take the averaged weights, and measure what the batch norms see under them."""
+        """Take the averaged weights, and measure the statistics of the batch norms under them."""
         for dropper in self._droppers:
             dropper.remove()
-        # Batch norms of different processes have seen different parts of the last step.
+        # The batch norms of each process have seen other parts of the last step.
         self.group.share(self.network.buffers())
         if self.average is not None:
             for own, averaged in zip(
@@ -234,9 +215,10 @@ class Trainer:
         self.network.eval()
 
     def check_finite(self) -> None:
-        """Raise NonFiniteLoss where a weight or a statistic is not finite any more.
+        """Raise NonFiniteLoss if a weight or a statistic is no longer finite.
 
-        A finite loss may have a gradient that is not; the step after it would say so too late.
+        A finite loss may have a gradient that is not finite, and the next step would say so too
+        late.
         """
         for name, value in self.network.state_dict().items():
             if not bool(torch.isfinite(value).all()):
@@ -251,12 +233,12 @@ class Trainer:
         return range(self.group.rank, self.group.size * self.recipe.accumulate, self.group.size)
 
     def _step_size(self) -> int:
-        """Images in the current step, over all parts."""
+        """Images of the current step, over all parts."""
         full, rest = divmod(len(self.data.train), self.steps)
         return full + (self.position.step < rest)
 
     def requests(self) -> Iterator[Request]:
-        """What this process loads, part by part, from the current position to the end."""
+        """The batches of this process, part by part, from the current position to the end."""
         at, count = self.position, len(self.data.train)
         first_step = at.step
         for epoch in range(at.epoch, self.recipe.epochs):
@@ -273,12 +255,10 @@ class Trainer:
             first_step = 0
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """All that `restore` needs: tensors by name, and plain data."""
+        """Everything that `restore` needs: tensors by name, and plain data."""
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        for index, entries in self.optimizer.state_dict()["state"].items():
-            for name, value in entries.items():
-                if value is not None:
-                    tensors[f"optimizer.{index}.{name}"] = value
+        moments = optimizer_tensors(self.optimizer)
+        tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
         if self.average is not None:
             averaged = self.average.state_dict()
             tensors |= {f"average.{name}": value for name, value in averaged.items()}
@@ -286,7 +266,7 @@ class Trainer:
         return tensors, plain
 
     def restore(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
-        """Go back to a `state`; it must be one of a trainer with the same network and recipe."""
+        """Go back to a `state` of a trainer with the same network and recipe."""
 
         def part(prefix: str) -> dict[str, Tensor]:
             return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
@@ -294,32 +274,6 @@ class Trainer:
         self.network.load_state_dict(part("network."))
         if self.average is not None:
             self.average.load_state_dict(part("average."))
-        weights = [w for group in self.optimizer.param_groups for w in group["params"]]
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in part("optimizer.").items():
-            index, _, key = name.partition(".")
-            like = weights[int(index)]
-            # In the layout of its weight, as the optimiser made it: a fused step relies on it.
-            same = torch.empty_like(like).copy_(value) if value.shape == like.shape else value
-            moments.setdefault(int(index), {})[key] = same
-        state = self.optimizer.state_dict() | {"state": moments}
-        self.optimizer.load_state_dict(state)
+        restore_optimizer(self.optimizer, part("optimizer."))
         self.position = Position(**plain["position"])
         self.history = [Epoch(**row) for row in plain["history"]]
-
-
-def loss_of(logits: Tensor, targets: Tensor, recipe: Recipe) -> Tensor:
-    """Mean loss of logits (B, K) against target shares (B, K)."""
-    if recipe.loss == "ce":
-        return functional.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
-    smooth = recipe.label_smoothing
-    targets = targets * (1 - smooth) + smooth / targets.shape[1]
-    if recipe.bce_threshold:
-        targets = (targets > recipe.bce_threshold).float()
-    return functional.binary_cross_entropy_with_logits(logits, targets)
-
-
-def derive(seed: int, *path: int) -> int:
-    """A seed for one place of a training: 63 bits of a hash, so that neighbours are unrelated."""
-    text = ",".join(map(str, (seed, *path))).encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1

@@ -1,5 +1,5 @@
 // Compiled only where the torch wheel has CUDA and its headers are found.
-#include "cuda_graph.h"
+#include "engines/cuda_graph.h"
 
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/core/StreamGuard.h>
@@ -7,8 +7,8 @@
 
 #include <map>
 
-#include "torch_errors.h"
-#include "torch_machine.h"
+#include "torch/torch_errors.h"
+#include "torch/torch_machine.h"
 
 namespace zoo {
 

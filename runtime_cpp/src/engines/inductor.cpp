@@ -3,8 +3,8 @@
 
 #include <cstdlib>
 
-#include "engine.h"
-#include "error.h"
+#include "base/error.h"
+#include "engines/engine.h"
 
 namespace zoo {
 

@@ -1,6 +1,6 @@
 // Stands in for cuda_graph.cpp where that cannot be compiled.
-#include "cuda_graph.h"
-#include "error.h"
+#include "base/error.h"
+#include "engines/cuda_graph.h"
 
 namespace zoo {
 

@@ -1,10 +1,10 @@
 #include <dlfcn.h>
 
-#include "engine.h"
-#include "error.h"
-#include "onnx_scan.h"
-#include "openvino_module.h"
-#include "paths.h"
+#include "artifact/onnx_scan.h"
+#include "base/error.h"
+#include "base/paths.h"
+#include "engines/engine.h"
+#include "engines/openvino_module.h"
 
 namespace zoo {
 

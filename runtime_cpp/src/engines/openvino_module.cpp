@@ -1,4 +1,4 @@
-#include "openvino_module.h"
+#include "engines/openvino_module.h"
 
 #include <ATen/Functions.h>
 
@@ -8,7 +8,7 @@
 #include <sstream>
 #include <string>
 
-#include "error.h"
+#include "base/error.h"
 
 namespace zoo {
 

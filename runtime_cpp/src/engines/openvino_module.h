@@ -6,7 +6,7 @@
 #include <span>
 #include <string_view>
 
-#include "engine.h"
+#include "engines/engine.h"
 
 namespace zoo {
 

@@ -1,8 +1,8 @@
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/serialization/import.h>
 
-#include "engine.h"
-#include "error.h"
+#include "base/error.h"
+#include "engines/engine.h"
 
 namespace zoo {
 

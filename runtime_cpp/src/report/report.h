@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstdint>
+#include <iosfwd>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "artifact/manifest.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "machine/conditions.h"
+#include "measure/measure.h"
+#include "measure/parity.h"
+#include "options.h"
+
+namespace zoo {
+
+// What a run leaves: a page for people, a document for programs, and the exit code.
+struct Report {
+  std::string text;  // at most 80 columns
+  OrderedJson document;
+  ExitCode exit_code = ExitCode::kDone;
+};
+
+// What was run, the same for every kind of report.
+struct Subject {
+  std::string artifact;
+  std::string model;
+  std::string backend;
+  std::string precision;
+  std::string device;
+  bool cuda_graph = false;
+  int64_t batch = 0;
+  double open_ms = 0;  // verifying and copying the files
+  double load_ms = 0;  // from the verified copy to a program that can be called
+  uint64_t file_bytes = 0;
+  Conditions conditions;
+};
+
+// Whether the last timed call gave what the first call gave for the same input.
+struct Stability {
+  bool identical = false;
+  std::optional<double> max_abs_difference;  // none: not finite
+};
+
+struct ProgramCheck {
+  std::string program;  // file, or file:entry
+  int64_t batch = 0;
+  CheckResult result;
+};
+
+struct InferredRow {
+  int64_t top1 = 0;
+  float value = 0;
+};
+
+[[nodiscard]] Report report_measurement(const Subject& subject, const Measurement& measurement,
+                                        const Stability& stability,
+                                        std::span<const Percentile> percentiles, bool strict);
+
+[[nodiscard]] Report report_check(const Subject& subject, const Parity& parity,
+                                  const std::vector<ProgramCheck>& checks);
+
+[[nodiscard]] Report report_inference(const Subject& subject, const std::vector<InferredRow>& rows,
+                                      const std::vector<std::string>& classes,
+                                      const std::string& output);
+
+// Fails with 4 where a file that the options name could not be written; to be called first.
+void check_outputs(const Options& options);
+
+// Writes the report where the options want it. Fails with 4 where that cannot be done.
+void publish(const Report& report, const Options& options, std::ostream& out);
+
+}  // namespace zoo

@@ -1,0 +1,184 @@
+"""A network becomes an artifact: `zoo.compile`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compile.backends import DEFAULT
+from zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from compile.api import Model, Result
+    from compile.proof.prepared import PreparedModel
+    from zoo.runs.checkpoint import Run
+    from zoo.sources.source import Source
+
+
+def compile(  # noqa: A001 the command's name; in this file the builtin is not used
+    model: nn.Module | Run | str | Path,
+    *,
+    backend: str = DEFAULT,
+    precision: str = "fp32",
+    batch: int | tuple[int, int] = 1,
+    shape: tuple[int, int, int] | None = None,
+    input_type: str = "float32",
+    target: str = "native",
+    device: str | None = None,
+    portable: bool = False,
+    name: str | None = None,
+    images: Tensor | None = None,
+    calibrate: Tensor | str | Path | None = None,
+    fresh: bool = False,
+    seed: int = 0,
+    runs: str | Path = "runs",
+    root: str | Path = "artifacts",
+    runner: str | Path | None = None,
+    force: bool = False,
+) -> Result:
+    """Compile a network into an artifact below `root`, prove it, and return where it stands.
+
+    Args:
+        model: a module that maps float32 (N, C, H, W) to scores (N, classes); a Run; or what
+            `zoo compile` takes: the path of a run, the name of a network (its newest run, else
+            seeded weights), `timm:NAME` or `package.module:callable`.
+        backend: `inductor`, `torchscript`, `onnx`, `openvino`, `eager`, `torch-compile`,
+            `tensorrt` or `tensorrt-plan`.
+        precision: `fp32`, `tf32`, `bf16`, `fp16`, `int8` or `fp8`.
+        batch: how many images one call takes, or the smallest and the largest number.
+        shape: channels, height and width of one image. A module needs it.
+        input_type: `float32`, or `uint8` for bytes (N, H, W, C), normalised inside the program.
+        target: `native`, or a level such as `x86-64-v3` that the CPU code is to run on.
+        device: `cpu` or `cuda`; by default what the backend builds for.
+        portable: make a TensorRT engine for every GPU from Ampere on.
+        name: what a module's artifact is called; by default its class, in small letters.
+        images: real images (N >= 8, C, H, W) float32 to prove a module's artifact with.
+        calibrate: images (N >= 32, C, H, W) float32 for int8 and fp8, or a folder of image
+            files; by default the images that a run was trained on.
+        fresh: take seeded weights, though there is a run of that name.
+        seed: decides the seeded weights.
+        runs: where runs are looked for.
+        runner: a zoo-run that must compute the same; by default the one on PATH, or the one built
+            in this checkout, if there is one.
+        force: build again what stands there.
+
+    Returns:
+        `path`, `built` (False where the same artifact stood there already), `seconds` and
+        `manifest`.
+
+    Raises:
+        UsageError: an unknown name, or a precision or device that the backend lacks.
+        BadArtifact: weights or an input shape that cannot be used.
+        CheckFailed: the build broke or the proof failed; nothing was published.
+        Unavailable: this machine cannot build it, or cannot write there.
+
+    >>> compile("resnet18", backend="torchscript", batch=(1, 8)).path
+    >>> compile(torch.nn.Sequential(...), shape=(3, 32, 32), name="mine").path
+    """
+    from compile.api import compile_module
+    from compile.backends import backend as find_backend
+    from compile.runner import find_runner
+    from compile.spec import CompileSpec
+
+    known = find_backend(backend).PRECISIONS
+    source = _source(model, shape=shape, runs=Path(runs), fresh=fresh, seed=seed, name=name)
+    spec = CompileSpec(
+        shape=source.shape,
+        batch=(batch, batch) if isinstance(batch, int) else batch,
+        precision=precision,
+        device=device or ("cpu" if "cpu" in known else "cuda"),
+        target=target,
+        input_type=input_type,
+        portable=portable,
+    )
+    return compile_module(
+        _prepare(source, images, calibrate, precision),
+        spec,
+        backend=backend,
+        root=root,
+        model=_model(source),
+        force=force,
+        runner=find_runner(None if runner is None else Path(runner)),
+        command=f"zoo.compile({' '.join(source.words)!r}, backend={backend!r}, ...)  # {spec}",
+    )
+
+
+def _source(
+    model: nn.Module | Run | str | Path,
+    *,
+    shape: tuple[int, int, int] | None,
+    runs: Path,
+    fresh: bool,
+    seed: int,
+    name: str | None,
+) -> Source:
+    """The network that `model` means, with its shape and its data."""
+    from torch import nn
+
+    from zoo.runs.checkpoint import Run
+    from zoo.sources.source import Source, resolve
+
+    if not isinstance(model, nn.Module):
+        wanted = str(model.folder if isinstance(model, Run) else model)
+        return resolve(wanted, runs=runs, fresh=fresh, seed=seed, shape=shape)
+    kind = type(model).__name__
+    if shape is None:
+        raise UsageError(f"a {kind} has no input shape of its own; give shape=(C, H, W)")
+    return Source(
+        name=name or kind.lower(),
+        network=model,
+        shape=shape,
+        native=shape,
+        origin="module",
+        words=(f"{kind}()",),
+    )
+
+
+def _prepare(
+    source: Source,
+    images: Tensor | None,
+    calibrate: Tensor | str | Path | None,
+    precision: str,
+) -> PreparedModel:
+    """The network made ready to be compiled; only quantised precisions need images for that."""
+    import torch
+
+    from compile.precision import precision as find_precision
+    from compile.proof.images import Calibration, Labelled
+    from compile.proof.prepared import PreparedModel
+
+    calibration = labelled = None
+    if find_precision(precision).quantised:
+        labelled = source.labelled()
+        if isinstance(calibrate, torch.Tensor):
+            calibration = calibrate, "given"
+        else:
+            folder = None if calibrate is None else Path(calibrate)
+            calibration = source.calibration(folder, 256)
+    pixels = source.preprocessing
+    return PreparedModel(
+        source.network,
+        source.shape,
+        samples=source.samples() if images is None else images,
+        calibration=calibration and Calibration(images=calibration[0], source=calibration[1]),
+        labelled=labelled and Labelled(images=labelled[0], labels=labelled[1]),
+        mean=pixels["mean"] if pixels else None,
+        std=pixels["std"] if pixels else None,
+    )
+
+
+def _model(source: Source) -> Model:
+    """What the manifest says of the network besides its weights."""
+    from compile.api import Model
+
+    pixels = source.preprocessing
+    return Model(
+        name=source.name,
+        source=source.origin,
+        classes=source.classes,
+        preprocessing=dict(pixels) if pixels else None,
+        macs=None if source.origin == "module" else source.macs,
+        shape=source.native,
+    )

@@ -1,0 +1,90 @@
+"""An artifact becomes a function: `zoo.load`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compile.artifact.programs import Program
+    from zoo.data import Preprocessing
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Classifier:
+    """An artifact that was verified and loaded: images in, class scores out."""
+
+    path: Path
+    backend: str
+    precision: str
+    batch: tuple[int, int]
+    """Smallest and largest number of images in one call."""
+    shape: tuple[int, int, int]
+    """Channels, height and width of one image."""
+    dtype: str
+    """`float32` for (N, C, H, W), preprocessed; `uint8` for bytes (N, H, W, C)."""
+    classes: tuple[str, ...] | None
+    """Names of the classes, in the order of the scores; None where the artifact names none."""
+    preprocessing: Preprocessing | None
+    """How pixels become input, as docs/artifact.md has it; None where it is not known."""
+    _program: Program = field(repr=False)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the class scores of `images`: (N, C, H, W) float32 -> (N, classes) float32.
+
+        An artifact built for bytes takes (N, H, W, C) uint8. BadArtifact for another dtype, shape
+        or layout, for NaN or infinity, and for a batch that the artifact does not answer.
+        """
+        return self._program(images)
+
+    def predict(self, *paths: str | Path) -> list[str]:
+        """Return the name of the class of each image file, one call for each.
+
+        BadArtifact for a file that is not an image, UsageError where the artifact names no classes
+        or does not say how pixels become its input.
+        """
+        from zoo.data import normalise, read_image
+
+        if self.classes is None or self.preprocessing is None or self.dtype != "float32":
+            raise UsageError(f"{self.path} names no classes, or takes no preprocessed images")
+        found = []
+        for path in paths:
+            image = normalise(read_image(path, self.preprocessing), self.preprocessing)
+            rows = image.expand(self.batch[0], -1, -1, -1).contiguous()
+            found.append(self.classes[int(self(rows)[0].argmax())])
+        return found
+
+
+def load(path: str | Path) -> Classifier:
+    """Verify an artifact, load it into this process, and return it as a function.
+
+    `path` is the artifact's folder. Every file is compared with its hash before a loader reads it.
+
+    Raises BadArtifact where it is damaged or was built for another torch, CPU
+    or GPU; Unavailable where this machine lacks something that can be installed.
+
+    >>> classifier = load("artifacts/resnet18-3fa9c2d1/inductor-fp32-b1-cpu")
+    >>> scores = classifier(torch.zeros(1, *classifier.shape))
+    """
+    from compile.artifact.reading import open_artifact
+    from compile.loading import load_artifact
+
+    artifact = open_artifact(Path(path))
+    manifest, batches = artifact.manifest, [program.batch for program in artifact.programs]
+    model = manifest["model"]
+    return Classifier(
+        path=Path(path),
+        backend=manifest["backend"],
+        precision=manifest["precision"],
+        batch=(min(low for low, _ in batches), max(high for _, high in batches)),
+        shape=artifact.input.chw,
+        dtype=artifact.input.dtype,
+        classes=tuple(model["classes"]) if model["classes"] else None,
+        preprocessing=model["preprocessing"],
+        _program=load_artifact(artifact),
+    )

@@ -1,0 +1,70 @@
+"""An artifact is proved again, and measured: `zoo.check`, `zoo.bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from compile.proof.check import Row
+
+
+def check(
+    path: str | Path,
+    *,
+    data: tuple[Tensor, Tensor] | None = None,
+    calls: int | None = None,
+    threads: int | None = None,
+    runner: str | Path | None = None,
+) -> list[Row]:
+    """Prove an artifact again and return what each of its programs did, in Python and in zoo-run.
+
+    Args:
+        path: the artifact's folder.
+        data: preprocessed images (M, C, H, W) float32 and their classes (M,), to count what the
+            artifact classifies correctly.
+        calls: repeat the measurement of whether its answers stay the same, with so many calls.
+        threads: CPU threads, of torch and of zoo-run.
+        runner: as in `compile`.
+
+    A program that fails its proof is a row whose `verdict` is `FAILED`, with `reasons`; it is not
+    an exception. Raises what `load` raises.
+
+    >>> all(row.verdict == "PASSED" for row in check(path))
+    """
+    from compile.proof.check import check_artifact
+    from compile.proof.images import Labelled
+    from compile.runner import find_runner
+
+    zoo_run = find_runner(None if runner is None else Path(runner))
+    labelled = None if data is None else Labelled(images=data[0], labels=data[1])
+    return check_artifact(Path(path), zoo_run, labelled, threads=threads, calls=calls)
+
+
+def bench(
+    path: str | Path,
+    *,
+    duration: float | None = None,
+    iterations: int | None = None,
+    threads: int | None = None,
+    runner: str | Path | None = None,
+) -> dict[str, Any]:
+    """Measure the latency of an artifact: from zoo-run, and of the same file from Python.
+
+    A run ends when `duration` seconds (3) and `iterations` calls (10) are both met; one given
+    alone decides alone. `threads` are those of the CPU; by default all usable cores.
+
+    Returns `{"artifact", "runner", "python"}`. The two reports have `latency_ms` (milliseconds:
+    `median` with its interval, `p90`, `p99`, ...), `verdict` (`VALID` or `INVALID`), `reasons` and
+    `conditions`; the runner's is None where zoo-run is not there or has no engine for the backend.
+    Raises what `load` raises.
+
+    >>> bench(path, duration=1.0)["python"]["latency_ms"]["median"]
+    """
+    from compile.measure.bench import bench as measure
+    from compile.runner import find_runner
+
+    zoo_run = find_runner(None if runner is None else Path(runner))
+    return measure(Path(path), zoo_run, duration=duration, iterations=iterations, threads=threads)

@@ -1,0 +1,249 @@
+"""The tables of `zoo check`: parity wherever a program ran, accuracy, and notes below them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compile.report import short, table
+from zoo.cli.tables import counted, wrapped
+
+if TYPE_CHECKING:
+    from compile.proof.check import Row
+
+_LABEL_WIDTH = 19
+
+
+def check_table(rows: list[Row], runner: Path | None, no_data: dict[str, str]) -> list[Any]:
+    """A row for each program and place that it ran in, then the accuracies, then notes.
+
+    `no_data` has the names of artifacts without test images, and why there are none.
+    """
+    lines: list[Any] = []
+    for model in dict.fromkeys(row.artifact.split("/")[0] for row in rows):
+        chosen = [row for row in rows if row.artifact.startswith(f"{model}/")]
+        lines += [model, _parity_table(chosen), *_accuracy_lines(chosen)]
+    return [*lines, *wrapped(_notes(rows, runner, no_data))]
+
+
+def _label(row: Row) -> str:
+    """Backend, precision and batch; what else is special about the artifact, on more lines."""
+    program = f"{row.precision} b{row.batch}"
+    lines = [f"{row.backend} {program}"]
+    if len(lines[0]) > _LABEL_WIDTH:
+        lines = [row.backend, f"  {program}"]
+    return "\n".join([*lines, *(f"  {part}" for part in _broken(_rest(row), _LABEL_WIDTH - 2))])
+
+
+def _flat(row: Row) -> str:
+    """The label in one line."""
+    return f"{row.backend} {row.precision} b{row.batch} {_rest(row)}".rstrip()
+
+
+def _rest(row: Row) -> str:
+    """What the folder's name adds to backend, precision, batch and cpu, such as its target."""
+    known = f"{row.backend}-{row.precision}-b{row.batch.replace(':', '-')}-"
+    leaf = row.artifact.rpartition("/")[2]
+    return leaf.removeprefix(known).removeprefix("cpu").removeprefix("-")
+
+
+def _broken(text: str, width: int) -> list[str]:
+    """Lines of `width` characters at most, broken after hyphens where there are any."""
+    lines = [""]
+    for piece in re.findall(rf"[^-]{{1,{width - 1}}}-?|-", text):
+        if len(lines[-1]) + len(piece) > width:
+            lines.append("")
+        lines[-1] += piece
+    return [line for line in lines if line]
+
+
+def _place(row: Row) -> str:
+    return row.ran_in.replace("onnx.reference", "onnx ref.")
+
+
+def _parity_table(rows: list[Row]) -> Any:
+    cells = [
+        (
+            _label(row),
+            _place(row),
+            short(row.ratio, 2),
+            short(row.eager_ratio, 2),
+            _decibels(row.sqnr_db),
+            "-" if row.max_abs != row.max_abs else f"{row.max_abs:.0e}",
+            f"{row.agreed}/{row.decided}",
+            _percent(row.correct, row.total) if row.total else "no data",
+            row.verdict,
+        )
+        for row in rows
+    ]
+    columns = (
+        *("artifact", "ran in", "error\n/bound", "error\n/eager"),
+        *("SQNR\ndB", "max\nabs", "top-1", "right\n%", "verdict"),
+    )
+    return table(columns, cells, left=("artifact", "ran in"), gap=1)
+
+
+def _decibels(value: float | None) -> str:
+    """At most five characters; for an SQNR near 0, `short` would take up to nine."""
+    if value is None or abs(value) >= 99.95:
+        return short(value)
+    return f"{value:.1f}"
+
+
+def _percent(part: int | None, whole: int | None) -> str:
+    return f"{100 * part / whole:.1f}" if part is not None and whole else "-"
+
+
+def _accuracy_lines(rows: list[Row]) -> list[Any]:
+    """A table of the correctly classified images, the float64 model first; empty without images."""
+    counted = [row for row in rows if row.accuracy]
+    lines: list[Any] = []
+    for total in dict.fromkeys(row.total for row in counted):
+        chosen = [row for row in counted if row.total == total]
+        columns = ("on the test set", "right", "%", "95 % interval", "lost", "won", "p")
+        cells = [*_float64_cells(chosen[0].accuracy), *_accuracy_cells(chosen)]
+        lines += ["", f"accuracy on {total} test images"]
+        lines.append(table(columns, cells, left=("on the test set",)))
+    return lines
+
+
+def _float64_cells(accuracy: dict[str, Any] | None) -> list[tuple[str, ...]]:
+    """The row of the module itself; empty where its classes are not known."""
+    from compile.proof.accuracy import wilson
+
+    if accuracy is None or accuracy["float64"] is None:
+        return []
+    correct, total = accuracy["float64"]["correct"], accuracy["total"]
+    interval = [100 * end for end in wilson(correct, total)]
+    shown = (str(correct), _percent(correct, total), _interval(interval))
+    return [("the module in float64", *shown, "", "", "")]
+
+
+def _accuracy_cells(rows: list[Row]) -> list[tuple[str, ...]]:
+    """A row for each program, or for each place that it ran in if they classify differently."""
+    cells = []
+    for artifact, batch in dict.fromkeys((row.artifact, row.batch) for row in rows):
+        places = [row for row in rows if (row.artifact, row.batch) == (artifact, batch)]
+        alike = all(row.accuracy == places[0].accuracy for row in places)
+        for row in places[:1] if alike else places:
+            label = _label(row)
+            cells.append(_accuracy_row(label if alike else f"{label}\n  in {_place(row)}", row))
+    return cells
+
+
+def _accuracy_row(label: str, row: Row) -> tuple[str, ...]:
+    assert row.accuracy is not None
+    pairs = row.accuracy["float64"]
+    shown = (
+        str(row.correct),
+        _percent(row.correct, row.total),
+        _interval(row.accuracy["interval"]),
+    )
+    if pairs is None:
+        return (label, *shown, "-", "-", "-")
+    return (label, *shown, str(pairs["lost"]), str(pairs["won"]), short(pairs["mcnemar_p"], 2))
+
+
+def _interval(ends: list[float]) -> str:
+    return f"{ends[0]:.1f} to {ends[1]:.1f}"
+
+
+def _notes(rows: list[Row], runner: Path | None, no_data: dict[str, str]) -> list[str]:
+    most = max(row.samples for row in rows)
+    notes = [
+        f"error: against float64, the largest of {most} samples, hostile ones included; it is "
+        "divided by the bound (at most 1 passes) and by PyTorch's own error at that precision; "
+        "top-1: samples that agree, of those that are clear enough to decide; SQNR and max abs "
+        "are those of the 16 ordinary samples"
+    ]
+    if any(row.accuracy and row.accuracy["float64"] for row in rows):
+        notes.append(
+            "lost, won: images that only float64, or only the artifact, classifies correctly; "
+            "p: of McNemar's exact test; where it is small, chance is a poor explanation"
+        )
+    notes += [f"right %, {name}: no test images: {why}" for name, why in _grouped(no_data)]
+    notes += [*_bits(rows), *_repeats(rows), *_nan(rows), *_left_out(rows)]
+    served = {row.backend for row in rows if row.ran_in == "zoo-run"}
+    alone = dict.fromkeys(row.backend for row in rows if row.backend not in served)
+    if runner is not None and alone:
+        notes.append(f"{', '.join(alone)}: no engine in zoo-run, so only run in Python")
+    if runner is None:
+        notes.append("zoo-run is not built, so everything ran in Python; run `just runner`")
+    return notes
+
+
+def _grouped(no_data: dict[str, str]) -> list[tuple[str, str]]:
+    """Models, and why they have no test images; each pair once."""
+    return list(dict.fromkeys((name.split("/")[0], why) for name, why in no_data.items()))
+
+
+def _bits(rows: list[Row]) -> list[str]:
+    """Whether Python and zoo-run gave the same outputs."""
+    compared = [(row, row.same_bits) for row in rows if row.same_bits]
+    if not compared:
+        return []
+    same = sum(bits["identical"] for _, bits in compared)
+    first = compared[0][1]
+    threads = counted([first["threads"]], "thread")
+    allocators = " and ".join(dict.fromkeys(first["allocators"].values()))
+    text = (
+        f"zoo-run and Python ran the same files, on {threads}, with {allocators}: "
+        f"the same bits in {same} of {len(compared)} programs"
+    )
+    others = [
+        f"{_flat(row)} by {bits['ulps']} ulps, {bits['max_abs']:.0e}"
+        if bits["ulps"] is not None
+        else f"{_flat(row)} not finite"
+        for row, bits in compared
+        if not bits["identical"]
+    ]
+    return [text + (f"; largest differences: {'; '.join(others)}" if others else "")]
+
+
+def _repeats(rows: list[Row]) -> list[str]:
+    """Which artifacts do not repeat themselves to the bit, and how often they were run."""
+    measured = {row.artifact: (_flat(row), row.determinism) for row in rows if row.determinism}
+    if not measured:
+        return []
+    entries = [entry for _, entry in measured.values()]
+    calls = counted([entry["calls"] for entry in entries], "call")
+    tried = f"over {calls} and {counted([entry['loads'] for entry in entries], 'load')}"
+    served = [each for each in measured.values() if each[1].get("runners")]
+    numbers = [entry["runners"] for _, entry in served]
+    together = f"by {counted(numbers, 'zoo-run')} at once" if served else ""
+    restless = [name for name, entry in measured.values() if not entry["bit_identical"]]
+    apart = [name for name, entry in served if not entry["runners_identical"]]
+    if restless or apart:
+        tries = ((tried, restless, measured), (together, apart, served))
+        return [
+            f"not the same bits {how}: {len(wrong)} of {len(all_)}: {', '.join(wrong)}"
+            for how, wrong, all_ in tries
+            if wrong
+        ]
+    everyone = len(measured) == len({row.artifact for row in rows})
+    text = f"the same bits {tried}: all" + ("" if everyone else f" {len(entries)} measured")
+    return [text + (f"; {len(served)} of {len(entries)} also {together}" if served else "")]
+
+
+def _nan(rows: list[Row]) -> list[str]:
+    """What one NaN pixel does to the output, and in which artifacts."""
+    effects: dict[str, list[str]] = {}
+    for row in {row.artifact: row for row in rows if row.nonfinite}.values():
+        assert row.nonfinite is not None
+        effects.setdefault(row.nonfinite["nan"], []).append(f"{row.backend} {row.precision}")
+    if not effects:
+        return []
+    parts = (f"{what}: {', '.join(dict.fromkeys(names))}" for what, names in effects.items())
+    return [f"a NaN pixel is refused unless it is allowed; {'; '.join(parts)}"]
+
+
+def _left_out(rows: list[Row]) -> list[str]:
+    """Hostile samples that some artifacts are not tried on."""
+    texts: Iterable[str] = (
+        f"{_flat(row)} is not tried on '{entry['kind']}': {entry['reason']}"
+        for row in rows
+        for entry in row.skipped_samples
+    )
+    return list(dict.fromkeys(texts))

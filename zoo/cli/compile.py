@@ -1,0 +1,284 @@
+"""zoo compile: build an artifact for each backend and precision that was asked for."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Option
+
+from compile.backends import DEFAULT, backend, check_portable
+from compile.errors import NotBuildable, UsageError, ZooError
+from compile.machine import LEVELS
+from compile.precision import precision
+from compile.report import show, to_json
+from compile.spec import INPUT_TYPES, CompileSpec, parse_batch, parse_shape
+from zoo.cli.cells import Cell, compile_table, plan, program_bytes, require_some
+from zoo.cli.child_build import build_in_child
+from zoo.cli.command import Command, words
+from zoo.cli.options import (
+    ArtifactsOption,
+    ModelArgument,
+    QuietOption,
+    RunnerOption,
+    RunsOption,
+    SeedOption,
+    ThreadsOption,
+    check_device,
+    set_threads,
+)
+from zoo.cli.selecting import raise_worst, ready_runner
+from zoo.cli.tables import StageLine
+
+if TYPE_CHECKING:
+    from compile.proof.prepared import PreparedModel
+    from zoo.sources.source import Source
+
+OF_THE_CALL = ("runs", "out", "threads", "runner", "force", "timeout", "json", "quiet")
+"""Options that say how to build, not what: the command in the manifest leaves them out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compile(
+    ModelArgument,
+    RunsOption,
+    ArtifactsOption,
+    SeedOption,
+    ThreadsOption,
+    RunnerOption,
+    QuietOption,
+    Command,
+):
+    """Compile a network into artifacts that prove themselves."""
+
+    backend: str = DEFAULT
+    """One that `zoo doctor` lists, or all."""
+    precision: str = "fp32"
+    """fp32, tf32, bf16, fp16, int8, fp8 or all that a backend has."""
+    batch: str = "1"
+    """A batch, such as 8, or a range, such as 1:64."""
+    input_: Annotated[str | None, Option(show_default="the model's own")] = None
+    """Shape of one sample, as 1xCxHxW."""
+    input_type: str = "float32"
+    """float32, or uint8: NHWC bytes, normalised inside the program."""
+    calibrate: Annotated[Path | None, Option(show_default="the training split")] = None
+    """Folder of images for int8 and fp8."""
+    samples: Annotated[int, Option(min=1, max=100_000)] = 256
+    """How many images to calibrate with, at most."""
+    target: str = "native"
+    """-march level of CPU code: native, x86-64-v3, ..."""
+    portable: bool = False
+    """Build TensorRT engines that run on every GPU from Ampere on."""
+    device: Annotated[str | None, Option(show_default="what the backend needs")] = None
+    """cpu or cuda."""
+    fresh: bool = False
+    """Take seeded weights, not the newest run."""
+    force: bool = False
+    """Build again what is there."""
+    timeout: Annotated[float | None, Option(min=1)] = None
+    """Seconds for each build, which then runs in a child process."""
+
+    def run(self) -> None:
+        """Build every cell that can be built, print the table, and fail if a build failed."""
+        cells = self.plan()
+        source = self.source()
+        if not self.json:
+            show(f"{source.name} from {source.origin}")
+        with StageLine(quiet=self.quiet or self.json) as tell:
+            self.build(cells, source, tell)
+        if self.json:
+            rows = [_row(cell) for cell in cells]
+            report = {"model": source.name, "source": source.origin, "cells": rows}
+            print(to_json(report), end="")
+        require_some(cells)
+        if not self.json:
+            show(*compile_table(cells))
+        raise_worst([cell.located_failure() for cell in cells if cell.failed is not None])
+        if not self.json:
+            show("next: zoo check")
+
+    def plan(self) -> list[Cell]:
+        """The cells asked for. Refuses what cannot be meant, before anything is loaded."""
+        cells = plan(self.backend, self.precision, self.device)  # before torch is imported
+        self._check(cells)
+        return cells
+
+    def source(self) -> Source:
+        """The network that MODEL means."""
+        from zoo.sources.source import resolve
+
+        with self._no_other_output():
+            return resolve(
+                self.model,
+                runs=self.runs,
+                fresh=self.fresh,
+                seed=self.seed,
+                shape=parse_shape(self.input_) if self.input_ else None,
+            )
+
+    def build(self, cells: list[Cell], source: Source, tell: Callable[[str], None]) -> None:
+        """Build the cells that can be built here, and note in each what came out."""
+        set_threads(self.threads)
+        runner = ready_runner(self.runner)
+        with self._no_other_output():
+            possible = [cell for cell in cells if not cell.refused]
+            quantised = any(precision(cell.precision).quantised for cell in possible)
+            prepared = prepare(source, self, quantised=quantised)
+            for cell in cells:
+                if cell.refused is None:
+                    _build(self, cell, source, prepared, runner, tell)
+
+    def _no_other_output(self) -> AbstractContextManager[Any]:
+        """With --json, what other people's networks print goes to stderr."""
+        return redirect_stdout(sys.stderr) if self.json else nullcontext()
+
+    def _check(self, cells: list[Cell]) -> None:
+        """Refuse options that cannot be meant, before anything is loaded."""
+        check_device(self.device or "cpu")
+        parse_batch(self.batch)
+        if self.input_type not in INPUT_TYPES:
+            known = ", ".join(INPUT_TYPES)
+            raise UsageError(f"unknown --input-type '{self.input_type}'; choose one of: {known}")
+        if self.portable:
+            check_portable([cell.backend for cell in cells])
+        levels = ("native", *LEVELS)
+        if self.target not in levels:
+            raise UsageError(f"unknown target '{self.target}'; choose one of: {', '.join(levels)}")
+
+
+def rebuilding(options: Compile, cell: Cell, source: Source) -> Compile:
+    """The options that build this one cell again, from the same weights."""
+    quantised = precision(cell.precision).quantised
+    return replace(
+        options,
+        model=str(source.run.folder) if source.run is not None else options.model,
+        fresh=source.untrained,
+        backend=cell.backend,
+        precision=cell.precision,
+        device=cell.device,
+        input_=f"1x{'x'.join(map(str, source.shape))}",
+        portable=options.portable and backend(cell.backend).PORTABLE,
+        calibrate=options.calibrate if quantised else None,
+    )
+
+
+def rebuild_command(options: Compile, cell: Cell, source: Source) -> str:
+    """The command that the manifest keeps."""
+    unused = () if precision(cell.precision).quantised else ("samples",)
+    again = words(rebuilding(options, cell, source), without=(*OF_THE_CALL, *unused))
+    return shlex.join(["zoo", "compile", *again])
+
+
+def prepare(source: Source, options: Compile, *, quantised: bool) -> PreparedModel:
+    """The network made ready to be compiled, with the data that proves it.
+
+    Only quantised precisions need images to calibrate with and to count errors on.
+    """
+    from compile.proof.images import Calibration, Labelled
+    from compile.proof.prepared import PreparedModel
+
+    calibration = source.calibration(options.calibrate, options.samples) if quantised else None
+    labelled = source.labelled() if quantised else None
+    pixels = source.preprocessing
+    return PreparedModel(
+        source.network,
+        source.shape,
+        samples=source.samples(),
+        calibration=calibration and Calibration(images=calibration[0], source=calibration[1]),
+        labelled=labelled and Labelled(images=labelled[0], labels=labelled[1]),
+        mean=pixels["mean"] if pixels else None,
+        std=pixels["std"] if pixels else None,
+    )
+
+
+def _build(
+    options: Compile,
+    cell: Cell,
+    source: Source,
+    prepared: PreparedModel,
+    runner: Path | None,
+    tell: Callable[[str], None],
+) -> None:
+    """Build one cell, and note in it what came out."""
+    start = time.perf_counter()
+
+    def stage(name: str) -> None:
+        tell(f"{cell.name}: {name} ({time.perf_counter() - start:.0f} s)")
+
+    try:
+        if options.timeout is None:
+            _build_here(options, cell, source, prepared, runner, stage)
+        else:
+            stage(f"building, at most {options.timeout:g} s")
+            _build_in_child(rebuilding(options, cell, source), cell, options.timeout)
+    except UsageError:
+        raise
+    except NotBuildable as error:
+        cell.refused = str(error).removeprefix(f"{cell.backend} ")
+    except ZooError as error:
+        cell.failed = error
+
+
+def _build_here(
+    options: Compile,
+    cell: Cell,
+    source: Source,
+    prepared: PreparedModel,
+    runner: Path | None,
+    stage: Callable[[str], None],
+) -> None:
+    from compile.api import Model, compile_module
+
+    result = compile_module(
+        prepared,
+        CompileSpec(
+            shape=source.shape,
+            batch=parse_batch(options.batch),
+            precision=cell.precision,
+            device=cell.device,
+            target=options.target,
+            input_type=options.input_type,
+            portable=options.portable and backend(cell.backend).PORTABLE,
+        ),
+        backend=cell.backend,
+        root=options.out,
+        model=Model(
+            name=source.name,
+            source=source.origin,
+            classes=source.classes,
+            preprocessing=dict(source.preprocessing) if source.preprocessing else None,
+            macs=source.macs,
+            shape=source.native,
+        ),
+        force=options.force,
+        runner=runner,
+        command=rebuild_command(options, cell, source),
+        progress=stage,
+    )
+    cell.path, cell.built, cell.seconds = result.path, result.built, result.seconds
+    cell.num_bytes = program_bytes(result.manifest)
+
+
+def _build_in_child(options: Compile, cell: Cell, timeout: float) -> None:
+    from compile.artifact.manifest import read_manifest
+
+    child = replace(options, timeout=None, json=True)
+    report = build_in_child(words(child), options.out, timeout)
+    cell.path, cell.built, cell.seconds = Path(report["path"]), report["built"], report["seconds"]
+    cell.num_bytes = program_bytes(read_manifest(cell.path))
+
+
+def _row(cell: Cell) -> dict[str, Any]:
+    """The cell as the JSON document has it."""
+    row = asdict(replace(cell, failed=None))
+    del row["num_bytes"]
+    return row | {
+        "path": str(cell.path) if cell.path else None,
+        "failed": str(cell.failed) if cell.failed else None,
+    }

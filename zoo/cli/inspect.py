@@ -1,0 +1,112 @@
+"""zoo inspect: what an artifact is, needs and proved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Argument
+
+from compile.report import size
+from zoo.cli.command import Command
+from zoo.cli.options import JsonOption
+from zoo.cli.tables import counted, wrapped
+from zoo.errors import UsageError, ZooError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspect(JsonOption, Command):
+    """Verify an artifact and say what it is, what it needs and what it proved."""
+
+    artifact: Annotated[Path, Argument()]
+    """An artifact's folder."""
+
+    def run(self) -> None:
+        """Print it. Raises BadArtifact where the artifact is damaged."""
+        from compile.artifact.reading import check_requirements, open_graph, verify_artifact
+        from compile.report import show, to_json
+
+        if not self.artifact.is_dir():
+            raise UsageError(f"{self.artifact} is not a folder; `zoo list` shows the artifacts")
+        verified = verify_artifact(self.artifact)
+        manifest = verified.manifest
+        if manifest.get("graph") is not None:  # which nothing that runs the program looks at
+            open_graph(verified)
+        if self.json:
+            print(to_json(manifest), end="")
+            return
+        unfit = None
+        try:
+            check_requirements(manifest, self.artifact)
+        except ZooError as error:  # it may well be meant for another machine
+            unfit = str(error)
+        show(*inspect_lines(self.artifact, manifest, unfit))
+        if unfit is None:
+            show(f"next: zoo check {self.artifact}")
+
+
+def inspect_lines(path: Path, manifest: dict[str, Any], unfit: str | None) -> list[Any]:
+    """What the artifact is, needs and proved. `unfit` says why it cannot run here, or is None."""
+    model, parity, needs = manifest["model"], manifest["parity"], manifest["requirements"]
+    bounds = [row for output in parity["outputs"] for row in output["bounds"]]
+    ratios = [row["rmse"] / row["bound"] for row in bounds if row["rmse"] and row["bound"]]
+    worst = f"{max(ratios):.2f}" if ratios else "not recorded"
+    files = ", ".join(f"{n} {size(f['size'])}" for n, f in manifest["files"].items())
+    batches = ", ".join("{}..{}".format(*p["batch"]) for p in manifest["programs"])
+    shape = "x".join(map(str, manifest["inputs"][0]["shape"]))
+    isa = counted([len(needs["isa"])], "flag")
+    rows = [
+        ("model", f"{model['name']}, {model['parameters']:,} parameters, from {model['source']}"),
+        ("program", f"{manifest['backend']} {manifest['precision']} on {manifest['device']}"),
+        ("input", f"{manifest['inputs'][0]['dtype']} N x {shape}, N in {batches}"),
+        ("needs", f"torch {needs['torch'] or 'any'}, {manifest['target']['name']} ({isa})"),
+        ("files", files),
+        ("status", manifest["status"]),
+        ("parity", f"largest error/bound {worst}, ran in {', '.join(parity['ran_in'])}"),
+        ("gates", ", ".join(gate["name"] for gate in parity["gates"])),
+        ("not gated", _skipped(parity)),
+        ("not tried", _left_out(parity)),
+        ("repeats", _repeats(manifest["determinism"])),
+        ("quantised", _quantised(manifest.get("quantization"))),
+        ("non-finite", ", ".join(f"{k} {v}" for k, v in (manifest["nonfinite"] or {}).items())),
+        ("built", f"{manifest['build']['date']} in {manifest['build']['seconds']} s"),
+    ]
+    lines = [f"{name:<11} {value}" for name, value in rows if value]
+    lines.append(f"rebuild     {manifest['build']['command']}")
+    if unfit is not None:
+        lines.append(f"here        {unfit}")
+    return [f"{path}: sound", *wrapped(lines, indent=12)]
+
+
+def _skipped(parity: dict[str, Any]) -> str:
+    return "; ".join(f"{each['name']}: {each['reason']}" for each in parity["skipped_gates"])
+
+
+def _left_out(parity: dict[str, Any]) -> str:
+    return "; ".join(f"{each['kind']}: {each['reason']}" for each in parity["skipped_samples"])
+
+
+def _repeats(entry: dict[str, Any] | None) -> str:
+    """How often it was run, and whether the outputs always had the same bits."""
+    if entry is None:
+        return ""
+    nouns = ("call", "load", "thread")
+    text = ", ".join(counted([entry[f"{noun}s"]], noun) for noun in nouns) + ": "
+    text += "the same bits" if entry["bit_identical"] else "NOT the same bits"
+    if entry.get("runners"):
+        same = "the same bits" if entry.get("runners_identical") else "NOT the same bits"
+        text += f"; {entry['runners']} zoo-runs at once: {same}"
+    return text
+
+
+def _quantised(entry: dict[str, Any] | None) -> str:
+    if not entry:
+        return ""
+    text = f"{entry['scheme']}, by {entry['samples']} images ({entry['calibration']})"
+    counted = entry.get("accuracy")
+    if counted:
+        text += f"; accuracy {counted['before']:.1f} % before, {counted['after']:.1f} % after"
+        if "mcnemar_p" in counted:
+            text += f" ({counted['lost']} lost, {counted['won']} won, p {counted['mcnemar_p']:.2g})"
+    return text
