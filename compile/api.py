@@ -24,6 +24,7 @@ from compile.backends import BACKENDS, choose
 from compile.backends.base import Backend, Built
 from compile.errors import CheckFailed, Unavailable, UsageError, ZooError, first_line
 from compile.loading import load
+from compile.precision import held_as
 from compile.proof.describing import INPUT, OUTPUT, Model, Request, artifact_folder, describe
 from compile.proof.golden import write_golden
 from compile.proof.images import Calibration
@@ -206,8 +207,7 @@ def _request(
 
 def _check_precision(built: Built, spec: CompileSpec) -> None:
     """The file holds what was asked for; TF32 multiplies the float32 that it holds."""
-    expected = "fp32" if spec.precision == "tf32" else spec.precision
-    if built.precision not in (expected, spec.precision):
+    if built.precision not in (held_as(spec.precision), spec.precision):
         raise CheckFailed(f"asked for {spec.precision}, the file holds {built.precision}")
 
 

@@ -13,12 +13,12 @@ from torch import nn
 from compile.api import compile_module
 from compile.artifact.reading import open_artifact
 from compile.backends import inductor
-from compile.bisect import taps
 from compile.bisect.reference import graph
 from compile.bisect.search import bisect
 from compile.errors import BadArtifact, CheckFailed, UsageError
 from compile.graphs.blocks import Operation, Steps, blocks
 from compile.graphs.names import exported
+from compile.graphs.taps import GraphTaps
 from compile.network.quantize import scheme_here
 from compile.proof.gates import weights_of
 from compile.proof.prepared import PreparedModel
@@ -122,7 +122,7 @@ def test_inductor_keeps_the_graph_on_its_grid(
     copy_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the names of the network's modules, which tracing it again would lose."""
-    monkeypatch.setattr(taps._InductorPrefixes, "compile", lambda self, module: module)
+    monkeypatch.setattr(inductor, "_compile_part", lambda module, spec: module)
     folder = copy_of("inductor-int8")
     report = bisect(folder, small_subject(), full=True)
     assert (report.passed, report.blocks) == (True, SMALL)
@@ -139,7 +139,7 @@ def test_inductor_keeps_the_graph_on_its_grid(
 
 def test_a_value_is_kept_before_it_is_written_over() -> None:
     subject = PreparedModel(InPlace().eval(), SHAPE)
-    network = taps.GraphTaps(graph(subject.network, "fp32"), 0)
+    network = GraphTaps(graph(subject.network, "fp32"), 0)
     x = torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(7))
     before, after = network.tap([network.ends["conv1", 1], network.ends["relu", 1]])(x)
     assert before.min() < 0
@@ -202,7 +202,7 @@ def test_a_file_that_is_not_what_its_graph_says(
     forged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The graph is right, the program is not: its own constants name the layer, if they differ."""
-    monkeypatch.setattr(taps._InductorPrefixes, "compile", lambda self, module: module)
+    monkeypatch.setattr(inductor, "_compile_part", lambda module, spec: module)
     folder = Path(shutil.copytree(forged, tmp_path / "file"))
     subject = PreparedModel(two_layers(wrong=False), SHAPE)
     torch.export.save(

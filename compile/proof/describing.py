@@ -17,7 +17,7 @@ from compile.backends.base import Backend, Built
 from compile.errors import UsageError
 from compile.network.pixels import Normalisation
 from compile.network.quantize import scheme_here
-from compile.precision import QUANTIZED
+from compile.precision import precision
 from compile.proof.prepared import PreparedModel
 from compile.proof.prove import to_measure
 from compile.proof.task import Task
@@ -75,9 +75,8 @@ class Request:
 
     def as_json(self) -> dict[str, Any]:
         """Everything that decides what the artifact will be."""
-        exporters = ("resnet-zoo", "onnx", "onnxsim", "onnxscript", "torchao")
-        runtimes = ("onnxruntime", "openvino", "torch-tensorrt", "tensorrt")
-        quantised = self.spec.precision in QUANTIZED
+        quantised = precision(self.spec.precision).quantised
+        packages = ("resnet-zoo", *self.backend.PACKAGES, *(["torchao"] if quantised else []))
         wanted = {
             **asdict(self.spec),
             "backend": self.backend.NAME,
@@ -88,7 +87,7 @@ class Request:
             "scheme": scheme_here(self.backend.QUANTIZER) if quantised else None,
             "classes": self.model.classes,
             "preprocessing": self.model.preprocessing,
-            "versions": machine.versions(*exporters, *runtimes),
+            "versions": machine.versions(*packages),
         }
         copied: dict[str, Any] = json.loads(json.dumps(wanted))
         return copied

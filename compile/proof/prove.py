@@ -17,6 +17,7 @@ from compile.backends.base import Backend, Built
 from compile.errors import BadArtifact, CheckFailed, Unavailable
 from compile.loading import load_artifact
 from compile.machine import usable_cores
+from compile.precision import precision as find_precision
 from compile.proof import gates, parity
 from compile.proof.determinism import measure_determinism, nonfinite, run_side_by_side
 from compile.proof.gates import Gate
@@ -206,6 +207,7 @@ def to_measure(precision: str, task: Task, output: str) -> dict[str, Any]:
 
     `output` names the program's output.
     """
+    numbers = find_precision(precision)
     rows = zip(
         task.bounds.e_eager.tolist(),
         task.bounds.floor.tolist(),
@@ -220,8 +222,8 @@ def to_measure(precision: str, task: Task, output: str) -> dict[str, Any]:
     entry = {"name": output, "bounds": bounds, "top1": top1, "max_abs": None, "sqnr_db": None}
     return {
         "oracle": "float64",
-        "reference": "fake-quantised" if precision == "int8" else "module",
-        "tf32": precision == "tf32",
+        "reference": "fake-quantised" if numbers.on_own_grid else "module",
+        "tf32": numbers.tf32,
         "k": task.bounds.k,
         "samples": [{"kind": kind} for kind in task.golden.kinds],
         "skipped_samples": list(task.golden.left_out),
