@@ -174,7 +174,9 @@ def forged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec = CompileSpec(shape=SHAPE)
     right = compile_module(two_layers(wrong=False), spec, backend="torchscript", root=root)
     wrong = compile_module(two_layers(wrong=True), spec, backend="inductor", root=root)
-    (wrong.path / "golden.pt").write_bytes((right.path / "golden.pt").read_bytes())
+    (wrong.path / "golden.safetensors").write_bytes(
+        (right.path / "golden.safetensors").read_bytes()
+    )
     claims = {key: right.manifest[key] for key in ("model", "parity")}
     rewrite(wrong.path, lambda m: m.update(claims))
     seal(wrong.path)
@@ -229,7 +231,10 @@ def test_the_graph_is_verified_and_is_no_file_of_the_program(forged: Path, tmp_p
     open_artifact(folder)  # whoever only runs the program does not read it
     with pytest.raises(BadArtifact, match="sha256"):
         bisect(folder, subject)
-    rewrite(folder, lambda m: m.update(graph={"file": "../graph.pt2", **m["files"]["golden.pt"]}))
+    rewrite(
+        folder,
+        lambda m: m.update(graph={"file": "../graph.pt2", **m["files"]["golden.safetensors"]}),
+    )
     with pytest.raises(BadArtifact, match="path"):
         open_artifact(folder)
     rewrite(folder, lambda m: m.update(graph={"file": "graph.pt2"}))

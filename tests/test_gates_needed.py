@@ -69,7 +69,7 @@ def darker() -> PreparedModel:
 
 
 def one_batch() -> PreparedModel:
-    """Right at the batch that golden.pt is run in, and at no other."""
+    """Right at the batch that golden.safetensors is run in, and at no other."""
     net = small_net()
     net.__class__ = _OneBatch
     return after_folding(net)

@@ -127,8 +127,10 @@ def test_the_manifest_says_what_was_measured(built: dict[str, Path]) -> None:
     for kind, path in built.items():
         manifest = open_artifact(path).manifest
         entry = manifest["parity"]
-        assert entry["top1"]["agreed"] == entry["top1"]["decided"] > 0
-        assert all(sample["rmse"] <= sample["bound"] for sample in entry["samples"])
+        (output,) = entry["outputs"]
+        assert manifest["status"] == "proved"
+        assert output["top1"]["agreed"] == output["top1"]["decided"] > 0
+        assert all(row["rmse"] <= row["bound"] for row in output["bounds"])
         assert all(gate["passed"] for gate in entry["gates"])
         assert manifest["determinism"]["bit_identical"]
         assert set(manifest["nonfinite"]) == {"nan", "inf"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +55,8 @@ class _Ran:
 
     verdicts: Mapping[str, parity.Verdict]
     """`python` or `zoo-run`, with the program where there are several -> what judging it found."""
-    beside: tuple[tuple[torch.Tensor, ...], ...]
-    """For each program, what two zoo-runs at once gave; empty without zoo-run."""
+    beside: Sequence[Sequence[torch.Tensor]]
+    """For each program, the outputs of two zoo-runs that ran at the same time."""
 
 
 @contextmanager
@@ -133,7 +133,7 @@ def _run(artifact: Artifact, run: Program, task: Task, runner: Path | None) -> _
     verdicts = {
         where: parity.judge(out, task.golden, task.bounds) for where, out in outputs.items()
     }
-    return _Ran(verdicts=verdicts, beside=tuple(beside))
+    return _Ran(verdicts=verdicts, beside=beside)
 
 
 def _constants(

@@ -71,12 +71,13 @@ def load(path: str | Path) -> Classifier:
     >>> classifier = load("artifacts/resnet18-3fa9c2d1/inductor-fp32-b1-cpu")
     >>> scores = classifier(torch.zeros(1, *classifier.shape))
     """
+    from compile.artifact.manifest import classes_of
     from compile.artifact.reading import open_artifact
     from compile.loading import load_artifact
 
     artifact = open_artifact(Path(path))
     manifest, batches = artifact.manifest, [program.batch for program in artifact.programs]
-    model = manifest["model"]
+    model, classes = manifest["model"], classes_of(manifest)
     return Classifier(
         path=Path(path),
         backend=manifest["backend"],
@@ -84,7 +85,7 @@ def load(path: str | Path) -> Classifier:
         batch=(min(low for low, _ in batches), max(high for _, high in batches)),
         shape=artifact.input.chw,
         dtype=artifact.input.dtype,
-        classes=tuple(model["classes"]) if model["classes"] else None,
+        classes=None if classes is None else tuple(classes),
         preprocessing=model["preprocessing"],
         _program=load_artifact(artifact),
     )

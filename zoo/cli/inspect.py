@@ -31,7 +31,7 @@ class Inspect(JsonOption, Command):
             raise UsageError(f"{self.artifact} is not a folder; `zoo list` shows the artifacts")
         verified = verify_artifact(self.artifact)
         manifest = verified.manifest
-        if manifest.get("graph") is not None:  # which nothing that runs the program looks at
+        if manifest["graph"] is not None:  # which nothing that runs the program looks at
             open_graph(verified)
         if self.json:
             print(to_json(manifest), end="")
@@ -68,7 +68,7 @@ def inspect_lines(path: Path, manifest: dict[str, Any], unfit: str | None) -> li
         ("not gated", _skipped(parity)),
         ("not tried", _left_out(parity)),
         ("repeats", _repeats(manifest["determinism"])),
-        ("quantised", _quantised(manifest.get("quantization"))),
+        ("quantised", _quantised(manifest["quantization"])),
         ("non-finite", ", ".join(f"{k} {v}" for k, v in (manifest["nonfinite"] or {}).items())),
         ("built", f"{manifest['build']['date']} in {manifest['build']['seconds']} s"),
     ]
