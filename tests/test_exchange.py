@@ -67,18 +67,9 @@ def test_an_imported_run_compiles(
     run = import_weights(SMALL, path, out=tmp_path / "runs", settings=["size=32", "resize=36"]).run
     arguments = ["compile", str(run.folder), "--backend", "torchscript", "--quiet"]
     assert _run([*arguments, "--out", str(tmp_path / "artifacts")]) == 0, capsys.readouterr().err
-<<<<<<< HEAD
-    (path,) = (tmp_path / "artifacts").glob("*/*/manifest.json")
-    manifest = json.loads(path.read_text())
-    model, (output,) = manifest["model"], manifest["outputs"]
-    assert model["weights_sha256"] == run.config.weights_sha256
-    assert model["preprocessing"] == run.config.preprocessing
-    assert output["classes"] == run.config.classes
-=======
     (manifest,) = (tmp_path / "artifacts").glob("*/*/manifest.json")
     content = json.loads(manifest.read_text())
     model = content["model"]
     assert model["weights_sha256"] == run.config.weights_sha256
     assert model["preprocessing"] == run.config.preprocessing
     assert content["outputs"][0]["classes"] == run.config.classes
->>>>>>> main
