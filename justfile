@@ -63,14 +63,18 @@ table-resnet50: install runner
     {{ zoo }} compile resnet50 --fresh --backend all --precision all
     {{ python }} -m results.resnet50
 
-# Run all tests, Python's and C++'s
+# Run the tests, Python's and C++'s, and a slice of each long suite
 [group('check')]
 test: test-py test-cpp
 
-# Run the Python tests, such as `just test-py -k parity`
+# Run every test, the long suites from end to end; takes an hour
+[group('check')]
+test-all: (test-py "-m" "'not gpu'") test-cpp
+
+# Run the Python tests, such as `just test-py -k parity`; two processes take turns with the files
 [group('check')]
 test-py *options: install runner
-    {{ python }} -m pytest -q -m "not gpu and not faults" {{ options }}
+    OMP_NUM_THREADS=1 {{ python }} -m pytest -q -n 2 --dist loadgroup -m "not gpu and not faults and not slow" {{ options }}
 
 # Build and run the C++ tests
 [group('check')]

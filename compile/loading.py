@@ -8,18 +8,37 @@ import torch
 
 from compile.artifact.programs import Program, check_input
 from compile.artifact.reading import Artifact, open_artifact
+from compile.artifact.status import require_proved
 from compile.backends import BACKENDS, backend
 from compile.errors import BadArtifact, Unavailable, ZooError, first_line
 from compile.precision import tensor_float
 
 
-def load(path: str | Path, *, allow_nonfinite: bool = False) -> Program:
-    """Verify an artifact and load it; the program returned refuses inputs that do not fit."""
-    return load_artifact(open_artifact(Path(path)), allow_nonfinite=allow_nonfinite)
+def load(path: str | Path, *, allow_nonfinite: bool = False, accept_error: bool = False) -> Program:
+    """Verify an artifact and load it; the program returned refuses inputs that do not fit.
+
+    Args:
+        path: the artifact's folder.
+        allow_nonfinite: let inputs hold NaN and infinity.
+        accept_error: load an artifact that failed its proof and was published all the same.
+
+    Raises BadArtifact for one that is damaged, made for another machine, or not proved;
+    Unavailable where this machine lacks something that can be installed.
+    """
+    artifact = open_artifact(Path(path))
+    require_proved(artifact, accept_error=accept_error)
+    return load_artifact(artifact, allow_nonfinite=allow_nonfinite, unproved=True)
 
 
-def load_artifact(artifact: Artifact, *, allow_nonfinite: bool = False) -> Program:
-    """Load the programs of an opened artifact behind one function that validates its input."""
+def load_artifact(
+    artifact: Artifact, *, allow_nonfinite: bool = False, unproved: bool = False
+) -> Program:
+    """Load the programs of an opened artifact behind one function that validates its input.
+
+    `unproved` is for those who prove it, or look for its fault: they load it whatever its status.
+    """
+    if not unproved:
+        require_proved(artifact)
     loaded = {}
     name = artifact.manifest["backend"]
     if name not in BACKENDS:

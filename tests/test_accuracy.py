@@ -16,7 +16,7 @@ from compile.backends import BACKENDS
 from compile.proof.accuracy import mcnemar, reference_classes, score, wilson
 from compile.proof.check import Row, check_artifact
 from compile.proof.golden import oracle
-from compile.proof.subject import Labelled
+from compile.proof.images import Labelled
 from compile.report import show
 from compile.spec import MAX_BATCH
 from tests.support.forgery import rewrite
@@ -102,6 +102,7 @@ def test_check_compares_accuracy_with_float64(copy_of: Callable[[str], Path], ru
 
 PLAIN = Row(
     artifact="resnet18-12345678/inductor-fp32-b1-cpu",
+    status="proved",
     backend="inductor",
     precision="fp32",
     batch="1",
@@ -275,8 +276,8 @@ def test_a_failed_check_names_bisect_where_it_can_look(
     folder = copy_of("torchscript")
 
     def narrow(manifest: dict[str, Any]) -> None:
-        for sample in manifest["parity"]["samples"]:
-            sample.update(e_eager=sample["e_eager"] / 1e6, floor=sample["floor"] / 1e6)
+        for row in manifest["parity"]["outputs"][0]["bounds"]:
+            row.update({key: row[key] / 1e6 for key in ("e_eager", "floor", "bound", "rmse")})
 
     rewrite(folder, narrow)
     if not possible:

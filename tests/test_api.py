@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,7 +17,7 @@ from compile.backends import BACKENDS, backend, choose
 from compile.errors import BadArtifact, CheckFailed, Unavailable, UsageError
 from compile.network.prepare import cast
 from compile.precision import PRECISIONS
-from compile.proof import subject as subjects
+from compile.proof import float_tasks
 from compile.spec import CompileSpec, parse_batch, parse_shape
 from tests.support.networks import KINDS, PYTHON_ONLY, SHAPE, SmallNet, small_net
 
@@ -68,6 +69,9 @@ BAD_INPUTS: dict[str, Callable[[], torch.Tensor]] = {
     "inf": lambda: torch.full((1, *SHAPE), torch.inf),
 }
 
+IN_MEMORY = ("layout", "strided")
+"""Faults that no file has: what numpy.save writes of them is contiguous."""
+
 
 @pytest.mark.parametrize(
     ("kind", "fault"),
@@ -86,14 +90,14 @@ def test_bad_inputs(
     x = BAD_INPUTS[fault]()
     with pytest.raises(BadArtifact):
         load(built[kind])(x)
-    if kind in PYTHON_ONLY:
+    if kind in PYTHON_ONLY or fault in IN_MEMORY:
         return
-    torch.save(x, tmp_path / "x.pt")
-    command = [runner, built[kind], "--input", tmp_path / "x.pt", "--output", tmp_path / "y.pt"]
+    np.save(tmp_path / "x.npy", x.numpy())
+    command = [runner, built[kind], "--input", tmp_path / "x.npy", "--output", tmp_path / "y.npy"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 3, (done.returncode, done.stderr)
     assert len(done.stderr.strip().splitlines()) == 1
-    assert not (tmp_path / "y.pt").exists()
+    assert not (tmp_path / "y.npy").exists()
 
 
 def test_non_finite_weights(net: SmallNet, tmp_path: Path) -> None:
@@ -153,7 +157,7 @@ def test_a_build_that_breaks_is_one_line(
 def test_a_file_of_another_precision_is_not_published(
     net: SmallNet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subjects, "cast", lambda module, _: cast(module, "bf16"))
+    monkeypatch.setattr(float_tasks, "cast", lambda module, _: cast(module, "bf16"))
     with pytest.raises(CheckFailed, match="asked for fp32, the file holds bf16"):
         compile_module(net, CompileSpec(shape=SHAPE), backend="torchscript", root=tmp_path)
 

@@ -17,7 +17,8 @@ from compile.errors import BadArtifact, CheckFailed
 from compile.proof import gates
 from compile.proof.check import check_artifact
 from compile.proof.golden import oracle
-from compile.proof.subject import Labelled, Subject
+from compile.proof.images import Labelled
+from compile.proof.prepared import PreparedModel
 from compile.runner import run_inputs
 from compile.spec import CompileSpec
 from tests.support.networks import PYTHON_ONLY, SHAPE, small_net, small_subject
@@ -62,7 +63,6 @@ def test_the_saved_file_answers_its_range(
             run(torch.randn(size, *SHAPE))
         if backend not in PYTHON_ONLY:
             with pytest.raises(BadArtifact):
-                torch.save(torch.randn(max(size, 1), *SHAPE), tmp_path / "x.pt")
                 run_inputs(runner, wide[backend], torch.randn(size, *SHAPE), 1, batch=65)
 
 
@@ -82,9 +82,9 @@ def test_a_program_that_is_wrong_at_one_batch_is_found() -> None:
             out: torch.Tensor = task.module(x)
         return out if len(x) != 7 else out.roll(1, dims=0)
 
-    found = gates.batches(broken, task.golden, task.limit, [1, 2, 7, 64])
+    found = gates.batches(broken, task.golden, task.bounds, [1, 2, 7, 64])
     assert not found["passed"] and found["worst"] == "batch 7"
-    assert gates.batches(broken, task.golden, task.limit, [1, 2, 64])["passed"]
+    assert gates.batches(broken, task.golden, task.bounds, [1, 2, 64])["passed"]
 
 
 def test_an_answer_beyond_the_range_is_found() -> None:
@@ -102,7 +102,7 @@ def _maker() -> object:
 @pytest.fixture(scope="module")
 def from_bytes(tmp_path_factory: pytest.TempPathFactory, runner: Path) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("bytes")
-    subject = Subject(small_net(), SHAPE, mean=[0.4, 0.5], std=[0.2, 0.3])
+    subject = PreparedModel(small_net(), SHAPE, mean=[0.4, 0.5], std=[0.2, 0.3])
     spec = CompileSpec(shape=SHAPE, batch=(1, 8), input_type="uint8")
     return {
         backend: compile_module(subject, spec, backend=backend, root=root, runner=runner).path
@@ -146,10 +146,10 @@ def test_pytorchs_own_error_has_that_of_normalising_bytes(tmp_path: Path) -> Non
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         net = nn.Sequential(nn.Conv2d(2, 16, 3, padding=1), nn.Flatten()).eval()
-    subject = Subject(net, SHAPE, mean=[0.5, 0.5], std=[0.5, 0.5])
+    subject = PreparedModel(net, SHAPE, mean=[0.5, 0.5], std=[0.5, 0.5])
     spec = CompileSpec(shape=SHAPE, input_type="uint8")
     entry = compile_module(subject, spec, backend="torchscript", root=tmp_path).manifest["parity"]
-    assert max(sample["rmse"] / sample["e_eager"] for sample in entry["samples"]) < 1.2
+    assert max(row["rmse"] / row["e_eager"] for row in entry["outputs"][0]["bounds"]) < 1.2
 
 
 def test_accuracy_is_counted_on_bytes_too(runner: Path, tmp_path: Path) -> None:

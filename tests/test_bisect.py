@@ -18,25 +18,25 @@ from compile.api import compile_module
 from compile.backends import backend, torchscript
 from compile.bisect.search import bisect
 from compile.errors import BadArtifact, UsageError
-from compile.network import quantize
 from compile.network.quantize import scheme_here
 from compile.proof.gates import weights_of
-from compile.proof.subject import Subject
+from compile.proof.prepared import PreparedModel
 from compile.spec import CompileSpec
 from tests.support.bisect import DEEP, MODEL, block_of, plant, seal, subject_of
 from tests.support.forgery import rewrite
+from tests.support.slices import first_of_kind
 from zoo.cli import _run
 from zoo.sources.source import resolve
 
 
 @pytest.fixture(scope="module")
-def subject() -> Subject:
+def subject() -> PreparedModel:
     """A resnet20: thirteen blocks of the smallest images."""
     return subject_of()
 
 
 @pytest.fixture(scope="module")
-def deep(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def deep(subject: PreparedModel, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Its artifacts, by backend and precision. Never change them."""
     root = tmp_path_factory.mktemp("deep")
     found = {}
@@ -67,9 +67,9 @@ PLACES = [
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize(("kind", "seed"), PLACES)
+@pytest.mark.parametrize(("kind", "seed"), first_of_kind(PLACES))
 def test_a_fault_at_a_random_place_is_found(
-    kind: str, seed: int, deep: dict[str, Path], subject: Subject, tmp_path: Path
+    kind: str, seed: int, deep: dict[str, Path], subject: PreparedModel, tmp_path: Path
 ) -> None:
     """One weight of the saved graph, drawn by lot: its block is named, and its module inside."""
     backend_name, precision = kind.split()
@@ -90,7 +90,7 @@ def test_a_fault_at_a_random_place_is_found(
     "kind", ["torchscript fp32", "torchscript bf16", "onnx fp32", "eager fp32", "onnx int8"]
 )
 def test_a_sound_artifact_names_no_block(
-    kind: str, deep: dict[str, Path], subject: Subject
+    kind: str, deep: dict[str, Path], subject: PreparedModel
 ) -> None:
     report = bisect(deep[kind], subject, full=True)
     assert report.passed
@@ -109,7 +109,7 @@ REFUSED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_looked_into_is_refused(
-    name: str, deep: dict[str, Path], subject: Subject, tmp_path: Path
+    name: str, deep: dict[str, Path], subject: PreparedModel, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(deep["onnx fp32"], tmp_path / "refused"))
     change, words = REFUSED[name]
@@ -120,11 +120,11 @@ def test_what_cannot_be_looked_into_is_refused(
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_other_weights_and_nameless_steps_are_refused(
-    deep: dict[str, Path], subject: Subject, tmp_path: Path
+    deep: dict[str, Path], subject: PreparedModel, tmp_path: Path
 ) -> None:
     other = resolve("resnet20", runs=Path("nowhere"), fresh=True, seed=1, shape=DEEP)
     with pytest.raises(BadArtifact, match="--model"):
-        bisect(deep["onnx fp32"], Subject(other.network, DEEP))
+        bisect(deep["onnx fp32"], PreparedModel(other.network, DEEP))
     folder = Path(shutil.copytree(deep["torchscript fp32"], tmp_path / "nameless"))
     path = str(folder / torchscript.FILE)
     torch.jit.load(path).save(path)  # without the list of modules
@@ -135,7 +135,7 @@ def test_other_weights_and_nameless_steps_are_refused(
 
 def test_a_grid_is_made_again_of_the_same_images(
     deep: dict[str, Path],
-    subject: Subject,
+    subject: PreparedModel,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -155,10 +155,11 @@ def test_a_grid_is_made_again_of_the_same_images(
         assert _run(["bisect", *words, "--quiet"]) == code
         assert "--calibrate" in capsys.readouterr().err
     quantised = subject_of()
-    for node in quantised.grid(scheme_here("x86"), exact=True).graph.nodes:  # another torchao, say
-        if node.target is quantize._quantize_tensor:
-            node.update_arg(1, node.args[1] * 1.01)
-    quantised.grid(scheme_here("x86"), exact=True).recompile()
+    grid = quantised.quantised_tasks.graph(scheme_here("x86")).network
+    for node in grid.graph.nodes:
+        if "quantized_decomposed.quantize_per_tensor" in str(node.target):
+            node.update_arg(1, node.args[1] * 1.01)  # as another torchao might
+    grid.recompile()
     with pytest.raises(BadArtifact, match="another grid"):
         bisect(deep["onnx int8"], quantised, full=True)
     copied = Path(shutil.copytree(deep["onnx int8"], tmp_path / "damaged"))
@@ -173,12 +174,15 @@ def test_a_grid_is_made_again_of_the_same_images(
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_command(
-    deep: dict[str, Path], subject: Subject, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    deep: dict[str, Path],
+    subject: PreparedModel,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = Path(shutil.copytree(deep["torchscript fp32"], tmp_path / "artifact"))
     assert _run(["bisect", str(folder), "--quiet"]) == 0
     assert capsys.readouterr().out.strip().endswith(f"next: zoo check {folder}")
-    plant(folder, dict(weights_of(subject.folded))["layer2.1.conv1.weight"], seed=0)
+    plant(folder, dict(weights_of(subject.network.folded))["layer2.1.conv1.weight"], seed=0)
     assert _run(["bisect", str(folder), "--quiet"]) == 1
     out, err = capsys.readouterr()
     assert [line for line in out.splitlines() if line.endswith("<- here")] == [

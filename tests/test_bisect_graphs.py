@@ -14,13 +14,14 @@ from compile.api import compile_module
 from compile.artifact.reading import open_artifact
 from compile.backends import inductor
 from compile.bisect import taps
+from compile.bisect.reference import graph
 from compile.bisect.search import bisect
 from compile.errors import BadArtifact, CheckFailed, UsageError
 from compile.graphs.blocks import Operation, Steps, blocks
 from compile.graphs.names import exported
 from compile.network.quantize import scheme_here
 from compile.proof.gates import weights_of
-from compile.proof.subject import Subject
+from compile.proof.prepared import PreparedModel
 from compile.spec import MAX_BATCH, CompileSpec
 from tests.support.bisect import perturbed, plant, same, seal
 from tests.support.forgery import rewrite
@@ -56,13 +57,13 @@ def test_values_that_are_written_over_later(backend: str, tmp_path: Path) -> Non
     """They are kept in time; a module that runs twice is two places."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
-        subject = Subject(InPlace().eval(), SHAPE)
+        subject = PreparedModel(InPlace().eval(), SHAPE)
     made = compile_module(subject, CompileSpec(shape=SHAPE), backend=backend, root=tmp_path)
     report = bisect(made.path, subject, full=True)
     assert report.passed, report
     wanted = ["conv1", "relu", "conv2..relu", "conv3", "relu (2)", "fc"]
     assert report.blocks == wanted
-    plant(made.path, dict(weights_of(subject.folded))["conv3.weight"], seed=1)
+    plant(made.path, dict(weights_of(subject.network.folded))["conv3.weight"], seed=1)
     assert bisect(made.path, subject).culprit == "conv3"
 
 
@@ -70,12 +71,12 @@ def test_values_that_are_written_over_later(backend: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_bytes_are_followed_through_the_network(precision: str, tmp_path: Path) -> None:
     """The normalisation stands around the network, and the cast around that."""
-    subject = Subject(two_layers(wrong=False), SHAPE, mean=[0.4, 0.5], std=[0.2, 0.3])
+    subject = PreparedModel(two_layers(wrong=False), SHAPE, mean=[0.4, 0.5], std=[0.2, 0.3])
     spec = CompileSpec(shape=SHAPE, precision=precision, input_type="uint8")
     made = compile_module(subject, spec, backend="torchscript", root=tmp_path)
     report = bisect(made.path, subject, full=True)
     assert (report.passed, report.blocks) == (True, ["conv", "fc"])
-    plant(made.path, dict(weights_of(subject.folded))["fc.weight"], seed=3, size=0.1)
+    plant(made.path, dict(weights_of(subject.network.folded))["fc.weight"], seed=3, size=0.1)
     assert bisect(made.path, subject).culprit == "fc"
 
 
@@ -93,10 +94,12 @@ def test_a_network_that_was_exported_before(precision: str, tmp_path: Path) -> N
             return self.inner(x / 2)
 
     network = exported(
-        small_subject().folded, CompileSpec(shape=SHAPE, batch=(1, MAX_BATCH))
+        small_subject().network.folded, CompileSpec(shape=SHAPE, batch=(1, MAX_BATCH))
     ).module()
-    given = small_subject()._calibration
-    subject = Subject(Halved(network), SHAPE, calibration=given, mean=[0.5] * 2, std=[0.2] * 2)
+    given = small_subject().quantised_tasks.calibration
+    subject = PreparedModel(
+        Halved(network), SHAPE, calibration=given, mean=[0.5] * 2, std=[0.2] * 2
+    )
     backend = "onnx" if precision == "int8" else "eager"
     spec = CompileSpec(shape=SHAPE, precision=precision, input_type="uint8")
     made = compile_module(subject, spec, backend=backend, root=tmp_path)
@@ -135,8 +138,8 @@ def test_inductor_keeps_the_graph_on_its_grid(
 
 
 def test_a_value_is_kept_before_it_is_written_over() -> None:
-    subject = Subject(InPlace().eval(), SHAPE)
-    network = taps.GraphTaps(subject.graph("fp32"), 0)
+    subject = PreparedModel(InPlace().eval(), SHAPE)
+    network = taps.GraphTaps(graph(subject.network, "fp32"), 0)
     x = torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(7))
     before, after = network.tap([network.ends["conv1", 1], network.ends["relu", 1]])(x)
     assert before.min() < 0
@@ -171,7 +174,9 @@ def forged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec = CompileSpec(shape=SHAPE)
     right = compile_module(two_layers(wrong=False), spec, backend="torchscript", root=root)
     wrong = compile_module(two_layers(wrong=True), spec, backend="inductor", root=root)
-    (wrong.path / "golden.pt").write_bytes((right.path / "golden.pt").read_bytes())
+    (wrong.path / "golden.safetensors").write_bytes(
+        (right.path / "golden.safetensors").read_bytes()
+    )
     claims = {key: right.manifest[key] for key in ("model", "parity")}
     rewrite(wrong.path, lambda m: m.update(claims))
     seal(wrong.path)
@@ -180,16 +185,16 @@ def forged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_inductor_compiles_parts_of_the_graph_it_keeps(forged: Path) -> None:
     """The fault is in the graph: a part that is compiled again has it too."""
-    report = bisect(forged, Subject(two_layers(wrong=False), SHAPE))
+    report = bisect(forged, PreparedModel(two_layers(wrong=False), SHAPE))
     assert (report.culprit, report.blocks) == ("conv", ["conv", "fc"])
 
 
 def test_torch_compile_compiles_parts_of_the_graph_it_loads(tmp_path: Path) -> None:
-    subject = Subject(two_layers(wrong=False), SHAPE)
+    subject = PreparedModel(two_layers(wrong=False), SHAPE)
     made = compile_module(subject, CompileSpec(shape=SHAPE), backend="torch-compile", root=tmp_path)
     report = bisect(made.path, subject, full=True)
     assert (report.passed, report.blocks) == (True, ["conv", "fc"])
-    plant(made.path, subject.module.conv.weight, seed=2)
+    plant(made.path, subject.network.module.conv.weight, seed=2)
     assert bisect(made.path, subject).culprit == "conv"
 
 
@@ -199,14 +204,16 @@ def test_a_file_that_is_not_what_its_graph_says(
     """The graph is right, the program is not: its own constants name the layer, if they differ."""
     monkeypatch.setattr(taps._InductorPrefixes, "compile", lambda self, module: module)
     folder = Path(shutil.copytree(forged, tmp_path / "file"))
-    subject = Subject(two_layers(wrong=False), SHAPE)
-    torch.export.save(exported(subject.folded, CompileSpec(shape=SHAPE)), folder / "graph.pt2")
+    subject = PreparedModel(two_layers(wrong=False), SHAPE)
+    torch.export.save(
+        exported(subject.network.folded, CompileSpec(shape=SHAPE)), folder / "graph.pt2"
+    )
     seal(folder)
     report = bisect(folder, subject)
     assert not report.passed
     assert (report.culprit, report.inside) == ("conv", "conv")
     assert "weights differ" in report.reason
-    right = [weight for _, weight in weights_of(subject.folded)]
+    right = [weight for _, weight in weights_of(subject.network.folded)]
     monkeypatch.setattr(inductor, "constants", lambda *_: iter(right))
     report = bisect(folder, subject)
     assert (report.passed, report.culprit) == (False, None)
@@ -215,7 +222,7 @@ def test_a_file_that_is_not_what_its_graph_says(
 
 def test_the_graph_is_verified_and_is_no_file_of_the_program(forged: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(forged, tmp_path / "graph"))
-    subject = Subject(two_layers(wrong=False), SHAPE)
+    subject = PreparedModel(two_layers(wrong=False), SHAPE)
     assert "graph.pt2" not in open_artifact(folder).files
     content = bytearray((folder / "graph.pt2").read_bytes())
     content[len(content) // 2] ^= 1
@@ -224,7 +231,10 @@ def test_the_graph_is_verified_and_is_no_file_of_the_program(forged: Path, tmp_p
     open_artifact(folder)  # whoever only runs the program does not read it
     with pytest.raises(BadArtifact, match="sha256"):
         bisect(folder, subject)
-    rewrite(folder, lambda m: m.update(graph={"file": "../graph.pt2", **m["files"]["golden.pt"]}))
+    rewrite(
+        folder,
+        lambda m: m.update(graph={"file": "../graph.pt2", **m["files"]["golden.safetensors"]}),
+    )
     with pytest.raises(BadArtifact, match="path"):
         open_artifact(folder)
     rewrite(folder, lambda m: m.update(graph={"file": "graph.pt2"}))
@@ -244,7 +254,7 @@ def test_a_network_without_named_modules_is_refused(tmp_path: Path) -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.flatten(x, 1) @ self.weight.T
 
-    subject = Subject(Nameless().eval(), SHAPE)
+    subject = PreparedModel(Nameless().eval(), SHAPE)
     made = compile_module(subject, CompileSpec(shape=SHAPE), backend="torchscript", root=tmp_path)
     with pytest.raises(UsageError, match="no named modules"):
         bisect(made.path, subject, full=True)

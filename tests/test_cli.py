@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -35,8 +33,8 @@ def places(home: Path) -> list[str]:
     return ["--runs", str(home / "runs"), "--out", str(home / "artifacts")]
 
 
-def zoo(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "zoo", *arguments]
+def python(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "NO_COLOR": "1"}
     return subprocess.run(
         command, capture_output=True, text=True, cwd=cwd, env=environment, check=False
@@ -75,14 +73,37 @@ def test_errors_are_one_line_with_a_code(
     assert "Traceback" not in out + err
 
 
-def test_tensorrt_without_a_gpu_answers_within_two_seconds(tmp_path: Path) -> None:
+_WITHOUT_TORCH = """
+import sys
+from zoo.cli import _run
+code = _run(sys.argv[1:])
+heavy = {"torch", "numpy", "onnx"} & set(sys.modules)
+sys.exit(f"{code}, but imported {heavy}" if heavy else code)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--help"], 0),
+        (["compile", "--help"], 0),
+        (["compile", "--frob"], 2),
+        (["compile", "--backend", "tensorrt", "--device", "cpu"], 2),
+        (["list"], 0),
+        (["list", "resnet50*", "--json"], 0),
+    ],
+)
+def test_quick_answers_need_no_torch(arguments: list[str], code: int, tmp_path: Path) -> None:
+    done = python("-c", _WITHOUT_TORCH, *arguments, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+
+
+def test_tensorrt_without_a_gpu_is_refused_before_torch_is_imported(tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    start = time.monotonic()
-    done = zoo("compile", "--backend", "tensorrt", cwd=tmp_path)
+    done = python("-c", _WITHOUT_TORCH, "compile", "--backend", "tensorrt", cwd=tmp_path)
     assert done.returncode == 4
     assert "NVIDIA" in done.stderr and len(done.stderr.strip().splitlines()) == 1
-    assert time.monotonic() - start < 2
 
 
 def test_json_is_one_document_and_nothing_else(
@@ -115,7 +136,7 @@ def test_tables_fit_eighty_columns(
     artifact = str(next((home / "artifacts").glob("*/torchscript*")))
     for arguments in (
         ["check", *runs, *out, "--runner", str(runner)],
-        ["bench", *out, "--duration", "0.05", "--iterations", "200", "--runner", str(runner)],
+        ["bench", *out, "--iterations", "100", "--threads", "1", "--runner", str(runner)],
         ["inspect", artifact],
         ["doctor"],
     ):
@@ -170,12 +191,12 @@ def test_a_damaged_artifact_stops_check_with_three(
     import shutil
 
     root = Path(shutil.copytree(home / "artifacts", tmp_path / "artifacts"))
-    golden = next(root.glob("*/*/golden.pt"))
+    golden = next(root.glob("*/*/golden.safetensors"))
     content = bytearray(golden.read_bytes())
     content[len(content) // 2] ^= 1
     golden.write_bytes(content)
     assert _run(["check", "--all", "--out", str(root), "--quiet"]) == 3
-    assert "golden.pt" in capfd.readouterr().err
+    assert "golden.safetensors" in capfd.readouterr().err
     (golden.parent / "manifest.json").unlink()
     assert _run(["check", "--all", "--out", str(root), "--quiet"]) == 3
 
@@ -234,106 +255,3 @@ def test_predict_names_a_digit(
     assert "zero.png: " in capfd.readouterr().out
     (tmp_path / "bad.png").write_bytes(b"no image")
     assert _run(["predict", run, str(tmp_path / "bad.png")]) == 3
-
-
-def interrupted(name: str, arguments: list[str], ready: str, root: Path) -> tuple[int, str]:
-    """Exit code and stderr of a command that gets a signal once `ready` is below `root`."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "zoo", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-    deadline = time.monotonic() + 60
-    while not list(root.glob(ready)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.5)
-    process.send_signal(getattr(signal, name))
-    _, err = process.communicate(timeout=60)
-    return process.returncode, err
-
-
-SIGNALS = [("SIGINT", 130), ("SIGTERM", 143)]
-
-
-@pytest.mark.parametrize(("name", "code"), SIGNALS)
-def test_an_interrupted_build_leaves_nothing_behind(name: str, code: int, tmp_path: Path) -> None:
-    arguments = [
-        *("compile", "resnet152", "--fresh", "--input", "1x3x64x64", "--backend", "onnx"),
-        *("--out", str(tmp_path), "--runs", str(tmp_path)),
-    ]
-    returned, err = interrupted(name, arguments, "*/.*", tmp_path)
-    assert returned == code, err
-    assert err.strip().splitlines()[-1].startswith(f"zoo: stopped by {name}; what was half-made")
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
-
-
-@pytest.mark.parametrize(("name", "code"), SIGNALS)
-def test_an_interrupted_training_can_go_on(name: str, code: int, tmp_path: Path) -> None:
-    train = ["train", "resnet20", "--data", "synthetic", "--size", "8", "--out", str(tmp_path)]
-    returned, err = interrupted(name, [*train, "--epochs", "9999"], "*/*/metrics.csv", tmp_path)
-    assert returned == code, err
-    (folder,) = tmp_path.glob("resnet20/*")
-    assert err.splitlines()[-1].endswith(f"; resume with `zoo train --resume {folder}`")
-    listed = zoo("list", "--json", "--runs", str(tmp_path), "--out", str(tmp_path))
-    assert json.loads(listed.stdout)["unfinished"] == [str(folder)]
-    assert zoo("clean", "--runs", str(tmp_path)).returncode == 0
-    assert folder.exists(), "what can go on is kept"
-    changed = json.loads((folder / "training.json").read_text())
-    changed["recipe"]["epochs"] = 1 + len((folder / "metrics.csv").read_text().splitlines())
-    (folder / "training.json").write_text(json.dumps(changed))
-    resumed = zoo("train", "--resume", str(folder))
-    assert resumed.returncode == 0, resumed.stderr
-    assert resumed.stdout.startswith(f"trained {folder}: test accuracy")
-
-
-def test_a_signal_to_the_whole_group_saves_too(tmp_path: Path) -> None:
-    """As torchrun, `timeout` and service managers send it: the loading processes get it as well."""
-    from PIL import Image
-
-    for number in range(16):
-        folder = tmp_path / "images" / "ab"[number % 2]
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 8), (number * 9, 50, 99)).save(folder / f"{number}.png")
-    root = Path(__file__).parent.parent
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "zoo", "train", "resnet20", "--size", "8", "--epochs", "9999"),
-            *("--data", str(tmp_path / "images"), "--set", "area=0.5,1", "--set", "batch=4"),
-            *("--workers", "1", "--out", str(tmp_path / "runs")),
-        ],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("runs/*/*/metrics.csv")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    assert [int(worker) for worker in workers if os.getpgid(int(worker)) != process.pid]
-    os.killpg(process.pid, signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 143, err
-    assert "; resume with `zoo train --resume" in err.splitlines()[-1]
-
-
-def test_a_signal_that_meets_generated_code_ends_with_its_own_code(tmp_path: Path) -> None:
-    """Imports run text with exec; an interrupt that passes through one must not lose its code."""
-    (tmp_path / "interrupted.py").write_text(
-        "import os, signal, zoo.cli\n"
-        "stop = 'os.kill(os.getpid(), signal.SIGTERM); signal.pause()'\n"
-        "zoo.cli.app = lambda *arguments, **options: exec(stop)\n"
-        "zoo.cli.main()\n"
-    )
-    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).parent.parent)])
-    process = subprocess.run(
-        [sys.executable, "-m", "interrupted"],
-        env={**os.environ, "PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert process.returncode == 143, process.stderr

@@ -22,7 +22,8 @@ from compile.backends.base import Backend
 from compile.network.prepare import cast, fold_batch_norms
 from compile.network.quantize import scheme_here
 from compile.proof import determinism, parity
-from compile.proof.subject import Calibration, Labelled, Subject
+from compile.proof.images import Calibration, Labelled
+from compile.proof.prepared import PreparedModel
 from compile.runner import run_inputs
 from compile.spec import CompileSpec
 from tests.support.faults import (
@@ -44,7 +45,7 @@ ROOT = Path(__file__).parents[1]
 PRECISION, ZOO_RUN = "precision", "zoo-run"
 
 
-def after_folding(net: nn.Module) -> Subject:
+def after_folding(net: nn.Module) -> PreparedModel:
     """The sound network; the backend is given `net`, folded and cast."""
     module = fold_batch_norms(net, torch.zeros(1, *SHAPE))
     return Tampered(lambda spec, _: cast(module, spec.precision))
@@ -60,21 +61,21 @@ class _OneBatch(SmallNet):
         return super().forward(x) * (x.shape[0] / 8)
 
 
-def darker() -> Subject:
+def darker() -> PreparedModel:
     """Pixels divided by 256 where training divided by 255."""
     net = small_net()
     net.__class__ = _Darker
     return after_folding(net)
 
 
-def one_batch() -> Subject:
-    """Right at the batch that golden.pt is run in, and at no other."""
+def one_batch() -> PreparedModel:
+    """Right at the batch that golden.safetensors is run in, and at no other."""
     net = small_net()
     net.__class__ = _OneBatch
     return after_folding(net)
 
 
-def classes_exchanged() -> Subject:
+def classes_exchanged() -> PreparedModel:
     """Two of a hundred classes change places; their weights differ by 2 %."""
     net = small_net()
     net.fc = nn.Linear(32, 100, bias=False)
@@ -82,23 +83,23 @@ def classes_exchanged() -> Subject:
         net.fc.weight.mul_(0.1)
         net.fc.weight[0] = 1.0
         net.fc.weight[1] = 1.0 - 5 / 256
-    base = Subject(net, SHAPE)
-    wrong = copy.deepcopy(base.folded)
+    base = PreparedModel(net, SHAPE)
+    wrong = copy.deepcopy(base.network.folded)
     with torch.no_grad():
         wrong.fc.weight[:2] = wrong.fc.weight[:2].flip(0)
     return Tampered(lambda spec, _: cast(wrong, spec.precision), base)
 
 
-def equal_classes() -> Subject:
+def equal_classes() -> PreparedModel:
     """A head that was never loaded: every class has the same weights."""
     net = small_net()
     with torch.no_grad():
         net.fc.weight[:] = net.fc.weight[0].clone()
         net.fc.bias.fill_(0.5)
-    return Subject(net, SHAPE)
+    return PreparedModel(net, SHAPE)
 
 
-def folded_in_bf16() -> Subject:
+def folded_in_bf16() -> PreparedModel:
     """Cast first, folded afterwards: weights are rounded three times."""
     net = small_net().bfloat16()
     for name in ("1", "2", "3"):
@@ -108,11 +109,11 @@ def folded_in_bf16() -> Subject:
     return Tampered(lambda spec, _: cast(net, spec.precision))
 
 
-def a_step_off() -> Subject:
+def a_step_off() -> PreparedModel:
     """One int8 weight of the whole network is one step too small."""
 
     def make(spec: CompileSpec, maker: Backend) -> nn.Module:
-        wrong = copy.deepcopy(sound()._quantised(scheme_here(maker.QUANTIZER)))
+        wrong = copy.deepcopy(sound().quantised_tasks.graph(scheme_here(maker.QUANTIZER)))
         weight = next(value for _, value in wrong.weights() if value.dtype == torch.int8)
         largest = int(weight.abs().argmax())
         weight.view(-1)[largest] -= int(weight.view(-1)[largest].sign())
@@ -121,23 +122,23 @@ def a_step_off() -> Subject:
     return Tampered(make)
 
 
-def not_cast() -> Subject:
+def not_cast() -> PreparedModel:
     """The file is float32, which is closer to the oracle than was asked for."""
-    return Tampered(lambda spec, _: cast(sound().folded, "fp32"))
+    return Tampered(lambda spec, _: cast(sound().network.folded, "fp32"))
 
 
-def black_calibration() -> Subject:
+def black_calibration() -> PreparedModel:
     """Ranges decided by black images cut everything off."""
     black = Calibration(images=torch.zeros(64, *SHAPE), source="black")
-    return Subject(small_net(), SHAPE, samples=_flat(64), calibration=black)
+    return PreparedModel(small_net(), SHAPE, samples=_flat(64), calibration=black)
 
 
-def other_calibration() -> Subject:
+def other_calibration() -> PreparedModel:
     """Ranges decided by images much fainter than those of the test set."""
     net, images = small_net(), _flat(400)
     with torch.no_grad():
         labels = net(images).argmax(dim=1)
-    return Subject(
+    return PreparedModel(
         net,
         SHAPE,
         calibration=Calibration(images=IMAGES, source="noise"),
@@ -169,7 +170,7 @@ class Row:
     """A gate and a fault that it alone catches."""
 
     gate: str
-    subject: Callable[[], Subject]
+    subject: Callable[[], PreparedModel]
     cell: tuple[str, str] = ("torchscript", "fp32")
     """Backend and precision."""
     batch: tuple[int, int] = (1, 1)
@@ -234,7 +235,7 @@ def test_only_this_gate_catches_it(
 
 def test_what_is_not_finite_is_beyond_its_bound_too() -> None:
     golden = sound().golden("float32")
-    limit = parity.bounds(small_net(), "fp32", golden)
+    limit = parity.measure_bounds(small_net(), "fp32", golden)
     for value in (torch.nan, torch.inf, -torch.inf):
         output = golden.oracle.float()
         output[3, 2] = value

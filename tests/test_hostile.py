@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from compile.api import compile_module
+from compile.artifact.manifest import GOLDEN
 from compile.artifact.publishing import file_entries
 from compile.artifact.reading import open_artifact
 from compile.backends import backend
@@ -19,7 +21,7 @@ from compile.errors import BadArtifact
 from compile.proof import determinism, parity
 from compile.proof.check import check_artifact
 from compile.proof.hostile import hostile_bytes, hostile_samples
-from compile.proof.subject import Subject
+from compile.proof.prepared import PreparedModel
 from compile.spec import ROWS, CompileSpec
 from tests.support.forgery import rewrite
 from tests.support.networks import KINDS, PYTHON_ONLY, SHAPE, SmallNet, small_net
@@ -47,8 +49,8 @@ def no_bias() -> NoBias:
 
 @torch.no_grad()
 def judged(net: nn.Module, program: Callable[[torch.Tensor], torch.Tensor]) -> parity.Verdict:
-    golden = Subject(net, SHAPE).golden("float32")
-    limit = parity.bounds(net, "fp32", golden)
+    golden = PreparedModel(net, SHAPE).golden("float32")
+    limit = parity.measure_bounds(net, "fp32", golden)
     return parity.judge(program(golden.input), golden, limit)
 
 
@@ -70,8 +72,10 @@ def test_hostile_samples_are_what_they_are_called() -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_hostile_samples_loosen_no_other(net: SmallNet, precision: str) -> None:
-    golden = Subject(net, SHAPE).golden("float32")
-    all_, ordinary = (parity.bounds(net, precision, each) for each in (golden, golden.ordinary))
+    golden = PreparedModel(net, SHAPE).golden("float32")
+    all_, ordinary = (
+        parity.measure_bounds(net, precision, each) for each in (golden, golden.ordinary)
+    )
     torch.testing.assert_close(all_.bound[:ROWS], ordinary.bound)
     typical = golden.oracle.square().mean(dim=1).sqrt()
     relative = all_.e_eager / typical
@@ -92,8 +96,8 @@ def test_what_pytorch_itself_gets_wrong_on_a_hostile_sample_is_no_fault() -> Non
             return y * (largest + 0.3 - largest)
 
     net = Cancels().eval()
-    golden = Subject(net, SHAPE).golden("float32")
-    limit = parity.bounds(net, "fp32", golden)
+    golden = PreparedModel(net, SHAPE).golden("float32")
+    limit = parity.measure_bounds(net, "fp32", golden)
     relative = limit.e_eager / golden.oracle.square().mean(dim=1).sqrt()
     assert float(relative[golden.kinds.index("large")]) > 100 * float(relative[0])
     assert judged(net, net).passed
@@ -121,8 +125,8 @@ def _in_half(x: torch.Tensor) -> torch.Tensor:
 def test_a_fault_that_only_a_hostile_sample_shows(
     program: Callable[[torch.Tensor], torch.Tensor], kind: str
 ) -> None:
-    golden = Subject(small_net(), SHAPE).golden("float32")
-    limit = parity.bounds(small_net(), "fp32", golden)
+    golden = PreparedModel(small_net(), SHAPE).golden("float32")
+    limit = parity.measure_bounds(small_net(), "fp32", golden)
     with torch.no_grad():
         output = program(golden.input)
     ordinary = torch.arange(len(output)) < ROWS
@@ -136,9 +140,9 @@ def test_a_fault_that_only_a_hostile_sample_shows(
 
 def test_a_network_without_biases_answers_zeros_with_nothing() -> None:
     net = no_bias()
-    golden = Subject(net, SHAPE).golden("float32")
+    golden = PreparedModel(net, SHAPE).golden("float32")
     zeros = golden.kinds.index("zeros")
-    assert float(parity.bounds(net, "fp32", golden).bound[zeros]) == 0
+    assert float(parity.measure_bounds(net, "fp32", golden).bound[zeros]) == 0
     assert judged(net, net).passed
     wrong = judged(net, lambda x: net(x) + 1e-30)
     assert [kind for kind, found in wrong.kinds.items() if not found["ratio"] <= 1] == [
@@ -149,8 +153,9 @@ def test_a_network_without_biases_answers_zeros_with_nothing() -> None:
 def test_a_network_without_biases_is_proved_everywhere(runner: Path, tmp_path: Path) -> None:
     spec = CompileSpec(shape=SHAPE)
     made = compile_module(no_bias(), spec, backend="torchscript", root=tmp_path, runner=runner)
-    samples = {each["kind"]: each for each in made.manifest["parity"]["samples"]}
-    assert (samples["zeros"]["rmse"], samples["zeros"]["bound"]) == (0, 0)
+    kinds = [sample["kind"] for sample in made.manifest["parity"]["samples"]]
+    zeros = made.manifest["parity"]["outputs"][0]["bounds"][kinds.index("zeros")]
+    assert (zeros["rmse"], zeros["bound"]) == (0, 0)
     assert made.manifest["parity"]["ran_in"] == ["python", "zoo-run"]
     for row in check_artifact(made.path, runner):
         assert row.verdict == "PASSED", row
@@ -170,11 +175,14 @@ def test_what_overflows_in_pytorch_itself_is_left_out() -> None:
     net = small_net()
     with torch.no_grad():
         net.conv1.weight.mul_(30)
-    task = Subject(net, SHAPE).task(CompileSpec(shape=SHAPE, precision="fp16"), backend("eager"))
-    assert task.left_out == [{"kind": "large", "reason": "PyTorch itself overflows on it in fp16"}]
+    task = PreparedModel(net, SHAPE).task(
+        CompileSpec(shape=SHAPE, precision="fp16"), backend("eager")
+    )
+    reason = "PyTorch itself overflows on it in fp16"
+    assert task.golden.left_out == ({"kind": "large", "reason": reason},)
     assert "large" not in task.golden.kinds
-    assert len(task.golden.kinds) == len(task.limit.bound) == ROWS + len(HOSTILE) - 1
-    assert bool(torch.isfinite(task.limit.bound).all())
+    assert len(task.golden.kinds) == len(task.bounds.bound) == ROWS + len(HOSTILE) - 1
+    assert bool(torch.isfinite(task.bounds.bound).all())
 
 
 class OfTheLargest(nn.Module):
@@ -196,18 +204,18 @@ class OfTheLargest(nn.Module):
 def test_what_the_module_itself_has_no_answer_to_is_left_out(breaks: bool) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        subject = Subject(OfTheLargest(breaks=breaks), SHAPE)
+        subject = PreparedModel(OfTheLargest(breaks=breaks), SHAPE)
     spec = CompileSpec(shape=SHAPE)
     task = subject.task(spec, backend("eager"))
     reason = "the module itself gives no finite output for it"
-    assert task.left_out == [{"kind": "zeros", "reason": reason}]
+    assert task.golden.left_out == ({"kind": "zeros", "reason": reason},)
     assert "denormal" in task.golden.kinds
 
 
 def test_a_large_sample_drowns_no_figure(net: SmallNet) -> None:
     """SQNR and max abs are those of the ordinary samples, else that of 1e4 would decide both."""
-    golden = Subject(net, SHAPE).golden("float32")
-    limit = parity.bounds(net, "fp32", golden)
+    golden = PreparedModel(net, SHAPE).golden("float32")
+    limit = parity.measure_bounds(net, "fp32", golden)
     output = golden.oracle.clone()
     output[golden.kinds.index("large"), 0] += 1.0
     assert parity.judge(output, golden, limit).max_abs == 0
@@ -216,8 +224,8 @@ def test_a_large_sample_drowns_no_figure(net: SmallNet) -> None:
 
 
 def test_a_hostile_sample_alone_decides_no_class(net: SmallNet) -> None:
-    golden = Subject(net, SHAPE).golden("float32")
-    limit = parity.bounds(net, "fp32", golden)
+    golden = PreparedModel(net, SHAPE).golden("float32")
+    limit = parity.measure_bounds(net, "fp32", golden)
     wide = replace(limit, e_eager=limit.e_eager.index_fill(0, torch.arange(ROWS), 1e9))
     verdict = parity.judge(golden.oracle, golden, wide)
     assert verdict.decided > 0
@@ -255,24 +263,28 @@ def test_the_runner_names_the_hostile_samples(
     assert all(name in done.stdout for name in HOSTILE)
 
 
-def test_an_artifact_of_sixteen_samples_is_still_read(
+def test_an_artifact_of_sixteen_samples_is_read(
     copy_of: Callable[[str], Path], runner: Path
 ) -> None:
-    """Artifacts of schema 1.1 have no hostile samples."""
+    """The hostile samples may all be left out."""
     folder = copy_of("torchscript")
-    golden = torch.load(folder / "golden.pt", weights_only=True)
-    torch.save({name: x[:ROWS].clone() for name, x in golden.items()}, folder / "golden.pt")
+    golden = load_file(folder / GOLDEN)
+    save_file({name: x[:ROWS].clone() for name, x in golden.items()}, folder / GOLDEN)
 
-    def older(manifest: dict) -> None:  # type: ignore[type-arg]
-        manifest.update(schema="1.1", files=file_entries(folder))
-        entry = manifest["parity"]
-        del entry["samples"][ROWS:], entry["skipped_samples"]
-        entry["top1"] = {"decided": ROWS, "agreed": ROWS}
-        manifest["determinism"] = {"calls": 10, "loads": 2, "threads": 1, "bit_identical": True}
+    def without_the_hostile(manifest: dict) -> None:  # type: ignore[type-arg]
+        manifest["files"] = file_entries(folder)
+        _keep_rows(manifest["parity"], ROWS)
 
-    rewrite(folder, older)
+    rewrite(folder, without_the_hostile)
     rows = check_artifact(folder, runner)
     assert [(row.verdict, row.samples) for row in rows] == [("PASSED", ROWS)] * 2
+
+
+def _keep_rows(entry: dict, count: int) -> None:  # type: ignore[type-arg]
+    """Take the samples after the first `count` out of a manifest's `parity`."""
+    (output,) = entry["outputs"]
+    del entry["samples"][count:], output["bounds"][count:]
+    output["top1"] = {"decided": ROWS, "agreed": ROWS}
 
 
 def test_samples_without_their_rows_are_refused(
@@ -280,11 +292,8 @@ def test_samples_without_their_rows_are_refused(
 ) -> None:
     folder = copy_of("torchscript")
 
-    def without_the_last(manifest: dict) -> None:  # type: ignore[type-arg]
-        manifest["parity"]["samples"].pop()
-        manifest["parity"]["top1"] = {"decided": ROWS, "agreed": ROWS}
-
-    rewrite(folder, without_the_last)
+    rows = len(open_artifact(folder).manifest["parity"]["samples"])
+    rewrite(folder, lambda manifest: _keep_rows(manifest["parity"], rows - 1))
     with pytest.raises(BadArtifact, match="the manifest wants"):
         check_artifact(folder, runner)
     done = subprocess.run([runner, folder, "--check"], capture_output=True, text=True, check=False)

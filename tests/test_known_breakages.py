@@ -157,7 +157,7 @@ def test_sums_of_bytes_that_overflow(
         pytest.skip("this CPU has VNNI, whose sums do not overflow")
     spec = CompileSpec(shape=SHAPE, precision="int8")
     compile_module(small_subject(), spec, backend=backend, root=tmp_path)
-    monkeypatch.setattr("compile.proof.subject.scheme_here", lambda quantizer: quantizer)
+    monkeypatch.setattr("compile.proof.prepared.scheme_here", lambda quantizer: quantizer)
     with pytest.raises(CheckFailed, match="samples beyond their bound"):
         compile_module(small_subject(), spec, backend=backend, root=tmp_path, force=True)
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.support.slices import first_of_kind
 from zoo.models import build, info, names
 from zoo.models.calibration import calibrate_batch_norms, synthetic_images
 from zoo.models.counting import parameters
@@ -61,7 +62,12 @@ def undrawn() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module", params=names())
+def family_and_block(name: str) -> tuple[str, bool]:
+    """What networks have in common besides their depth and their tricks."""
+    return info(name).family, info(name).depth >= 50
+
+
+@pytest.fixture(scope="module", params=first_of_kind(names(), family_and_block))
 def named(request: pytest.FixtureRequest) -> Named:
     """Each network in turn: all tests of one run before the next is built."""
     name = request.param

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -27,9 +26,7 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_network_on_eighty_columns(capfd: pytest.CaptureFixture[str]) -> None:
-    start = time.process_time()
     assert _run(["list"]) == 0
-    assert time.process_time() - start < 2
     lines = capfd.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80 and not any("…" in line for line in lines)
     assert set(names()) < {line.split(" ")[0] for line in lines}

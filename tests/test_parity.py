@@ -23,16 +23,17 @@ from compile.network.prepare import cast, fold_batch_norms
 from compile.proof import gates, parity
 from compile.proof.check import check_artifact
 from compile.proof.golden import oracle
-from compile.proof.subject import Labelled, Subject
+from compile.proof.images import Labelled
+from compile.proof.prepared import PreparedModel
 from compile.spec import CompileSpec
 from tests.support.networks import KINDS, PYTHON_ONLY, SHAPE, SmallNet, small_net, small_subject
 
 
 def test_a_correct_program_passes(net: SmallNet) -> None:
-    golden = Subject(net, SHAPE).golden("float32")
+    golden = PreparedModel(net, SHAPE).golden("float32")
     folded = fold_batch_norms(net, golden.input[:1])
     for precision in ("fp32", "bf16"):
-        limit = parity.bounds(net, precision, golden)
+        limit = parity.measure_bounds(net, precision, golden)
         with torch.no_grad():
             output = cast(folded, precision)(golden.input)
         assert parity.judge(output, golden, limit).passed
@@ -49,7 +50,7 @@ class OneByOne(SmallNet):
 def test_a_module_may_insist_on_one_image_at_a_time(precision: str) -> None:
     net = small_net()
     net.__class__ = OneByOne
-    limit = parity.bounds(net, precision, Subject(net, SHAPE).golden("float32"))
+    limit = parity.measure_bounds(net, precision, PreparedModel(net, SHAPE).golden("float32"))
     assert bool((limit.bound > 0).all())
 
 
@@ -126,8 +127,10 @@ def test_the_manifest_says_what_was_measured(built: dict[str, Path]) -> None:
     for kind, path in built.items():
         manifest = open_artifact(path).manifest
         entry = manifest["parity"]
-        assert entry["top1"]["agreed"] == entry["top1"]["decided"] > 0
-        assert all(sample["rmse"] <= sample["bound"] for sample in entry["samples"])
+        (output,) = entry["outputs"]
+        assert manifest["status"] == "proved"
+        assert output["top1"]["agreed"] == output["top1"]["decided"] > 0
+        assert all(row["rmse"] <= row["bound"] for row in output["bounds"])
         assert all(gate["passed"] for gate in entry["gates"])
         assert manifest["determinism"]["bit_identical"]
         assert set(manifest["nonfinite"]) == {"nan", "inf"}
@@ -136,6 +139,6 @@ def test_the_manifest_says_what_was_measured(built: dict[str, Path]) -> None:
 
 def test_copying_a_module_for_the_oracle_leaves_it_alone(net: SmallNet) -> None:
     before = copy.deepcopy(net.state_dict())
-    parity.bounds(net, "bf16", Subject(net, SHAPE).golden("float32"))
+    parity.measure_bounds(net, "bf16", PreparedModel(net, SHAPE).golden("float32"))
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
     assert net.conv1.weight.dtype == torch.float32

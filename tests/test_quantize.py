@@ -21,7 +21,8 @@ from compile.network.quantize import (
     simulated,
 )
 from compile.proof import gates, parity
-from compile.proof.subject import Calibration, Labelled, Subject
+from compile.proof.images import Calibration, Labelled
+from compile.proof.prepared import PreparedModel
 from compile.spec import CompileSpec
 from tests.support.networks import SHAPE, SmallNet, small_net, small_subject
 
@@ -124,7 +125,7 @@ def test_too_few_images() -> None:
 def test_no_images() -> None:
     spec = CompileSpec(shape=SHAPE, precision="int8")
     with pytest.raises(NotBuildable, match="--calibrate"):
-        Subject(small_net(), SHAPE).task(spec, backend("onnx"))
+        PreparedModel(small_net(), SHAPE).task(spec, backend("onnx"))
 
 
 class _OneReLU(nn.Module):
@@ -187,8 +188,8 @@ def labelled(net: SmallNet) -> Labelled:
     return Labelled(images=images, labels=labels)
 
 
-def subject_with(images: torch.Tensor) -> Subject:
-    return Subject(
+def subject_with(images: torch.Tensor) -> PreparedModel:
+    return PreparedModel(
         small_net(),
         SHAPE,
         calibration=Calibration(images=images, source="noise"),
@@ -205,8 +206,7 @@ def test_the_budget_of_accuracy_passes_and_fails() -> None:
         assert budget["name"] == "accuracy budget" and budget["passed"] is passed, budget
         assert task.quantization is not None and task.quantization["accuracy"]["images"] == 400
         if not passed:
-            with pytest.raises(CheckFailed, match="accuracy budget"):
-                gates.require(task.gates, {})
+            assert "accuracy budget" in gates.failures(task.gates, {})[0]
 
 
 def test_ranges_that_cut_everything_off_need_no_labels_to_be_found() -> None:
@@ -214,7 +214,7 @@ def test_ranges_that_cut_everything_off_need_no_labels_to_be_found() -> None:
     spec = CompileSpec(shape=SHAPE, precision="int8")
     for images, passed in ((flat(64), True), (torch.zeros(64, *SHAPE), False)):
         calibration = Calibration(images=images, source="here")
-        subject = Subject(small_net(), SHAPE, samples=flat(64), calibration=calibration)
+        subject = PreparedModel(small_net(), SHAPE, samples=flat(64), calibration=calibration)
         (noise,) = subject.task(spec, backend("onnx")).gates
         assert noise["name"] == "quantisation noise" and noise["passed"] is passed, noise
 
@@ -241,8 +241,8 @@ def test_int8_is_held_to_its_own_graph() -> None:
     task = small_subject().task(spec, backend("onnx"))
     other = small_subject(1).task(spec, backend("onnx"))
     with torch.no_grad():
-        assert parity.judge(task.module(task.golden.input), task.golden, task.limit).passed
-        verdict = parity.judge(other.module(task.golden.input), task.golden, task.limit)
+        assert parity.judge(task.module(task.golden.input), task.golden, task.bounds).passed
+        verdict = parity.judge(other.module(task.golden.input), task.golden, task.bounds)
     assert verdict.ratio > 10
 
 
@@ -250,4 +250,4 @@ def test_half_a_step_is_luck_at_int8() -> None:
     """Where PyTorch has no value on a rounding edge, another program may still have one."""
     task = small_subject().task(CompileSpec(shape=SHAPE, precision="int8"), backend("onnx"))
     typical = task.golden.oracle.square().mean(dim=1).sqrt()
-    assert bool((task.limit.e_eager >= 2.0**-8 * typical).all())
+    assert bool((task.bounds.e_eager >= 2.0**-8 * typical).all())

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from compile.artifact.manifest import Manifest
+from compile.artifact.manifest import Manifest, classes_of
 from compile.artifact.publishing import publish, staging
 from compile.artifact.reading import Artifact
 from compile.errors import UsageError
@@ -121,8 +121,8 @@ def export_triton(
             shutil.copyfile(sealed, folder / "1" / platform.file)
         else:
             _single_out(sealed, program["entry"], folder / "1" / platform.file)
-        if manifest["model"]["classes"]:
-            (folder / LABELS).write_bytes(_labels(manifest["model"]["classes"]))
+        if (classes := classes_of(manifest)) is not None:
+            (folder / LABELS).write_bytes(_labels(classes))
         (folder / PREPROCESSING).write_text(_client_json(manifest))
         publish(folder, final, option="--triton REPO")
     return Handed(
@@ -178,7 +178,7 @@ def config(manifest: Manifest, name: str) -> str:
         *_tensor("input", input_name, given["dtype"], [*batch, *given["shape"]]),
         *_tensor("output", output_name, returned["dtype"], [*batch, *returned["shape"]]),
     ]
-    if manifest["model"]["classes"]:
+    if classes_of(manifest) is not None:
         lines.insert(-2, f"    label_filename: {quoted(LABELS)}")
     if largest > 1:
         lines.append(f"dynamic_batching {{ preferred_batch_size: {_preferred(largest)} }}")
@@ -268,7 +268,7 @@ def _client_json(manifest: Manifest) -> str:
         "input": manifest["inputs"][0],
         "output": manifest["outputs"][0],
         "preprocessing": model["preprocessing"],
-        "classes": model["classes"],
+        "classes": classes_of(manifest),
     }
     return json.dumps(document, indent=1, allow_nan=False) + "\n"
 

@@ -1,8 +1,8 @@
 """Which block of a network makes a compiled program wrong. docs/parity.md explains the rule.
 
-The program's values inside are held to the same rule as its outputs: against the folded module in
-float64 (int8: the quantised graph), at most k times as wrong as PyTorch at that precision. The
-culprit is the block behind which they no longer are.
+The program's values inside are held to the same rule as its outputs: they are compared with the
+folded module in float64 (at int8 with the quantised graph), and may be k times as wrong as PyTorch
+at that precision. The culprit is the block behind which they are more wrong than that.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from compile.artifact.manifest import Manifest
 from compile.artifact.programs import ProgramFile, run_rows
 from compile.artifact.reading import Artifact, open_artifact
 from compile.backends import backend
-from compile.bisect.block_errors import Network, Point, Progress, final_point
+from compile.bisect.block_errors import Comparison, Point, Progress, final_point
 from compile.bisect.taps import check_backend
 from compile.errors import BadArtifact, UsageError
 from compile.graphs.blocks import Block
@@ -26,7 +26,7 @@ from compile.network.quantize import SCHEMES
 from compile.precision import QUANTIZED
 from compile.proof import gates, parity
 from compile.proof.golden import Bounds, Golden, proof_of
-from compile.proof.subject import Subject
+from compile.proof.prepared import PreparedModel
 
 _AT_ONCE = 8
 """Blocks measured in one run: their values are all in memory."""
@@ -39,13 +39,13 @@ _UNREMARKABLE = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What `bisect` found."""
+    """What `bisect` says of an artifact."""
 
     artifact: str
     backend: str
     precision: str
     batch: str
-    """The batches of the program that was looked into: of several, the one that is most wrong."""
+    """The batches of the program that was followed. Of several it is the most wrong one."""
     blocks: list[str]
     """All blocks, in order."""
     points: list[Point]
@@ -53,16 +53,16 @@ class Report:
     culprit: str | None
     """The block that makes the program wrong; None where none stands out."""
     inside: str | None
-    """The first module inside the culprit behind which the values are wrong, where known."""
+    """The first module inside the culprit whose values are wrong, where it is known."""
     passed: bool
-    """Whether nothing was found wrong."""
+    """Whether nothing is wrong."""
     reason: str
-    """What was found, in one sentence."""
+    """The finding in one sentence."""
 
 
 def bisect(
     path: Path,
-    subject: Subject,
+    prepared: PreparedModel,
     *,
     full: bool = False,
     progress: Progress = lambda stage: None,
@@ -71,45 +71,46 @@ def bisect(
 
     Args:
         path: the artifact's folder; only its own files are run.
-        subject: the module that it was built from.
+        prepared: the module that it was built from.
         full: measure every block instead of halving the network until one is left.
 
     Raises UsageError for an artifact that cannot be looked into (a TensorRT engine, CUDA),
     BadArtifact for one that is damaged, or was built from other weights or calibration images.
     """
     artifact = open_artifact(path)
-    _check(artifact, subject)
-    golden, limit = proof_of(artifact)
-    program, error = _most_wrong(artifact, golden, limit)
-    final = final_point(error, golden, limit)
+    _check(artifact, prepared)
+    golden, bounds = proof_of(artifact)
+    program, error = _most_wrong(artifact, golden, bounds)
+    final = final_point(error, golden, bounds)
     if final.ratio <= 1 and not full:
-        return _report(artifact, program, _Found(points=[final]), [])
+        return _report(artifact, program, _Finding(points=[final]), [])
     progress("export the module")
-    worst = int(parity.share(error, limit.bound).argmax())
-    network = Network(artifact, program, subject, worst, progress)
-    found = _in_full(network, final) if full else _by_halves(network, final)
-    return _report(artifact, program, found, network.blocks)
+    worst = int(parity.share(error, bounds.bound).argmax())
+    comparison = Comparison(artifact, program, prepared, worst, progress)
+    finding = _in_full(comparison, final) if full else _by_halves(comparison, final)
+    return _report(artifact, program, finding, comparison.blocks)
 
 
-def _check(artifact: Artifact, subject: Subject) -> None:
+def _check(artifact: Artifact, prepared: PreparedModel) -> None:
     manifest, where = artifact.manifest, artifact.path
     check_backend(manifest["backend"])
     if manifest["device"] != "cpu":
         raise UsageError(f"{where} is for {manifest['device']}; bisect follows programs on the CPU")
     built_from = manifest["model"]["weights_sha256"]
-    if subject.sha256 != built_from:
+    if prepared.network.weights_sha256 != built_from:
         raise BadArtifact(
             f"{where} was built from the weights {built_from[:8]}, the model given has "
-            f"{subject.sha256[:8]}; name its source with --model"
+            f"{prepared.network.weights_sha256[:8]}; name its source with --model"
         )
     if manifest["precision"] in QUANTIZED:
-        _check_calibration(artifact, subject)
+        _check_calibration(artifact, prepared)
 
 
-def _check_calibration(artifact: Artifact, subject: Subject) -> None:
-    """The grid of a quantised network is made again, of the same images."""
+def _check_calibration(artifact: Artifact, prepared: PreparedModel) -> None:
+    """Bisecting a quantised network repeats its calibration, which needs the same images."""
     origin, _ = calibration_of(artifact.manifest)
-    if subject.calibration_sha256 != artifact.manifest["build"]["request"].get("calibration"):
+    built_with = artifact.manifest["build"]["request"].get("calibration")
+    if prepared.quantised_tasks.calibration_sha256 != built_with:
         raise BadArtifact(
             f"{artifact.path} was calibrated with other images than those found; they came from "
             f"'{origin}': name their folder with --calibrate"
@@ -117,27 +118,28 @@ def _check_calibration(artifact: Artifact, subject: Subject) -> None:
 
 
 def calibration_of(manifest: Manifest) -> tuple[str, int]:
-    """Where the images of a quantised artifact came from, and how many; BadArtifact where it does
-    not say, or not how they were used.
+    """Where the images of a quantised artifact came from, and how many there were.
+
+    Raises BadArtifact where the manifest does not say, or does not name the scheme.
     """
     entry = manifest.get("quantization")
     known = entry if isinstance(entry, dict) else {}
-    origin, count = known.get("calibration"), known.get("samples")
-    on_grid = known.get("scheme") in SCHEMES
-    if not on_grid or not isinstance(origin, str) or type(count) is not int or count < 1:
+    scheme, origin, count = (known.get(key) for key in ("scheme", "calibration", "samples"))
+    named = scheme in SCHEMES and isinstance(origin, str)
+    if not named or type(count) is not int or count < 1:
         raise BadArtifact(
             "the manifest's 'quantization' lacks a scheme, calibration or samples; build the "
             "artifact anew with `zoo compile --force`"
         )
-    return origin, count
+    return str(origin), count
 
 
 def _most_wrong(
-    artifact: Artifact, golden: Golden, limit: Bounds
+    artifact: Artifact, golden: Golden, bounds: Bounds
 ) -> tuple[ProgramFile, torch.Tensor]:
-    """Of several programs the one furthest beyond its bounds, and its outputs' errors, (N,)."""
-    run = load_artifact(artifact)
-    found = []
+    """The program that is furthest beyond its bounds, and the errors (N,) of its outputs."""
+    run = load_artifact(artifact, unproved=True)
+    errors = []
     for program in artifact.programs:
         out = run_rows(run, golden.input, program.batch)
         if out.shape != golden.oracle.shape:
@@ -145,73 +147,75 @@ def _most_wrong(
                 f"{artifact.path / program.file} returned {tuple(out.shape)}, expected "
                 f"{tuple(golden.oracle.shape)}; rebuild it with `zoo compile --force`"
             )
-        found.append((program, parity.rmse(out, golden.oracle)))
-    return max(found, key=lambda each: final_point(each[1], golden, limit).ratio)
+        errors.append((program, parity.rmse(out, golden.oracle)))
+    return max(errors, key=lambda each: final_point(each[1], golden, bounds).ratio)
 
 
-@dataclass(kw_only=True)
-class _Found:
-    points: list[Point]
+@dataclass(frozen=True, kw_only=True)
+class _Finding:
+    """The part of a Report that the search decides; the names mean the same."""
+
+    points: Sequence[Point]
     culprit: Block | None = None
     inside: str | None = None
     reason: str = "no block stands out"
     passed: bool = True
 
 
-def _by_halves(network: Network, final: Point) -> _Found:
+def _by_halves(comparison: Comparison, final: Point) -> _Finding:
     """Halve the network until one block is left whose input is right and whose output is not."""
-    if network.whole().ratio <= 1:
-        return _only_whole(network, final)
-    low, high = -1, len(network.blocks) - 1
+    if comparison.whole().ratio <= 1:
+        return _only_whole(comparison, final)
+    low, high = -1, len(comparison.blocks) - 1
     measured: dict[int, Point] = {}
     while high - low > 1:
         middle = (low + high) // 2
-        (measured[middle],) = _points(network, [middle])
+        (measured[middle],) = _points(comparison, [middle])
         low, high = (low, middle) if measured[middle].ratio > 1 else (middle, high)
     points = [measured[i] for i in sorted(measured)]
-    return _blame(network, network.blocks[high], [*points, _named(network, final)])
+    return _blame(comparison, comparison.blocks[high], [*points, _named(comparison, final)])
 
 
-def _in_full(network: Network, final: Point) -> _Found:
+def _in_full(comparison: Comparison, final: Point) -> _Finding:
     """Measure every block. The culprit is where the ratio grows most until it first exceeds 1."""
-    inner = range(len(network.blocks) - 1)
+    inner = range(len(comparison.blocks) - 1)
     points = []
     for start in range(0, len(inner), _AT_ONCE):
-        points += _points(network, inner[start : start + _AT_ONCE])
-    points.append(_named(network, final))
+        points += _points(comparison, inner[start : start + _AT_ONCE])
+    points.append(_named(comparison, final))
     beyond = [i for i, point in enumerate(points) if not point.ratio <= 1]
     if not beyond:
-        return _Found(points=points)
-    if beyond[0] == len(points) - 1 and network.whole().ratio <= 1:
-        return _only_whole(network, final, points)
+        return _Finding(points=points)
+    if beyond[0] == len(points) - 1 and comparison.whole().ratio <= 1:
+        return _only_whole(comparison, final, points)
     before = [0.0, *(point.ratio for point in points)]
     growth = [points[i].ratio / max(before[i], _UNREMARKABLE) for i in range(beyond[0] + 1)]
-    return _blame(network, network.blocks[growth.index(max(growth))], points)
+    return _blame(comparison, comparison.blocks[growth.index(max(growth))], points)
 
 
-def _points(network: Network, indices: Sequence[int]) -> list[Point]:
+def _points(comparison: Comparison, indices: Sequence[int]) -> list[Point]:
     places = []
     for i in indices:
-        end = network.blocks[i].end
+        end = comparison.blocks[i].end
         assert end is not None  # only the last block has none, and its error is known
-        places.append((network.blocks[i].name, end.key))
-    return network.measure(places)
+        places.append((comparison.blocks[i].name, end.key))
+    return comparison.measure(places)
 
 
-def _named(network: Network, final: Point) -> Point:
+def _named(comparison: Comparison, final: Point) -> Point:
     """The output's error under the last block's name."""
-    return replace(final, name=network.blocks[-1].name)
+    return replace(final, name=comparison.blocks[-1].name)
 
 
-def _blame(network: Network, block: Block, points: list[Point]) -> _Found:
+def _blame(comparison: Comparison, block: Block, points: list[Point]) -> _Finding:
     """Name the block, and the first module inside it that is wrong where that costs little."""
     inside = None
-    if block.inner and not network.taps.costly:
-        measured = network.measure([(each.key[0], each.key) for each in block.inner])
+    if block.inner and not comparison.taps.costly:
+        measured = comparison.measure([(each.key[0], each.key) for each in block.inner])
         inside = next((point.name for point in measured if not point.ratio <= 1), None)
     where = f"{block.name}, first behind {inside}" if inside else block.name
-    weight = _differing_weight(network)
-    return _Found(
+    weight = _differing_weight(comparison)
+    return _Finding(
         points=points,
         culprit=block,
         inside=inside,
@@ -221,39 +225,42 @@ def _blame(network: Network, block: Block, points: list[Point]) -> _Found:
     )
 
 
-def _only_whole(network: Network, final: Point, points: Sequence[Point] = ()) -> _Found:
-    """The saved program is wrong, and what its graph gives when it is tapped or compiled again is
-    right: so its weights are compared, which no fusion changes.
+def _only_whole(comparison: Comparison, final: Point, points: Sequence[Point] = ()) -> _Finding:
+    """The saved program is wrong, but its graph is right when it is tapped or compiled again.
+
+    So its weights are compared, which no fusion changes.
     """
-    found = _Found(points=list(points) or [_named(network, final)], passed=False)
-    weight = _differing_weight(network)
+    points = points or [_named(comparison, final)]
+    weight = _differing_weight(comparison)
     if weight is None:
-        found.reason = (
+        reason = (
             "the program is wrong only as a whole: its graph, tapped or compiled again, is right, "
             "and so are its weights"
         )
-        return found
-    found.inside = weight.rpartition(".")[0]
-    holders = [each for each in network.blocks if found.inside in each.modules]
-    found.culprit = holders[0] if holders else None
-    found.reason = f"{_OTHER_WEIGHTS} at {weight}"
-    return found
-
-
-def _differing_weight(network: Network) -> str | None:
-    """The weight that is furthest from the module's in the saved file, beyond one rounding."""
-    maker = backend(network.artifact.manifest["backend"])
-    path = network.artifact.files[network.program.file].path
-    gate = gates.constants(
-        network.subject.weights(network.precision, network.scheme),
-        network.precision,
-        maker.constants(path, network.program),
+        return _Finding(points=points, passed=False, reason=reason)
+    layer = weight.rpartition(".")[0]
+    return _Finding(
+        points=points,
+        culprit=next((each for each in comparison.blocks if layer in each.modules), None),
+        inside=layer,
+        reason=f"{_OTHER_WEIGHTS} at {weight}",
+        passed=False,
     )
+
+
+def _differing_weight(comparison: Comparison) -> str | None:
+    """The weight that is furthest from the module's in the saved file, beyond one rounding."""
+    program = comparison.program
+    constants = backend(comparison.artifact.manifest["backend"]).constants(
+        comparison.artifact.files[program.file].path, program
+    )
+    weights = comparison.prepared.weights(comparison.precision, comparison.scheme)
+    gate = gates.constants(weights, comparison.precision, constants)
     return None if gate["passed"] else str(gate["worst"])
 
 
 def _report(
-    artifact: Artifact, program: ProgramFile, found: _Found, all_blocks: Sequence[Block]
+    artifact: Artifact, program: ProgramFile, finding: _Finding, all_blocks: Sequence[Block]
 ) -> Report:
     return Report(
         artifact=artifact.name,
@@ -261,9 +268,9 @@ def _report(
         precision=artifact.manifest["precision"],
         batch=program.batch_text,
         blocks=[block.name for block in all_blocks],
-        points=found.points,
-        culprit=found.culprit.name if found.culprit else None,
-        inside=found.inside,
-        passed=found.passed,
-        reason=found.reason,
+        points=list(finding.points),
+        culprit=finding.culprit.name if finding.culprit else None,
+        inside=finding.inside,
+        passed=finding.passed,
+        reason=finding.reason,
     )

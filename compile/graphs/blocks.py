@@ -1,4 +1,4 @@
-"""Where a network can be cut: the places where one tensor alone carries everything on.
+"""Where a network can be cut: the places where all that follows depends on one tensor alone.
 
 A graph is a list of operations, whatever it was read from (torch.export, ONNX, TorchScript). Each
 knows the module that it came from, so a place in one graph is found again in another by name.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from compile.errors import CheckFailed
@@ -29,35 +30,35 @@ class Operation:
     inputs: tuple[str, ...]
     """Names of what it reads; weights may be among them."""
     module: str | None
-    """Path of the innermost module it belongs to, "" for the network's own code, None where the
-    graph does not say."""
+    """Path of the innermost module that it belongs to. "" stands for the network's own code, None
+    for an operation whose module the graph does not name."""
     whole: bool = True
     """Whether the output is one tensor."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class End:
-    """Where a module is through."""
+    """The place in a graph where a run of a module ends."""
 
     key: Key
     output: str
-    """The tensor there."""
+    """The tensor that the run ends with."""
     index: int
-    """Its operation's place among those that depend on the input."""
+    """The number of its operation among those that depend on the input."""
     cut: bool
-    """Whether everything later depends on the input through this tensor alone."""
+    """Whether all later operations depend on the input through this tensor alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """What lies between two cuts that two graphs have in common."""
+    """The part of a network between two cuts that two graphs have in common."""
 
     name: str
-    """`layer1.0`; `conv2..relu2` where no one module holds it all."""
+    """`layer1.0`; `conv2..relu2` where no single module holds it all."""
     end: End | None
     """In the reference's graph; None for the network's own output."""
     inner: tuple[End, ...]
-    """Ends of modules inside, in the order in which they run, where other tensors are alive too."""
+    """Ends of modules inside, in the order in which they run."""
     modules: frozenset[str]
     """Paths of the modules whose operations lie in it."""
 
@@ -69,7 +70,7 @@ class Steps:
         known = {start}
         self.operations: list[Operation] = []
         for each in operations:
-            if known.intersection(each.inputs):  # else it comes of weights alone
+            if known.intersection(each.inputs):  # else it depends on weights alone
                 self.operations.append(each)
                 known.add(each.output)
         self._cuts = self._find_cuts(start, output)
@@ -77,81 +78,107 @@ class Steps:
         self.ends = self._find_ends()
 
     def _find_cuts(self, start: str, output: str) -> set[int]:
-        """After which operations one tensor is alive, and that their own."""
-        born = {start: -1} | {each.output: i for i, each in enumerate(self.operations)}
-        last = {name: i for i, each in enumerate(self.operations) for name in each.inputs}
-        last[output] = len(self.operations)
-        alive = [0] * (len(self.operations) + 1)
-        for name, at in born.items():
-            for i in range(max(at, 0), last.get(name, at)):
-                alive[i] += 1
+        """The operations whose output is the one tensor that later operations still need."""
+        made_at = {start: -1} | {each.output: i for i, each in enumerate(self.operations)}
+        last_read = {name: i for i, each in enumerate(self.operations) for name in each.inputs}
+        last_read[output] = len(self.operations)
+        needed_after = [0] * (len(self.operations) + 1)  # how many tensors, for each operation
+        for name, made in made_at.items():
+            for i in range(max(made, 0), last_read.get(name, made)):
+                needed_after[i] += 1
         return {
             i
             for i, each in enumerate(self.operations)
-            if alive[i] == 1 and last.get(each.output, i) > i
+            if needed_after[i] == 1 and last_read.get(each.output, i) > i
         }
 
     def _find_ends(self) -> list[End]:
         """The last operation of each run of a module.
 
-        Where an operation of nobody reads what a module gave last, it may belong to the module:
-        then the module's end is not known.
+        An operation of an unknown module may belong to the module whose output it reads. Then that
+        module's end is not known.
         """
         runs: dict[str, int] = {}
-        found: list[End] = []
+        ends: list[End] = []
         module = ""
         for i, each in enumerate(self.operations):
             if each.module is None:
-                if found and found[-1].output in each.inputs:
-                    found.pop()
+                if ends and ends[-1].output in each.inputs:
+                    ends.pop()
                 continue
             if each.module != module:
                 module = each.module
                 runs[module] = runs.get(module, 0) + 1
             key = (module, runs.get(module, 0))
-            if found and found[-1].key == key:
-                found.pop()  # the module goes on
+            if ends and ends[-1].key == key:
+                ends.pop()  # the module goes on
             if module and each.whole:
-                found.append(End(key=key, output=each.output, index=i, cut=i in self._cuts))
-        return found
+                ends.append(End(key=key, output=each.output, index=i, cut=i in self._cuts))
+        return ends
 
 
 def blocks(reference: Steps, others: Iterable[Key]) -> list[Block]:
-    """The blocks of `reference` that end where another graph has an end of the same key.
+    """The blocks of `reference` that end where another graph, of ends `others`, has an end too.
 
-    Raises CheckFailed for a network without named modules.
+    Together they hold every operation; the last one ends with the network's output. Raises
+    CheckFailed for a network without named modules.
     """
-    keys = set(others)
-    named = [each for each in reference.ends if each.key in keys]
-    if not named:
-        raise CheckFailed(
-            "no module of the network was found again in the artifact's graph; give its layers "
-            "names: self.conv1 = nn.Conv2d(...)"
-        )
-    cuts = [end for end in named if end.cut and end.output != reference.output]
-    found: list[Block] = []
+    shared = _shared_ends(reference, others)
+    result: list[Block] = []
     first = 0
-    for end, following in zip([*cuts, None], [*cuts[1:], None, None], strict=False):
+    for end in [*_block_ends(reference, shared), None]:
         after = end.index + 1 if end else len(reference.operations)
+        output = end.output if end else reference.output
         modules = _modules(reference, first, after)
-        name = _name(modules)
-        beyond = following.index + 1 if following else len(reference.operations)
-        rest = _modules(reference, after, beyond)
-        goes_on = end and end.key[0] == name and all(each.startswith(f"{name}.") for each in rest)
-        if end and (goes_on or not rest):
-            continue  # its module calls another one last, or code of the network's own follows
-        last = end.output if end else reference.output
-        inner = [each for each in named if first <= each.index < after and each.output != last]
-        found.append(
+        inside = [each for each in shared if first <= each.index < after]
+        result.append(
             Block(
-                name=_unlike(name, [block.name for block in found]),
+                name=_unlike(_name(modules), [block.name for block in result]),
                 end=end,
-                inner=tuple(inner),
+                inner=tuple(each for each in inside if each.output != output),
                 modules=frozenset(modules),
             )
         )
         first = after
-    return found
+    return result
+
+
+def _shared_ends(reference: Steps, others: Iterable[Key]) -> list[End]:
+    """The ends of `reference` that the other graph has too."""
+    keys = set(others)
+    shared = [end for end in reference.ends if end.key in keys]
+    if not shared:
+        raise CheckFailed(
+            "no module of the network was found again in the artifact's graph; give its layers "
+            "names: self.conv1 = nn.Conv2d(...)"
+        )
+    return shared
+
+
+def _block_ends(reference: Steps, shared: Sequence[End]) -> list[End]:
+    """The cuts where a block ends. The last block, which ends with the network, has none.
+
+    No block ends where its module goes on, or where only the network's own code follows.
+    """
+    cuts = [end for end in shared if end.cut and end.output != reference.output]
+    starts = [*(cut.index + 1 for cut in cuts), len(reference.operations)]
+    ends = []
+    first = 0
+    for cut, (after, next_after) in zip(cuts, pairwise(starts), strict=True):
+        following = _modules(reference, after, next_after)
+        goes_on = _goes_on(cut.key[0], _modules(reference, first, after), following)
+        if following and not goes_on:
+            ends.append(cut)
+            first = after
+    return ends
+
+
+def _goes_on(module: str, so_far: Sequence[str], following: Sequence[str]) -> bool:
+    """Whether `module`, which holds all modules of a block so far, holds the following ones too.
+
+    So it is where a module's own code runs between two modules that it calls.
+    """
+    return module == _name(so_far) and all(each.startswith(f"{module}.") for each in following)
 
 
 def _modules(steps: Steps, first: int, after: int) -> list[str]:
@@ -201,12 +228,13 @@ def unwrapped(path: str, wrappers: int) -> str:
 
 
 def _is_image(node: Node) -> bool:
-    """The one placeholder that is no weight: torch.export puts the inputs last."""
-    rest = node.graph.find_nodes(op="placeholder")
-    return node.op == "placeholder" and node is list(rest)[-1]
+    """Whether it is the network's input: torch.export puts it behind the weights."""
+    placeholders = node.graph.find_nodes(op="placeholder")
+    return node.op == "placeholder" and node is list(placeholders)[-1]
 
 
 def _is_tensor(node: Node) -> bool:
+    """Whether it gives one tensor."""
     return hasattr(node.meta.get("val"), "shape")
 
 

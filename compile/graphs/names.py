@@ -27,11 +27,11 @@ def exported(module: nn.Module, spec: CompileSpec) -> ExportedProgram:
 
 
 def keep_names(program: ExportedProgram, module: nn.Module) -> None:
-    """Give the steps of graphs inside `module`, traced again, the modules they first came from.
+    """Give the steps of graphs inside `module` the names of the modules that they first came from.
 
-    To torch.export the steps of a graph are those of the module that holds it, so that the names
-    of a network that was exported before, as quantised ones are, would be gone. Tracing repeats a
-    graph step by step; where it did not, nothing is changed.
+    A network may hold a graph that was exported before, as a quantised one does. To torch.export
+    its steps belong to the module that holds the graph, so the first names would be lost. Tracing
+    repeats a graph step by step; where it did not, nothing is changed.
     """
     from torch.fx import GraphModule
 
@@ -41,17 +41,18 @@ def keep_names(program: ExportedProgram, module: nn.Module) -> None:
 
 
 def _name_steps(traced: Graph, original: Graph, holder: str) -> None:
+    """Name the steps of `traced` that repeat the graph `original` inside the module `holder`."""
     calls = [node for node in traced.nodes if node.op == "call_function"]
     steps = [node for node in calls if module_of(node) == holder]
     origins = [node for node in original.nodes if node.op == "call_function"]
     wanted = [node.target for node in origins]
     for first in range(len(steps) - len(wanted) + 1):  # the holder may add steps at both ends
-        found = steps[first : first + len(wanted)]
-        if [node.target for node in found] == wanted:
+        repeated = steps[first : first + len(wanted)]
+        if [node.target for node in repeated] == wanted:
             break
     else:
         return
-    for step, origin in zip(found, origins, strict=True):
+    for step, origin in zip(repeated, origins, strict=True):
         inner = origin.meta.get("nn_module_stack") or {}
         step.meta["nn_module_stack"] = step.meta["nn_module_stack"] | {
             f"{holder}:{key}": (f"{holder}.{name}".strip("."), kind)
@@ -60,9 +61,7 @@ def _name_steps(traced: Graph, original: Graph, holder: str) -> None:
 
 
 def module_of(node: Node) -> str:
-    """Path of the innermost module that a step of an exported graph came from; "" where none is
-    known.
-    """
+    """Path of the innermost module that a step of an exported graph came from; "" if unknown."""
     stack = node.meta.get("nn_module_stack") or {}
     path: str = list(stack.values())[-1][0] if stack else ""
     return path

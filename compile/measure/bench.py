@@ -17,8 +17,7 @@ from typing import Any
 import torch
 
 from compile import machine
-from compile.artifact.manifest import GOLDEN
-from compile.artifact.reading import open_artifact
+from compile.artifact.reading import golden_input, open_artifact
 from compile.backends.onnx import executor
 from compile.errors import ZooError, by_code
 from compile.loading import load_artifact
@@ -94,8 +93,7 @@ def measure_here(path: Path, duration: float, iterations: int, threads: int) -> 
     run = load_artifact(artifact)
     load_ns = time.perf_counter_ns() - start
     batch = artifact.programs[0].batch[0]
-    golden = torch.load(artifact.files[GOLDEN].path, weights_only=True)
-    x = golden["input"][torch.arange(batch) % ROWS].contiguous()
+    x = golden_input(artifact)[torch.arange(batch) % ROWS].contiguous()
     with torch.no_grad():
         first, second = _call(run, x), _call(run, x)
         calls, end = 0, time.perf_counter_ns() + int(_WARMUP_S * 1e9)

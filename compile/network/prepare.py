@@ -10,7 +10,7 @@ import copy
 import inspect
 import io
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING
 
@@ -43,29 +43,6 @@ class Cast(nn.Module):
         return out
 
 
-class FromBytes(nn.Module):
-    """A module that takes the bytes of images as a camera gives them, and normalises them itself.
-
-    `mean` and `std` are per channel, of pixels scaled to 0..1.
-    """
-
-    scale: torch.Tensor
-    shift: torch.Tensor
-
-    def __init__(self, module: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
-        super().__init__()
-        self.module = module
-        means, stds = (torch.tensor(each, dtype=torch.float64) for each in (mean, std))
-        self.register_buffer("scale", (1 / (255 * stds)).float()[:, None, None], persistent=False)
-        self.register_buffer("shift", (-means / stds).float()[:, None, None], persistent=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, H, W, C) uint8 -> (N, classes) float32."""
-        pixels = x.permute(0, 3, 1, 2).float() * self.scale + self.shift
-        out: torch.Tensor = self.module(pixels)
-        return out
-
-
 def cast(module: nn.Module, name: str) -> nn.Module:
     """Return a copy of `module` that computes at precision `name` behind a float32 interface."""
     module = copy.deepcopy(module).eval()
@@ -77,15 +54,15 @@ def eager_dtype(name: str) -> torch.dtype:
     """The dtype that eager PyTorch computes in at precision `name`; quantised graphs in float32."""
     if name in QUANTIZED:
         return torch.float32
-    found: torch.dtype = getattr(torch, precision(name).dtype)
-    return found
+    dtype: torch.dtype = getattr(torch, precision(name).dtype)
+    return dtype
 
 
 def check_module(module: nn.Module, example: torch.Tensor) -> torch.Tensor:
     """Run `module` once and return its output (N, classes); refuse what cannot be compiled.
 
-    Raises BadArtifact for non-finite weights and for a module that takes something else than one
-    float32 tensor, CheckFailed for one that does not return one (N, classes) tensor.
+    Raises BadArtifact for non-finite weights and for a module that does not take the example,
+    CheckFailed for one that does not return one (N, classes) tensor.
     """
     check_finite(module.state_dict())
     inputs = _required_inputs(module)
@@ -176,7 +153,7 @@ def blame(module: nn.Module) -> Iterator[Blamed]:
 
 @contextmanager
 def quiet_torch() -> Iterator[None]:
-    """What torch logs and prints of a failing export, whole graphs, says less than its error."""
+    """Silence torch: it logs and prints whole graphs of a failing export. Its error says more."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     nowhere = io.StringIO()
@@ -190,12 +167,12 @@ def quiet_torch() -> Iterator[None]:
 def fold_batch_norms(module: nn.Module, example: torch.Tensor) -> nn.Module:
     """Return a copy in which each batch norm that directly follows a convolution is folded in.
 
-    A pair is folded when the exported graph shows that the convolution feeds this batch norm
-    alone and that neither is used a second time; the folded weights are computed in float64 and
-    rounded once. The batch norm becomes an Identity, one of a class of its own a norm that
-    changes nothing; every other name stays.
+    A pair is folded when the exported graph shows that the convolution feeds only this batch norm
+    and that neither is used a second time. The folded weights are computed in float64 and rounded
+    once. The batch norm becomes an Identity; a subclass of it stays and changes nothing. Every
+    other name stays.
 
-    Raises CheckFailed that names the layer where torch.export cannot follow, or that normalises
+    Raises CheckFailed that names the layer which torch.export cannot follow, or which normalises
     by the statistics of its batch.
     """
     folded = copy.deepcopy(module).eval()
@@ -224,7 +201,7 @@ def fold_batch_norms(module: nn.Module, example: torch.Tensor) -> nn.Module:
         folded.set_submodule(convolution_name, fused)
         if type(norm) is nn.BatchNorm2d:
             folded.set_submodule(norm_name, nn.Identity())
-        else:  # it may do more: timm's BatchNormAct2d applies an activation
+        else:  # it may do more than normalise: timm's BatchNormAct2d applies an activation
             _neutralise(norm)
     return folded
 
@@ -232,7 +209,8 @@ def fold_batch_norms(module: nn.Module, example: torch.Tensor) -> nn.Module:
 def _check_statistics(exported: ExportedProgram) -> None:
     """Refuse a batch norm in training mode: one image's answer would depend on the others.
 
-    Weights may be normalised so (weight standardisation): they are the same for every batch.
+    Weights may be normalised in this way (weight standardisation): they are the same for every
+    batch.
     """
     of_images = set(exported.graph_signature.user_inputs)
     for node in exported.graph.nodes:
@@ -243,14 +221,14 @@ def _check_statistics(exported: ExportedProgram) -> None:
         if node.args[0].name in of_images:
             raise CheckFailed(
                 f"layer '{module_of(node) or node.name}' is a batch norm in training mode: "
-                "it goes by the statistics of the batch, not its own; give it running statistics "
+                "it normalises by the statistics of the batch; give it running statistics "
                 "and call .eval()"
             )
 
 
 @torch.no_grad()
 def _neutralise(norm: nn.BatchNorm2d) -> None:
-    """Let a batch norm give exactly what it gets: it divides by the root of 0.5 + 0.5."""
+    """Make a batch norm return its input unchanged: it divides by the root of 0.5 + 0.5."""
     norm.reset_parameters()  # scale 1, shift 0, mean 0, variance 1
     assert norm.running_var is not None
     norm.running_var.fill_(0.5)
@@ -261,7 +239,7 @@ def _pairs(exported: ExportedProgram) -> list[tuple[str, str]]:
     """Module names of (convolution, batch norm) that may become one."""
     signature = exported.graph_signature
     tensors = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-    found = []
+    pairs = []
     for norm in exported.graph.nodes:
         if not _calls(norm, "aten::batch_norm") or len(norm.args) < 5:
             continue
@@ -274,11 +252,12 @@ def _pairs(exported: ExportedProgram) -> list[tuple[str, str]]:
         )
         if used_once:
             weight, scale = convolution.args[1].name, norm.args[1].name
-            found.append((_owner(tensors[weight]), _owner(tensors[scale])))
-    return found
+            pairs.append((_owner(tensors[weight]), _owner(tensors[scale])))
+    return pairs
 
 
 def _calls(node: Node, operator: str) -> bool:
+    """Whether a step of the graph calls `operator`, such as aten::conv2d, in any overload."""
     name = getattr(node.target, "name", None)
     return node.op == "call_function" and callable(name) and name().split(".")[0] == operator
 
@@ -289,4 +268,5 @@ def _private(node: object) -> bool:
 
 
 def _owner(tensor_name: str) -> str:
+    """The name of the module that a parameter or buffer belongs to."""
     return tensor_name.rpartition(".")[0]

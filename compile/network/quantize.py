@@ -42,8 +42,8 @@ weights of 7 bits, for CPUs without. `symmetric`: for TensorRT."""
 def scheme_here(quantizer: str) -> str:
     """The scheme for a backend's QUANTIZER on this CPU.
 
-    Without VNNI the products of two pairs of bytes are added in 16 bits, where 255 * 127 * 2 does
-    not fit: the sum is cut off, silently. With weights from -64 to 63 it fits.
+    Without VNNI a CPU adds two products of bytes in 16 bits. 255 * 127 * 2 does not fit there, and
+    the sum is cut off silently. With weights from -64 to 63 it fits.
     """
     return "x86-7bit" if quantizer == "x86" and machine.vnni() is None else quantizer
 
@@ -72,9 +72,11 @@ class FakeQuantised(nn.Module):
             return FakeQuantised(copy.deepcopy(self.network, memo))
 
     def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Name and value of what a file of this graph holds as it is: int8 weights, and the float
-        weights and biases of convolutions and linear layers. What else there is, such as a batch
-        norm before its activation, a compiler may turn into other constants.
+        """Yield names and values of the weights that every file of this graph holds unchanged.
+
+        They are the int8 weights, and the float weights and biases of convolutions and linear
+        layers. A compiler may turn others, such as those of a batch norm before its activation,
+        into other constants.
         """
         for node in self.network.graph.nodes:
             if node.op != "get_attr" or node.target.startswith(("_scale", "_zero_point")):
@@ -117,9 +119,9 @@ def quantize(module: nn.Module, calibration: torch.Tensor, scheme: str) -> FakeQ
             "give --calibrate another folder, or more --samples"
         )
     try:
-        # A module that is called twice (one ReLU for a whole block) is told apart only by the
-        # strict exporter, which in turn refuses some modules that the other takes. Before torch
-        # 2.12 torchao finds no layers at all in the graphs of the other.
+        # Only the strict exporter tells apart the two calls of a module that is called twice, such
+        # as one ReLU for a whole block. But it refuses some modules that the other one takes.
+        # Before torch 2.12 torchao finds no layers at all in the graphs of the other one.
         try:
             return _quantize(module, calibration, scheme, strict=False)
         except (ValueError, CheckFailed):
@@ -184,7 +186,7 @@ def _symmetric(config: Any) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """torchao tells of CUDA extensions that it cannot load, and of its own deprecations."""
+    """Silence torchao, which warns of CUDA extensions that it cannot load and of deprecations."""
     loggers = [logging.getLogger(name) for name in ("torchao", "torch.utils._pytree")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
@@ -203,13 +205,13 @@ def simulated(
 ) -> FakeQuantised:
     """Return the fake-quantised graph computing in `dtype`, float32 or float64.
 
-    With `fp8` its grid is that of float8_e4m3fn, with the scales of the symmetric int8 graph
-    stretched from 127 to 448, the largest numbers of the two. With `jitter` each value is moved by
-    up to that part of a step before it is rounded: as far as a kernel may move it that rounds its
-    bias, or the product of two scales.
+    With `fp8` its grid is that of float8_e4m3fn: the scales of the symmetric int8 graph are
+    stretched from 127 to 448, the largest numbers of the two types. With `jitter` each value is
+    moved by up to that part of a step before it is rounded. A kernel that rounds its bias, or the
+    product of two scales, moves it as far.
 
-    PyTorch's own quantise operators take float32 alone. The same rounding is written out here, so
-    that the graph has an oracle, and an error in float32 against it, like any other module.
+    PyTorch's own quantise operators take float32 only. The same rounding is written out here, so
+    that the graph has an oracle in float64 like any other module.
     """
     copied = copy.deepcopy(quantised)
     for node in copied.network.graph.nodes:
@@ -271,7 +273,7 @@ def _dequantize_channel(
 
 
 def _rounded_fp8(x: torch.Tensor) -> torch.Tensor:
-    """x, of int8's range, rounded to float8_e4m3fn's numbers stretched to that range."""
+    """Round x, of int8's range, to the numbers of float8_e4m3fn scaled to that range."""
     stretched = (x * FP8_STRETCH).clamp(-448, 448)
     return stretched.to(torch.float8_e4m3fn).to(x.dtype) / FP8_STRETCH
 

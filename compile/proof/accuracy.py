@@ -1,4 +1,4 @@
-"""How many labelled images are classified rightly, and what a difference between two counts means.
+"""How many labelled images are classified correctly, and what a difference of two counts means.
 
 docs/parity.md, "Accuracy", says how to read the figures.
 """
@@ -16,8 +16,9 @@ from torch import nn
 from compile.proof.golden import oracle
 
 _CLEAR = 0.01
-"""Of the output's size: where float32 sees a margin this wide, float64 sees the same class. Eager
-float32 is wrong by 2e-6 of it in a random resnet50, by less in every other network measured."""
+"""Where float32 has a margin of this share of the output's size, float64 gives the same class.
+Eager float32 is wrong by 2e-6 of that size in a random resnet50, by less in every other network
+measured."""
 
 _Z95 = 1.959964
 _CHUNK = 16
@@ -26,7 +27,7 @@ _CHUNK = 16
 def reference_classes(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """Return the classes that the module gives in float64: (N, C, H, W) float32 -> (N,).
 
-    float64 takes ten times as long, so it decides only where float32's margin is narrow.
+    float64 takes ten times as long, so float64 decides only where float32's margin is narrow.
     """
     single = copy.deepcopy(module).cpu().float().eval()
     with torch.no_grad():
@@ -46,10 +47,10 @@ def percent(right: torch.Tensor) -> float:
 
 
 def paired(before: torch.Tensor, after: torch.Tensor) -> dict[str, Any]:
-    """What changed between two runs over the same images, (N,) booleans of what is right.
+    """What changed between two runs over the same images: (N,) booleans, true where correct.
 
-    `lost` were right before alone, `won` are right after alone, `mcnemar_p` is how likely so
-    uneven a split is by chance.
+    `lost` counts images that only the first run has right, `won` those that only the second has.
+    `mcnemar_p` is the probability of a split at least as uneven by chance.
     """
     lost, won = int((before & ~after).sum()), int((after & ~before).sum())
     return {"lost": lost, "won": won, "mcnemar_p": mcnemar(lost, won)}
@@ -82,7 +83,7 @@ def score(classes: torch.Tensor, labels: torch.Tensor, reference: torch.Tensor |
 def wilson(part: int, whole: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a proportion, within 0 and 1; `whole` above 0.
 
-    It keeps its meaning near 0 and 1, where accuracies are and the usual interval leaves them.
+    Near 1, where accuracies are, the usual interval would reach beyond 1; this one does not.
     """
     share, z2 = part / whole, _Z95**2
     centre = share + z2 / (2 * whole)
@@ -92,13 +93,13 @@ def wilson(part: int, whole: int) -> tuple[float, float]:
 
 
 def mcnemar(lost: int, won: int) -> float:
-    """McNemar's exact test: the two-sided p of the discordant pairs, 1 where there are none.
+    """McNemar's exact test: the two-sided p of the images that one run alone has right.
 
-    Were both models equally good, each pair would fall to either side like a coin.
+    If both runs are equally good, each of these images is a fair coin. p is 1 where there are none.
     """
     n = lost + won
     term = tail = 1
     for k in range(min(lost, won)):
-        term = term * (n - k) // (k + 1)  # of the binomial coefficients, the next
+        term = term * (n - k) // (k + 1)  # the next binomial coefficient
         tail += term
     return min(1.0, float(Fraction(2 * tail, 2**n)))

@@ -1,4 +1,4 @@
-"""Re-prove a published artifact: parity from golden.pt, in Python and by zoo-run, and accuracy."""
+"""Prove a published artifact again: parity in Python and by zoo-run, and accuracy."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ import torch
 from compile import machine
 from compile.artifact.programs import Program, ProgramFile, chunk, padded, run_rows
 from compile.artifact.reading import Artifact, open_artifact
+from compile.artifact.status import record_proof
 from compile.backends.onnx import executor
-from compile.errors import BadArtifact, Unavailable, ZooError
+from compile.errors import Unavailable, ZooError
 from compile.files import write_atomic
 from compile.loading import load_artifact
+from compile.network.pixels import normalisation_of
 from compile.proof import determinism, parity
 from compile.proof.accuracy import score
 from compile.proof.golden import Bounds, Golden, proof_of
-from compile.proof.subject import Labelled
+from compile.proof.images import Labelled
 from compile.runner import allocator_of, has_engine, run_inputs
 
 
@@ -29,6 +31,8 @@ class Row:
     """One program of an artifact, run in one place."""
 
     artifact: str
+    status: str
+    """As the manifest has it: `proved`, `pending` or `accepted`."""
     backend: str
     precision: str
     batch: str
@@ -61,7 +65,7 @@ class Row:
     nonfinite: dict[str, str] | None
     """As the manifest has it."""
     skipped_samples: list[dict[str, str]]
-    """Hostile samples that golden.pt leaves out, and why."""
+    """Hostile samples that golden.safetensors leaves out, and why."""
     verdict: str
     reasons: tuple[str, ...]
 
@@ -87,16 +91,24 @@ def check_artifact(
 ) -> list[Row]:
     """Return a row for each program in Python and, where zoo-run has an engine for it, in zoo-run.
 
-    `threads` are those of zoo-run and, for as long as this takes, of torch. `calls` repeats the
-    measurement of determinism, with that many calls. Writes
-    `parity-<folder>.json` beside the artifact where it may. Raises BadArtifact or Unavailable when
-    the artifact cannot be opened; a failed check is a row, not an exception.
+    Args:
+        path: the artifact's folder, whatever its status.
+        runner: a zoo-run, or None.
+        data: labelled images that measure accuracy, or None.
+        threads: those of zoo-run and, for as long as this takes, of torch; None: as they are.
+        calls: repeats the measurement of determinism with that many calls; None: does not.
+
+    Writes `parity-<folder>.json` beside the artifact and, where one that was pending passed, the
+    proof that lets it run here; neither where the place is read-only. Raises BadArtifact or
+    Unavailable when the artifact cannot be opened; a failed check is a row, not an exception.
     """
     artifact = open_artifact(path)
     with _threads(threads) as count:
         rows = _rows(artifact, runner, data, count, calls)
     with suppress(Unavailable):  # a read-only place is no reason not to check
         _write_report(artifact.path.resolve(), rows)
+        if artifact.manifest["status"] == "pending" and not any(row.reasons for row in rows):
+            record_proof(artifact)
     return rows
 
 
@@ -120,18 +132,18 @@ def _rows(
     calls: int | None,
 ) -> list[Row]:
     path = artifact.path
-    golden, limit = proof_of(artifact)
+    golden, bounds = proof_of(artifact)
     backend = artifact.manifest["backend"]
-    run = load_artifact(artifact)
+    run = load_artifact(artifact, unproved=True)
     engine = runner if runner is not None and has_engine(runner, backend) else None
     here = {"onnx": executor(), "openvino": "openvino"}.get(backend, "torch")
     rows = []
     for program in artifact.programs:
         ours = _run(artifact, _in_python(run, program), golden, data)
-        rows.append(_row(artifact, program, here, ours, golden, limit, data))
+        rows.append(_row(artifact, program, here, ours, golden, bounds, data))
         if engine is not None:
             theirs = _run(artifact, _in_runner(engine, path, program, count), golden, data)
-            row = _row(artifact, program, "zoo-run", theirs, golden, limit, data)
+            row = _row(artifact, program, "zoo-run", theirs, golden, bounds, data)
             rows.append(replace(row, same_bits=_difference(theirs, ours, engine, count)))
     if calls is not None and not any(row.reasons for row in rows):
         repeats = _determinism(artifact, run, golden.ordinary.input, engine, count, calls)
@@ -147,7 +159,7 @@ def _in_runner(runner: Path, path: Path, program: ProgramFile, threads: int) -> 
     def run(x: torch.Tensor) -> torch.Tensor:
         rows = padded(x, program.batch)
         size = chunk(len(x), program.batch)
-        return run_inputs(runner, path, rows, threads, batch=size)
+        return run_inputs(runner, path, rows, threads, batch=size, unproved=True)
 
     return run
 
@@ -169,17 +181,20 @@ def _row(
     ran_in: str,
     ran: _Ran,
     golden: Golden,
-    limit: Bounds,
+    bounds: Bounds,
     data: Labelled | None,
 ) -> Row:
     manifest = artifact.manifest
-    verdict = parity.judge(ran.output, golden, limit)
+    verdict = parity.judge(ran.output, golden, bounds)
     reasons = (ran.failure,) if ran.failure else verdict.reasons
+    if manifest["status"] == "accepted" and not reasons:
+        reasons = ("it failed its proof when it was built",)
     accuracy = None
     if data is not None and ran.classes is not None:
         accuracy = score(ran.classes, data.labels, data.reference)
     return Row(
         artifact=artifact.name,
+        status=manifest["status"],
         backend=manifest["backend"],
         precision=manifest["precision"],
         batch=program.batch_text,
@@ -199,7 +214,7 @@ def _row(
         same_bits=None,
         determinism=manifest["determinism"],
         nonfinite=manifest["nonfinite"],
-        skipped_samples=manifest["parity"].get("skipped_samples", []),
+        skipped_samples=manifest["parity"]["skipped_samples"],
         verdict="FAILED" if reasons else "PASSED",
         reasons=reasons,
     )
@@ -228,29 +243,25 @@ def _determinism(
     calls: int,
 ) -> dict[str, Any]:
     """The manifest's entry, measured again: as many calls as were asked for, however long."""
-    batch = artifact.programs[0].batch
-    loads = [lambda: run, *[lambda: load_artifact(artifact)] * (determinism.LOADS - 1)]
-    found = determinism.determinism(loads, x, batch, calls=calls)
-    agree = None
+    program = artifact.programs[0]
+    beside = []
     if runner is not None:
-        rows, size = padded(x, batch), chunk(len(x), batch)
-        each = max(1, threads // determinism.RUNNERS)
-        one, other = determinism.run_at_once(runner, artifact.path, rows, size, each)
-        agree = determinism.same_bits(one, other)
-    runners = 0 if agree is None else determinism.RUNNERS
-    return {**found, "runners": runners, "runners_identical": agree}
+        beside.append(determinism.run_side_by_side(runner, artifact.path, program, x, threads))
+    return determinism.measure_determinism(
+        run,
+        lambda: load_artifact(artifact, unproved=True),
+        x,
+        program.batch,
+        beside=beside,
+        calls=calls,
+    )
 
 
 def _as_input(artifact: Artifact, images: torch.Tensor) -> torch.Tensor:
     """Preprocessed images (N, C, H, W) as the artifact takes them, bytes perhaps."""
     if artifact.input.dtype == "float32":
         return images
-    pixels = artifact.manifest["model"]["preprocessing"]
-    if pixels is None:
-        raise BadArtifact(f"{artifact.path} takes bytes and does not say how they are normalised")
-    mean, std = (torch.tensor(pixels[key])[:, None, None] for key in ("mean", "std"))
-    byte = ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
-    return byte.permute(0, 2, 3, 1).contiguous()
+    return normalisation_of(artifact).to_bytes(images)
 
 
 def _write_report(path: Path, rows: list[Row]) -> None:

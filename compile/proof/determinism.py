@@ -1,9 +1,11 @@
-"""What a program does that no bound judges, measured and recorded: does it repeat itself, to the
-bit, and what does it make of NaN? docs/parity.md, "Determinism" and "Hostile samples".
+"""What is measured of a program and not judged: does it repeat itself, and what does NaN do to it?
+
+docs/parity.md explains both, under "Determinism" and "Hostile samples".
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,15 +14,21 @@ from typing import Any
 
 import torch
 
-from compile.artifact.programs import Program, chunk, padded
+from compile.artifact.programs import Program, ProgramFile, chunk, padded
 from compile.errors import BadArtifact
 from compile.runner import run_inputs
 
 CALLS = 1000
+"""Calls of the program that is loaded already."""
+
 FEWEST = 10
 """Calls that are made however long they take, and calls of each load after the first."""
+
 LOADS = 3
+"""Times that the program is loaded, the first time included."""
+
 RUNNERS = 2
+"""zoo-runs that run at the same time."""
 
 
 def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
@@ -49,49 +57,70 @@ def _place(x: torch.Tensor) -> torch.Tensor:
     return torch.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
 
 
-def determinism(
-    loads: Sequence[Callable[[], Program]],
+def measure_determinism(
+    program: Program,
+    load: Callable[[], Program],
     x: torch.Tensor,
     batch: tuple[int, int],
     *,
+    beside: Sequence[Sequence[torch.Tensor]] = (),
     calls: int = CALLS,
     seconds: float | None = None,
 ) -> dict[str, Any]:
-    """Call the first load `calls` times, each other one ten times; compare all outputs' bits.
+    """Does a program repeat itself, to the bit? Return the manifest's `determinism`.
 
-    Takes the smallest batch of a program of batches min..max and the first rows of x (N, ...).
-    After `seconds` no further call is made, from the tenth on. Returns the manifest's
-    `determinism` but for what concerns zoo-run.
+    `program` is called `calls` times. It is loaded again by `load` LOADS - 1 times, and each of
+    these loads is called ten times.
+
+    Args:
+        x: inputs (N, ...); the first rows are used, as many as the smallest batch takes.
+        batch: the smallest and the largest batch of the program.
+        beside: for each program of the artifact, what `run_side_by_side` returned; empty where
+            there is no zoo-run.
+        seconds: no further call is made after this time, once there were ten.
     """
     rows = padded(x, batch)[: batch[0]]
-    end = None if seconds is None else time.monotonic() + seconds
-    made, identical = 0, True
+    deadline = math.inf if seconds is None else time.monotonic() + seconds
     with torch.no_grad():
-        for number, load in enumerate(loads):
-            program = load()
-            if number == 0:
-                first = program(rows).cpu().clone()
-            wanted = calls if number == 0 else FEWEST
-            for done in range(1, wanted + 1):
-                identical &= same_bits(first, program(rows).cpu())
-                if end is not None and done >= FEWEST and time.monotonic() > end:
-                    break
-            made = done if number == 0 else made
+        first = program(rows).cpu().clone()
+        made, identical = _repeat(program, rows, first, calls, deadline)
+        for _ in range(LOADS - 1):
+            _, same = _repeat(load(), rows, first, FEWEST, deadline)
+            identical = identical and same
     return {
         "calls": made,
-        "loads": len(loads),
+        "loads": LOADS,
         "threads": torch.get_num_threads(),
         "bit_identical": identical,
+        "runners": RUNNERS if beside else 0,
+        "runners_identical": all(same_bits(*outputs) for outputs in beside) if beside else None,
     }
 
 
-def run_at_once(
-    runner: Path, artifact: Path, x: torch.Tensor, batch: int, threads: int
+def _repeat(
+    program: Program, rows: torch.Tensor, first: torch.Tensor, calls: int, deadline: float
+) -> tuple[int, bool]:
+    """How often the program was called, and whether it gave the bits of `first` each time."""
+    made, identical = 0, True
+    while made < calls and (made < FEWEST or time.monotonic() <= deadline):
+        identical &= same_bits(first, program(rows).cpu())
+        made += 1
+    return made, identical
+
+
+def run_side_by_side(
+    runner: Path, artifact: Path, program: ProgramFile, x: torch.Tensor, threads: int
 ) -> list[torch.Tensor]:
-    """Run x (N, ...) through two zoo-runs at the same time, in calls of `batch` rows."""
+    """Run x (N, ...) through two zoo-runs at the same time, which share the `threads`.
+
+    They run it whatever its status is: this is part of its proof. Returns the outputs of each,
+    (N, classes) float32.
+    """
+    rows, size = padded(x, program.batch), chunk(len(x), program.batch)
+    each = max(1, threads // RUNNERS)
 
     def run(_: int) -> torch.Tensor:
-        return run_inputs(runner, artifact, x, threads, batch=batch)
+        return run_inputs(runner, artifact, rows, each, batch=size, unproved=True)[: len(x)]
 
     with ThreadPoolExecutor(RUNNERS) as pool:
         return list(pool.map(run, range(RUNNERS)))
@@ -104,7 +133,7 @@ def nonfinite(program: Program, x: torch.Tensor, batch: tuple[int, int]) -> dict
     """
     if not x.is_floating_point():
         return None
-    found = {}
+    effects = {}
     for name, value in (("nan", float("nan")), ("inf", float("inf"))):
         poisoned = x.clone()
         poisoned[0, 0, x.shape[2] // 2, x.shape[3] // 2] = value
@@ -112,7 +141,7 @@ def nonfinite(program: Program, x: torch.Tensor, batch: tuple[int, int]) -> dict
             with torch.no_grad():
                 output = program(padded(poisoned, batch)[: chunk(len(x), batch)])[0]
         except BadArtifact:  # an eigenvalue of NaN, say
-            found[name] = "raises"
+            effects[name] = "raises"
             continue
-        found[name] = "absorbs" if bool(torch.isfinite(output).all()) else "propagates"
-    return found
+        effects[name] = "absorbs" if bool(torch.isfinite(output).all()) else "propagates"
+    return effects

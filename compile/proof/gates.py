@@ -1,4 +1,4 @@
-"""Gates beside parity's bound: each catches what the outputs of sixteen samples may hide.
+"""Gates beside parity's bound: each finds a fault that the outputs of sixteen samples may hide.
 
 A gate is an entry of the manifest: its name, what was measured, what is allowed, whether it passed.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from compile.artifact.programs import Program
-from compile.errors import BadArtifact, CheckFailed
+from compile.errors import BadArtifact
 from compile.precision import QUANTIZED, precision
 from compile.proof import parity
 from compile.proof.golden import Bounds, Golden
@@ -23,18 +23,19 @@ from compile.proof.golden import Bounds, Golden
 Gate = dict[str, Any]
 
 _LARGEST_NOISE = 0.7
-"""Of the deviation between outputs of different inputs: a signal to noise ratio of 3 dB."""
+"""Largest noise, relative to how much the outputs of different inputs differ: 3 dB of signal to
+noise."""
 
 _WRITTEN_INTO_CODE = 8
-"""AOTInductor turns vectors this short, such as the bias of five classes, into literals in its
-code, where only the outputs prove them."""
+"""AOTInductor writes vectors of this length or less, such as the bias of five classes, into its
+code. Only the outputs prove them."""
 
 
-def before_cast(folded: nn.Module, golden: Golden, limit: Bounds) -> Gate:
+def before_cast(folded: nn.Module, golden: Golden, bounds: Bounds) -> Gate:
     """Hold the folded module, run eagerly in float32, to the bounds of fp32."""
     module = copy.deepcopy(folded).cpu().float().eval()
     out = _in_float32(module, golden)
-    ratio = float(parity.share(parity.rmse(out, golden.oracle), limit.bound).max())
+    ratio = float(parity.share(parity.rmse(out, golden.oracle), bounds.bound).max())
     value = ratio if math.isfinite(ratio) else None
     return {"name": "fp32 before the cast", "value": value, "bound": 1.0, "passed": ratio <= 1.0}
 
@@ -46,10 +47,10 @@ def _in_float32(module: nn.Module, golden: Golden) -> torch.Tensor:
 
 
 def quantisation_noise(quantised: nn.Module, golden: Golden) -> Gate:
-    """Hold what quantisation adds to the outputs to what tells one input from another.
+    """Compare the error that quantisation adds with how much the outputs of the inputs differ.
 
-    `quantised` is the fake-quantised graph, `golden` the ordinary samples. It needs no labels:
-    ranges that cut everything off leave outputs that no longer depend on the input.
+    `quantised` is the fake-quantised graph, `golden` the ordinary samples. This gate needs no
+    labels: where the ranges cut everything off, the outputs no longer depend on the input.
     """
     noise = (_in_float32(quantised, golden).double() - golden.oracle).square().mean().sqrt()
     signal = (golden.oracle - golden.oracle.mean(dim=0)).square().mean().sqrt()
@@ -59,7 +60,7 @@ def quantisation_noise(quantised: nn.Module, golden: Golden) -> Gate:
     return {**entry, "bound": _LARGEST_NOISE, "passed": passed}
 
 
-def batches(program: Program, golden: Golden, limit: Bounds, sizes: Sequence[int]) -> Gate:
+def batches(program: Program, golden: Golden, bounds: Bounds, sizes: Sequence[int]) -> Gate:
     """Hold the saved file to the bounds at every batch in `sizes`, each a call of its own."""
     worst, culprit = 0.0, None
     for size in sizes:
@@ -67,7 +68,7 @@ def batches(program: Program, golden: Golden, limit: Bounds, sizes: Sequence[int
         with torch.no_grad():
             out = program(golden.input[index].contiguous()).cpu()
         error = parity.rmse(out, golden.oracle[index])
-        ratio = float(parity.share(error, limit.bound[index]).max())
+        ratio = float(parity.share(error, bounds.bound[index]).max())
         if not ratio <= worst:  # NaN is the worst of all
             worst, culprit = ratio, f"batch {size}"
     value = worst if math.isfinite(worst) else None
@@ -76,7 +77,7 @@ def batches(program: Program, golden: Golden, limit: Bounds, sizes: Sequence[int
 
 
 def refusals(program: Program, golden: Golden, sizes: Sequence[int]) -> Gate:
-    """What lies one beyond each end of the batch range must be refused, not answered."""
+    """Hold the saved file to refusing every batch in `sizes`, which lie outside its range."""
     answered = []
     for size in sizes:
         with suppress(BadArtifact):
@@ -98,14 +99,14 @@ def constants(
 ) -> Gate:
     """Hold the constants in a file to the weights it was built from, within one rounding.
 
-    Layouts are the backend's affair (packed, transposed, zero-padded), so the sorted non-zero
-    values are compared. `value` is the worst difference in rounding steps. Weights on int8's grid
-    are compared as they are; everything else is rounded to the precision `name` first.
+    A backend may pack, transpose or pad them with zeros, so the sorted non-zero values are
+    compared. `value` is the largest difference in rounding steps. Weights on int8's grid are
+    compared as they are; all others are rounded to the precision `name` first.
     """
-    found: dict[int, list[torch.Tensor]] = {}
+    by_length: dict[int, list[torch.Tensor]] = {}
     for constant in constants:
         values = _sorted_values(constant)
-        found.setdefault(len(values), []).append(values)
+        by_length.setdefault(len(values), []).append(values)
     worst, culprit = 0.0, None
     for weight_name, weight in weights:
         on_grid = weight.dtype == torch.int8
@@ -116,7 +117,7 @@ def constants(
         step = row.eps * expected.abs().clamp_min(1e-300)
         distances = [
             float(((values - expected).abs() / step).max())
-            for values in found.get(len(expected), [])
+            for values in by_length.get(len(expected), [])
         ]
         if not distances and weight.numel() <= _WRITTEN_INTO_CODE:
             continue
@@ -129,7 +130,10 @@ def constants(
 
 
 def weights_of(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Weights and biases of the convolutions and linear layers that use them as they are."""
+    """Yield names and values of weights and biases of convolutions and linear layers.
+
+    Layers with a forward of their own are left out: see `not_compared`.
+    """
     for name, layer in module.named_modules():
         if isinstance(layer, nn.Conv2d | nn.Linear) and not _computes(layer):
             for part, tensor in layer.named_parameters(recurse=False):
@@ -137,8 +141,9 @@ def weights_of(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def not_compared(module: nn.Module) -> list[dict[str, str]]:
-    """The manifest's entry for layers with a forward of their own, which may standardise their
-    weights first: the file may hold what was computed of them.
+    """The manifest's entry for layers with a forward of their own, whose weights are not compared.
+
+    Such a layer may standardise its weights first; then the file may hold the standardised ones.
     """
     layers = [each for each in module.modules() if isinstance(each, nn.Conv2d | nn.Linear)]
     kinds = sorted({type(each).__name__ for each in layers if _computes(each)})
@@ -147,6 +152,7 @@ def not_compared(module: nn.Module) -> list[dict[str, str]]:
 
 
 def _computes(layer: nn.Conv2d | nn.Linear) -> bool:
+    """Whether a layer computes something else than PyTorch's own layer of its kind."""
     own = nn.Conv2d if isinstance(layer, nn.Conv2d) else nn.Linear
     return any(
         getattr(type(layer), name) is not getattr(own, name)
@@ -160,12 +166,11 @@ def _sorted_values(tensor: torch.Tensor) -> torch.Tensor:
     return values[values != 0].sort().values
 
 
-def require(gates: Iterable[Gate], verdicts: dict[str, parity.Verdict]) -> None:
-    """Raise CheckFailed naming every gate and every place that failed."""
+def failures(gates: Iterable[Gate], verdicts: Mapping[str, parity.Verdict]) -> tuple[str, ...]:
+    """What failed, in words: every place, then every gate; nothing where all passed."""
     failed = [f"{where}: {', '.join(v.reasons)}" for where, v in verdicts.items() if v.reasons]
     for gate in gates:
         if not gate["passed"]:
             at = f" at {gate['worst']}" if gate.get("worst") else ""
             failed.append(f"gate '{gate['name']}'{at} ({gate['value']} > {gate['bound']})")
-    if failed:
-        raise CheckFailed("parity failed: " + "; ".join(failed))
+    return tuple(failed)

@@ -1,6 +1,6 @@
-"""Inputs that no data set holds: where a program leaves the range that ordinary ones exercise.
+"""Inputs that no data set holds: they drive a program beyond the range of ordinary inputs.
 
-Each stands in golden.pt behind the 16 ordinary samples. docs/parity.md says why each is there.
+They follow the 16 ordinary samples in golden.safetensors. docs/parity.md says why each is there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def hostile_samples(
 ) -> tuple[torch.Tensor, tuple[str, ...]]:
     """Return 7 samples (7, C, H, W) float32, finite, and the name of each."""
     normal = torch.randn(shape, generator=torch.Generator().manual_seed(seed + 1))
-    found = {
+    by_name = {
         "zeros": torch.zeros(shape),
         "constant": torch.full(shape, _LEVEL),
         "checkerboard": _LEVEL * (1 - 2 * _checkerboard(shape)),
@@ -27,31 +27,31 @@ def hostile_samples(
         "small": _SMALL * normal,
         "denormal": _DENORMAL * normal,
     }
-    return torch.stack(list(found.values())), tuple(found)
+    return torch.stack(list(by_name.values())), tuple(by_name)
 
 
 def hostile_bytes(shape: tuple[int, int, int]) -> tuple[torch.Tensor, tuple[str, ...]]:
     """Return 5 samples (5, H, W, C) uint8 for a `shape` (C, H, W), and the name of each."""
-    found = {
+    by_name = {
         "zeros": torch.zeros(shape),
         "constant": torch.full(shape, 128.0),
         "largest": torch.full(shape, 255.0),
         "checkerboard": 255 * _checkerboard(shape),
         "hot pixel": 255 * _one_pixel(shape),
     }
-    stacked = torch.stack(list(found.values())).to(torch.uint8)
-    return stacked.permute(0, 2, 3, 1).contiguous(), tuple(found)
+    stacked = torch.stack(list(by_name.values())).to(torch.uint8)
+    return stacked.permute(0, 2, 3, 1).contiguous(), tuple(by_name)
 
 
 def _checkerboard(shape: tuple[int, int, int]) -> torch.Tensor:
-    """0 and 1 in turns, along rows and columns."""
+    """(C, H, W): 0 and 1 take turns along rows and columns."""
     _, height, width = shape
     board = (torch.arange(height)[:, None] + torch.arange(width)) % 2
     return board.float().expand(shape)
 
 
 def _one_pixel(shape: tuple[int, int, int]) -> torch.Tensor:
-    """0, and 1 in the middle of every channel."""
+    """(C, H, W): 1 in the middle of every channel, 0 everywhere else."""
     x = torch.zeros(shape)
     x[:, shape[1] // 2, shape[2] // 2] = 1
     return x

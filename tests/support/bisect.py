@@ -10,7 +10,8 @@ import torch
 from compile.api import Model
 from compile.artifact.publishing import file_entries, graph_entry
 from compile.backends import torchscript
-from compile.proof.subject import Calibration, Subject
+from compile.proof.images import Calibration
+from compile.proof.prepared import PreparedModel
 from tests.support.forgery import rewrite
 from zoo.sources.source import resolve
 
@@ -18,13 +19,15 @@ DEEP = (3, 8, 8)
 MODEL = Model(name="resnet20", source="fresh:seed=0", shape=DEEP)
 
 
-def subject_of(*, negative: bool = False) -> Subject:
+def subject_of(*, negative: bool = False) -> PreparedModel:
     """A resnet20 as `zoo compile --fresh` has it, with its calibration images or others."""
     source = resolve("resnet20", runs=Path("nowhere"), fresh=True, shape=DEEP)
     found = source.calibration(None, 64)
     assert found is not None
     images = -found[0] if negative else found[0]
-    return Subject(source.network, DEEP, calibration=Calibration(images=images, source="synthetic"))
+    return PreparedModel(
+        source.network, DEEP, calibration=Calibration(images=images, source="synthetic")
+    )
 
 
 def block_of(weight: str) -> tuple[str, str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from compile.proof.subject import Calibration, Subject
+from compile.proof.images import Calibration
+from compile.proof.prepared import PreparedModel
 
 SHAPE = (2, 8, 8)
 
@@ -64,9 +65,9 @@ def small_net(seed: int = 0) -> SmallNet:
     return net.eval()
 
 
-def small_subject(seed: int = 0) -> Subject:
+def small_subject(seed: int = 0) -> PreparedModel:
     """A SmallNet with images to calibrate with."""
     images = torch.randn(64, *SHAPE, generator=torch.Generator().manual_seed(11))
-    return Subject(
+    return PreparedModel(
         small_net(seed), SHAPE, calibration=Calibration(images=images, source="normal noise")
     )

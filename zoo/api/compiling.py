@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from compile.api import Model, Result
-    from compile.proof.subject import Subject
+    from compile.proof.prepared import PreparedModel
     from zoo.runs.checkpoint import Run
     from zoo.sources.source import Source
 
@@ -36,6 +36,7 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
     root: str | Path = "artifacts",
     runner: str | Path | None = None,
     force: bool = False,
+    accept_error: bool = False,
 ) -> Result:
     """Compile a network into an artifact below `root`, prove it, and return where it stands.
 
@@ -62,6 +63,7 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
         runner: a zoo-run that must compute the same; by default the one on PATH, or the one built
             in this checkout, if there is one.
         force: build again what stands there.
+        accept_error: publish the artifact though its proof failed; its manifest says so.
 
     Returns:
         `path`, `built` (False where the same artifact stood there already), `seconds` and
@@ -93,12 +95,13 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
         portable=portable,
     )
     return compile_module(
-        _subject(source, images, calibrate, precision),
+        _prepare(source, images, calibrate, precision),
         spec,
         backend=backend,
         root=root,
         model=_model(source),
         force=force,
+        accept_error=accept_error,
         runner=find_runner(None if runner is None else Path(runner)),
         command=f"zoo.compile({' '.join(source.words)!r}, backend={backend!r}, ...)  # {spec}",
     )
@@ -120,6 +123,8 @@ def _source(
     from zoo.sources.source import Source, resolve
 
     if not isinstance(model, nn.Module):
+        if name is not None:
+            raise UsageError(f"name={name!r} is for a module of yours; {model} has its own name")
         wanted = str(model.folder if isinstance(model, Run) else model)
         return resolve(wanted, runs=runs, fresh=fresh, seed=seed, shape=shape)
     kind = type(model).__name__
@@ -135,17 +140,18 @@ def _source(
     )
 
 
-def _subject(
+def _prepare(
     source: Source,
     images: Tensor | None,
     calibrate: Tensor | str | Path | None,
     precision: str,
-) -> Subject:
+) -> PreparedModel:
     """The network made ready to be compiled; only quantised precisions need images for that."""
     import torch
 
     from compile.precision import QUANTIZED
-    from compile.proof.subject import Calibration, Labelled, Subject
+    from compile.proof.images import Calibration, Labelled
+    from compile.proof.prepared import PreparedModel
 
     calibration = labelled = None
     if precision in QUANTIZED:
@@ -156,7 +162,7 @@ def _subject(
             folder = None if calibrate is None else Path(calibrate)
             calibration = source.calibration(folder, 256)
     pixels = source.preprocessing
-    return Subject(
+    return PreparedModel(
         source.network,
         source.shape,
         samples=source.samples() if images is None else images,

@@ -35,7 +35,7 @@ def check(
     >>> all(row.verdict == "PASSED" for row in check(path))
     """
     from compile.proof.check import check_artifact
-    from compile.proof.subject import Labelled
+    from compile.proof.images import Labelled
     from compile.runner import find_runner
 
     zoo_run = find_runner(None if runner is None else Path(runner))

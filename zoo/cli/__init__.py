@@ -29,6 +29,7 @@ from zoo.cli.import_ import Import
 from zoo.cli.inspect import Inspect
 from zoo.cli.list_ import List
 from zoo.cli.predict import Predict
+from zoo.cli.recompile import Recompile
 from zoo.cli.study import Study
 from zoo.cli.train import Train
 from zoo.errors import ZooError
@@ -39,6 +40,7 @@ COMMANDS: dict[str, type[Command]] = {
     "eval": Eval,
     "predict": Predict,
     "compile": Compile,
+    "recompile": Recompile,
     "check": Check,
     "bench": Bench,
     "inspect": Inspect,

@@ -19,7 +19,7 @@ from zoo.errors import BadArtifact, CheckFailed, UsageError, ZooError
 if TYPE_CHECKING:
     from compile.artifact.manifest import Manifest
     from compile.bisect.search import Report
-    from compile.proof.subject import Subject
+    from compile.proof.prepared import PreparedModel
     from zoo.sources.source import Source
 
 
@@ -81,8 +81,8 @@ class Bisect(RunsOption, ThreadsOption, QuietOption, Command):
         manifest = open_artifact(self.artifact).manifest
         with StageLine(quiet=self.quiet or self.json) as tell:
             source = find_source(self.artifact, manifest, self.model, self.runs)
-            subject = make_subject(source, manifest, self.calibrate)
-            return bisect(self.artifact, subject, full=self.full, progress=tell)
+            prepared = prepare(source, manifest, self.calibrate)
+            return bisect(self.artifact, prepared, full=self.full, progress=tell)
 
     def _try_to_draw(self, report: Report) -> tuple[Path | None, ZooError | None]:
         """Where the picture is, or why there is none."""
@@ -95,16 +95,17 @@ class Bisect(RunsOption, ThreadsOption, QuietOption, Command):
         return path, None
 
 
-def make_subject(source: Source, manifest: Manifest, calibrate: Path | None) -> Subject:
-    """The network, with the images that a quantised artifact was calibrated with."""
+def prepare(source: Source, manifest: Manifest, calibrate: Path | None) -> PreparedModel:
+    """The network, and the images that a quantised artifact was calibrated with."""
     from compile.bisect.search import calibration_of
     from compile.precision import QUANTIZED
-    from compile.proof.subject import Calibration, Subject
+    from compile.proof.images import Calibration
+    from compile.proof.prepared import PreparedModel
 
     if manifest["precision"] not in QUANTIZED:
         if calibrate is not None:
             raise UsageError(f"--calibrate is for int8; the artifact is {manifest['precision']}")
-        return Subject(source.network, source.shape)
+        return PreparedModel(source.network, source.shape)
     origin, count = calibration_of(manifest)
     images = source.calibration(calibrate, count)
     if images is None:
@@ -112,7 +113,7 @@ def make_subject(source: Source, manifest: Manifest, calibrate: Path | None) -> 
             f"the images that the artifact was calibrated with, '{origin}', are not here; name "
             "their folder with --calibrate"
         )
-    return Subject(
+    return PreparedModel(
         source.network,
         source.shape,
         calibration=Calibration(images=images[0], source=images[1]),
@@ -120,7 +121,7 @@ def make_subject(source: Source, manifest: Manifest, calibrate: Path | None) -> 
 
 
 def bisect_table(report: Report) -> list[Any]:
-    """One row for each block that was measured, the culprit marked, and what the columns mean."""
+    """A row for each block that was measured, with a mark at the culprit, then notes."""
     from compile.report import short, table
 
     rows = [
@@ -137,8 +138,8 @@ def bisect_table(report: Report) -> list[Any]:
     columns = ("block", "error", "PyTorch's", "error\n/allowed", "error\n/eager", "")
     left = len(report.blocks) - len(report.points)
     notes = [
-        "error: the largest of the samples against float64, relative to the values behind the "
-        "block; at most 1 of what is allowed passes; the last row is the network's output",
+        "error: against float64, the largest of the samples, relative to the block's output; "
+        "error/allowed: at most 1 passes; the last row is the network's output",
         *([f"{left} blocks not measured: --full measures all"] if left > 0 else []),
         report.reason,
     ]

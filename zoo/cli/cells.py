@@ -36,6 +36,12 @@ class Cell:
         """`onnx fp32`."""
         return f"{self.backend} {self.precision}"
 
+    def located_failure(self) -> ZooError:
+        """What failed, with the name of the cell."""
+        assert self.failed is not None
+        text = str(self.failed)
+        return type(self.failed)(text if text.startswith(self.name) else f"{self.name}: {text}")
+
 
 def plan(backend_name: str, precision: str, device: str | None) -> list[Cell]:
     """Return the cells asked for; raise at once when a single one cannot be built here."""

@@ -48,8 +48,8 @@ class Clean(RunsOption, ArtifactsOption, JsonOption, Command):
     def _folders(self) -> list[Path]:
         """The folders that the options doom."""
         from compile.artifact.publishing import find_artifacts, stale_stagings
-        from zoo.runs.checkpoint import list_runs
         from zoo.runs.draft import stale_drafts
+        from zoo.runs.folders import list_runs
 
         doomed = [*stale_stagings(self.out), *stale_drafts(self.runs, resumable=self.unfinished)]
         if self.all_artifacts:

@@ -67,7 +67,7 @@ class Parameter:
     flag: str | None
     """`--save-every` for the field `save_every`, `--set` for `set_`; None for an argument."""
     kind: Any
-    """The type; a tuple of strings is an option that may be repeated."""
+    """The type; a tuple may be given any number of times."""
     default: Any
     """MISSING where it must be given."""
     info: OptionInfo | ArgumentInfo
@@ -133,7 +133,8 @@ def callback(command: type[AnyCommand], then: Callable[[AnyCommand], Any]) -> Ca
 
     rows = []
     for each in parameters(command):
-        kind: Any = list[str] if get_origin(each.kind) is tuple else each.kind
+        repeated = get_origin(each.kind) is tuple
+        kind: Any = list[get_args(each.kind)[0]] if repeated else each.kind  # type: ignore[misc]
         default = inspect.Parameter.empty if each.default is MISSING else each.default
         hint = Annotated[kind, each.info]
         keyword = inspect.Parameter.KEYWORD_ONLY
@@ -177,13 +178,13 @@ def words(options: Command, *, without: Collection[str] = ()) -> list[str]:
         value = getattr(options, each.name)
         if value is None or value is False or each.name in without:
             continue
+        values = list(map(str, value if isinstance(value, tuple) else (value,)))
         if each.flag is None:
-            arguments.append(str(value))
+            arguments += values
         elif value is True:
             flags.append(each.flag)
         else:
-            for one in value if isinstance(value, tuple) else (value,):
-                flags += [each.flag, str(one)]
+            flags += [word for one in values for word in (each.flag, one)]
     return [*arguments, *flags]
 
 

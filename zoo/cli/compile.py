@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from contextlib import nullcontext, redirect_stdout
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,7 @@ from typer import Option
 from compile.errors import NotBuildable, UsageError, ZooError
 from compile.machine import LEVELS
 from compile.precision import QUANTIZED
+from compile.report import show, to_json
 from compile.spec import INPUT_TYPES, CompileSpec, parse_batch, parse_shape
 from zoo.cli.cells import Cell, compile_table, plan, program_bytes, require_some
 from zoo.cli.child_build import build_in_child
@@ -34,7 +36,7 @@ from zoo.cli.selecting import raise_worst, ready_runner
 from zoo.cli.tables import StageLine
 
 if TYPE_CHECKING:
-    from compile.proof.subject import Subject
+    from compile.proof.prepared import PreparedModel
     from zoo.sources.source import Source
 
 OF_THE_CALL = ("runs", "out", "threads", "runner", "force", "timeout", "json", "quiet")
@@ -84,24 +86,56 @@ class Compile(
 
     def run(self) -> None:
         """Build every cell that can be built, print the table, and fail if a build failed."""
-        cells = plan(self.backend, self.precision, self.device)  # before torch is imported
-        self._check(cells)
-        set_threads(self.threads)
-        source = self._build_all(cells)
+        cells = self.plan()
+        source = self.source()
+        if not self.json:
+            show(f"{source.name} from {source.origin}")
+        with StageLine(quiet=self.quiet or self.json) as tell:
+            self.build(cells, source, tell)
         if self.json:
-            from compile.report import to_json
-
             rows = [_row(cell) for cell in cells]
             report = {"model": source.name, "source": source.origin, "cells": rows}
             print(to_json(report), end="")
         require_some(cells)
         if not self.json:
-            from compile.report import show
-
             show(*compile_table(cells))
-        raise_worst([_located(cell) for cell in cells if cell.failed is not None])
+        raise_worst([cell.located_failure() for cell in cells if cell.failed is not None])
         if not self.json:
             show("next: zoo check")
+
+    def plan(self) -> list[Cell]:
+        """The cells asked for. Refuses what cannot be meant, before anything is loaded."""
+        cells = plan(self.backend, self.precision, self.device)  # before torch is imported
+        self._check(cells)
+        return cells
+
+    def source(self) -> Source:
+        """The network that MODEL means."""
+        from zoo.sources.source import resolve
+
+        with self._no_other_output():
+            return resolve(
+                self.model,
+                runs=self.runs,
+                fresh=self.fresh,
+                seed=self.seed,
+                shape=parse_shape(self.input_) if self.input_ else None,
+            )
+
+    def build(self, cells: list[Cell], source: Source, tell: Callable[[str], None]) -> None:
+        """Build the cells that can be built here, and note in each what came out."""
+        set_threads(self.threads)
+        runner = ready_runner(self.runner)
+        with self._no_other_output():
+            quantised = any(cell.precision in QUANTIZED and not cell.refused for cell in cells)
+            prepared = prepare(source, self, quantised=quantised)
+            for cell in cells:
+                if cell.refused is None:
+                    _build(self, cell, source, prepared, runner, tell)
+
+    def _no_other_output(self) -> AbstractContextManager[Any]:
+        """With --json, what other people's networks print goes to stderr."""
+        return redirect_stdout(sys.stderr) if self.json else nullcontext()
 
     def _check(self, cells: list[Cell]) -> None:
         """Refuse options that cannot be meant, before anything is loaded."""
@@ -115,31 +149,6 @@ class Compile(
         levels = ("native", *LEVELS)
         if self.target not in levels:
             raise UsageError(f"unknown target '{self.target}'; choose one of: {', '.join(levels)}")
-
-    def _build_all(self, cells: list[Cell]) -> Source:
-        """Build the cells into the fields that they have for it, and return the network."""
-        from compile.report import show
-        from zoo.sources.source import resolve
-
-        # What other people's networks print is not part of the JSON document.
-        with redirect_stdout(sys.stderr) if self.json else nullcontext():
-            source = resolve(
-                self.model,
-                runs=self.runs,
-                fresh=self.fresh,
-                seed=self.seed,
-                shape=parse_shape(self.input_) if self.input_ else None,
-            )
-            if not self.json:
-                show(f"{source.name} from {source.origin}")
-            runner = ready_runner(self.runner)
-            with StageLine(quiet=self.quiet or self.json) as tell:
-                quantised = any(cell.precision in QUANTIZED and not cell.refused for cell in cells)
-                subject = make_subject(source, self, quantised=quantised)
-                for cell in cells:
-                    if cell.refused is None:
-                        _build(self, cell, source, subject, runner, tell)
-        return source
 
 
 def rebuilding(options: Compile, cell: Cell, source: Source) -> Compile:
@@ -169,17 +178,18 @@ def _takes_portable(cell: Cell) -> bool:
     return cell.backend.startswith("tensorrt")
 
 
-def make_subject(source: Source, options: Compile, *, quantised: bool) -> Subject:
+def prepare(source: Source, options: Compile, *, quantised: bool) -> PreparedModel:
     """The network made ready to be compiled, with the data that proves it.
 
     Only quantised precisions need images to calibrate with and to count errors on.
     """
-    from compile.proof.subject import Calibration, Labelled, Subject
+    from compile.proof.images import Calibration, Labelled
+    from compile.proof.prepared import PreparedModel
 
     calibration = source.calibration(options.calibrate, options.samples) if quantised else None
     labelled = source.labelled() if quantised else None
     pixels = source.preprocessing
-    return Subject(
+    return PreparedModel(
         source.network,
         source.shape,
         samples=source.samples(),
@@ -194,9 +204,9 @@ def _build(
     options: Compile,
     cell: Cell,
     source: Source,
-    subject: Subject,
+    prepared: PreparedModel,
     runner: Path | None,
-    tell: StageLine,
+    tell: Callable[[str], None],
 ) -> None:
     """Build one cell, and note in it what came out."""
     start = time.perf_counter()
@@ -206,7 +216,7 @@ def _build(
 
     try:
         if options.timeout is None:
-            _build_here(options, cell, source, subject, runner, stage)
+            _build_here(options, cell, source, prepared, runner, stage)
         else:
             stage(f"building, at most {options.timeout:g} s")
             _build_in_child(rebuilding(options, cell, source), cell, options.timeout)
@@ -222,14 +232,14 @@ def _build_here(
     options: Compile,
     cell: Cell,
     source: Source,
-    subject: Subject,
+    prepared: PreparedModel,
     runner: Path | None,
-    stage: Any,
+    stage: Callable[[str], None],
 ) -> None:
     from compile.api import Model, compile_module
 
     result = compile_module(
-        subject,
+        prepared,
         CompileSpec(
             shape=source.shape,
             batch=parse_batch(options.batch),
@@ -265,13 +275,6 @@ def _build_in_child(options: Compile, cell: Cell, timeout: float) -> None:
     report = build_in_child(words(child), options.out, timeout)
     cell.path, cell.built, cell.seconds = Path(report["path"]), report["built"], report["seconds"]
     cell.num_bytes = program_bytes(read_manifest(cell.path))
-
-
-def _located(cell: Cell) -> ZooError:
-    """What failed, with the cell that it failed in."""
-    assert cell.failed is not None
-    text = str(cell.failed)
-    return type(cell.failed)(text if text.startswith(cell.name) else f"{cell.name}: {text}")
 
 
 def _row(cell: Cell) -> dict[str, Any]:

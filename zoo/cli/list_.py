@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
@@ -11,11 +10,10 @@ from typer import Argument, Option
 from zoo.cli.command import Command
 from zoo.cli.options import ArtifactsOption, JsonOption, RunsOption
 from zoo.errors import UsageError
+from zoo.models import ModelInfo, info, names
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from zoo.models import ModelInfo
 
 UNITS = {"k": 1e3, "M": 1e6, "G": 1e9}
 
@@ -37,15 +35,14 @@ class List(RunsOption, ArtifactsOption, JsonOption, Command):
         """Print the networks that pass the filters; without one the runs and artifacts too."""
         from compile.artifact.publishing import find_artifacts
         from compile.report import show, to_json
-        from zoo.runs.checkpoint import list_runs
-        from zoo.runs.draft import unfinished_runs
+        from zoo.runs.folders import list_runs, unfinished_runs
 
         models = select(self.pattern, self.family, self.max_params, self.max_macs)
         runs, unfinished = list_runs(self.runs), unfinished_runs(self.runs)
         artifacts = find_artifacts(self.out)
         if self.json:
             report = {
-                "models": [_row(model) for model in models],
+                "models": [asdict(model) for model in models],
                 "runs": list(map(str, runs)),
                 "unfinished": list(map(str, unfinished)),
                 "artifacts": list(map(str, artifacts)),
@@ -59,10 +56,6 @@ class List(RunsOption, ArtifactsOption, JsonOption, Command):
             return
         show(*_folder_lines(runs, unfinished, artifacts))
         show("\nnext: " + (f"zoo inspect {artifacts[-1]}" if artifacts else "zoo train resnet18"))
-
-
-def _row(model: ModelInfo) -> dict[str, Any]:
-    return {**asdict(model), "parameters": model.parameters, "macs": model.macs}
 
 
 def _network_table(models: list[ModelInfo]) -> Any:
@@ -85,9 +78,11 @@ def _network_table(models: list[ModelInfo]) -> Any:
 
 def _folder_lines(runs: list[Path], unfinished: list[Path], artifacts: list[Path]) -> list[str]:
     """The folders under their titles; unfinished runs only where there are some."""
-    from zoo.runs.draft import progress_of
+    stopped = []
+    if unfinished:  # to read what they trained takes torch, and with it a second
+        from zoo.runs.draft import progress_of
 
-    stopped = [f"{folder} ({progress_of(folder)})" for folder in unfinished]
+        stopped = [f"{folder} ({progress_of(folder)})" for folder in unfinished]
     lines = []
     for title, entries in (
         ("runs", list(map(str, runs))),
@@ -104,32 +99,16 @@ def select(
     pattern: str | None, family: str | None, max_params: str | None, max_macs: str | None
 ) -> list[ModelInfo]:
     """The networks that pass every filter; None passes all. UsageError where no network does."""
-    from zoo.models import info, names
-
-    models = [info(name) for name in names()]
-    families = sorted({model.family for model in models})
-    if family is not None and family not in families:
-        raise UsageError(f"unknown --family '{family}'; choose one of: {', '.join(families)}")
-    params = amount("--max-params", max_params)
-    macs = amount("--max-macs", max_macs)
+    most_parameters = amount("--max-params", max_params)
+    most_macs = amount("--max-macs", max_macs)
     chosen = [
         model
-        for model in models
-        if (pattern is None or matches(model.name, pattern))
-        and family in (None, model.family)
-        and model.parameters <= params
-        and model.macs <= macs
+        for model in map(info, names(pattern, family=family))
+        if model.parameters <= most_parameters and model.macs <= most_macs
     ]
     if not chosen:
         raise UsageError("no network passes these filters; run `zoo list` for all of them")
     return chosen
-
-
-def matches(name: str, pattern: str) -> bool:
-    """Whether `pattern` is a glob for the whole of `name`, or else a part of it."""
-    if any(character in pattern for character in "*?["):
-        return fnmatchcase(name, pattern)
-    return pattern in name
 
 
 def amount(option: str, text: str | None) -> float:

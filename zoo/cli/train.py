@@ -146,7 +146,7 @@ def _train(options: Train) -> None:
 def _resume(options: Train, folder: Path) -> None:
     """Train an unfinished run to its end, on the device that it began on."""
     from zoo.runs.checkpoint import read_config
-    from zoo.runs.draft import TRAINING
+    from zoo.runs.folders import TRAINING
     from zoo.training.parallel import join
     from zoo.training.train import resume
 

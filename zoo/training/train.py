@@ -12,12 +12,11 @@ from typing import Any
 from zoo.data import Data
 from zoo.errors import BadArtifact, UsageError
 from zoo.models import build, info
-from zoo.runs.checkpoint import Results, Run, RunConfig, list_runs, load_run, read_config
+from zoo.runs.checkpoint import Results, Run, RunConfig, load_run, read_config
 from zoo.runs.draft import (
     METRICS,
     STATE,
     TIMES,
-    TRAINING,
     Draft,
     begin_run,
     discard_run,
@@ -26,6 +25,7 @@ from zoo.runs.draft import (
     read_rows,
     read_state,
 )
+from zoo.runs.folders import TRAINING, list_runs
 from zoo.training.evaluate import evaluate
 from zoo.training.parallel import Group
 from zoo.training.progress import EpochBar

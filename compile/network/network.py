@@ -1,0 +1,53 @@
+"""The network that is compiled: a module, and what is known of it before any artifact is built."""
+
+from __future__ import annotations
+
+import copy
+from functools import cached_property
+
+import torch
+from torch import nn
+
+from compile.network.prepare import check_module, fold_batch_norms
+from compile.network.weights import structure_sha256, weights_sha256
+from compile.spec import CompileSpec
+
+
+class Network:
+    """A module and the shape of one of its samples.
+
+    What costs time is computed when it is first asked for, and kept.
+    """
+
+    def __init__(self, module: nn.Module, shape: tuple[int, int, int]) -> None:
+        """Copy `module`, which maps float32 (N, C, H, W) to (N, classes); `shape` is (C, H, W)."""
+        self.module = copy.deepcopy(module).eval()  # the caller's stays in the mode it is in
+        self.shape = shape
+        self.weights_sha256 = weights_sha256(self.module.state_dict())
+        self.num_parameters = sum(each.numel() for each in self.module.parameters())
+
+    @cached_property
+    def structure_sha256(self) -> str:
+        """A hash of the layers and of their code: other layers may have the same weights."""
+        return structure_sha256(self.module)
+
+    def check(self) -> None:
+        """Run the module once.
+
+        Raises BadArtifact for non-finite weights or a shape that the module refuses, CheckFailed
+        for a module that does not map one tensor to one (batch, classes) tensor.
+        """
+        _ = self.num_classes
+
+    @cached_property
+    def num_classes(self) -> int:
+        """Width of the output; raises what `check` raises."""
+        return check_module(self.module, self._example()).shape[1]
+
+    @cached_property
+    def folded(self) -> nn.Module:
+        """A copy of the module with its batch norms folded into its convolutions."""
+        return fold_batch_norms(self.module, self._example())
+
+    def _example(self) -> torch.Tensor:
+        return CompileSpec(shape=self.shape).example()

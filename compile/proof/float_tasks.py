@@ -1,0 +1,57 @@
+"""Makes the tasks of the floating-point precisions: fp32, tf32, bf16 and fp16."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from compile.network.network import Network
+from compile.network.pixels import FromBytes
+from compile.network.prepare import cast
+from compile.proof import gates, parity
+from compile.proof.gates import Gate
+from compile.proof.golden import Bounds
+from compile.proof.samples import GoldenSamples
+from compile.proof.task import Task
+from compile.spec import CompileSpec
+
+
+class FloatTasks:
+    """The folded network is cast; the bounds come from PyTorch's own error at the precision.
+
+    PyTorch's error is measured once for each precision and input type.
+    """
+
+    def __init__(self, network: Network, samples: GoldenSamples) -> None:
+        self.network = network
+        self.samples = samples
+        self._bounds = cache(self._measure_bounds)
+        self._before_cast = cache(self._judge_before_cast)
+
+    def make(self, spec: CompileSpec) -> Task:
+        """The task of a build for `spec`."""
+        module = cast(self.network.folded, spec.precision)
+        if spec.input_type == "uint8":
+            module = FromBytes(module, self.samples.normalisation)
+        golden, bounds = parity.finite_rows(
+            self.samples.of_type(spec.input_type),
+            self._bounds(spec.precision, spec.input_type),
+            spec.precision,
+        )
+        return Task(
+            module=module,
+            golden=golden,
+            bounds=bounds,
+            weights=list(gates.weights_of(self.network.folded)),
+            gates=[] if spec.precision == "fp32" else [self._before_cast(spec.input_type)],
+            skipped=gates.not_compared(self.network.folded),
+            quantization=None,
+        )
+
+    def _measure_bounds(self, precision: str, input_type: str) -> Bounds:
+        golden = self.samples.in_float32(self.samples.of_type(input_type))
+        return parity.measure_bounds(self.network.module, precision, golden)
+
+    def _judge_before_cast(self, input_type: str) -> Gate:
+        golden = self.samples.in_float32(self.samples.of_type(input_type))
+        golden, bounds = parity.finite_rows(golden, self._bounds("fp32", input_type), "fp32")
+        return gates.before_cast(self.network.folded, golden, bounds)

@@ -1,0 +1,127 @@
+"""Makes the tasks of the quantised precisions: int8 and fp8."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from functools import cache, cached_property
+
+import torch
+from torch import nn
+
+from compile.errors import NotBuildable
+from compile.machine import package_version
+from compile.network.network import Network
+from compile.network.pixels import FromBytes
+from compile.network.quantize import FakeQuantised, quantize, simulated
+from compile.network.weights import weights_sha256
+from compile.proof import parity
+from compile.proof.golden import Bounds, Golden, oracle
+from compile.proof.images import Calibration, Labelled, check_images
+from compile.proof.quantisation_cost import Cost, quantisation_cost
+from compile.proof.samples import GoldenSamples
+from compile.proof.task import Task
+from compile.spec import CompileSpec
+
+
+class QuantisedTasks:
+    """The folded network is put on a grid; the program is held to that graph.
+
+    Calibration happens once for each scheme, and each error is measured once.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        samples: GoldenSamples,
+        calibration: Calibration | None,
+        labelled: Labelled | None,
+    ) -> None:
+        if calibration is not None:
+            check_images("calibration images", calibration.images, network.shape, at_least=1)
+        self.network = network
+        self.samples = samples
+        self.calibration = calibration
+        self.labelled = labelled
+        self.graph = cache(self._quantise)
+        self._on_grid = cache(self._answer_on_grid)
+        self._bounds = cache(self._measure_bounds)
+        self._cost = cache(self._measure_cost)
+
+    @cached_property
+    def calibration_sha256(self) -> str | None:
+        """A hash of the calibration images; None where there are none."""
+        if self.calibration is None:
+            return None
+        return weights_sha256({"calibration": self.calibration.images})
+
+    def make(self, spec: CompileSpec, scheme: str) -> Task:
+        """The task of a build for `spec`, on the grid of `scheme`.
+
+        Raises NotBuildable where there are no images to calibrate with.
+        """
+        graph = self.graph(scheme)
+        module: nn.Module = copy.deepcopy(graph)
+        if spec.input_type == "uint8":
+            module = FromBytes(module, self.samples.normalisation)
+        golden, bounds = parity.finite_rows(
+            self._golden(spec.precision, spec.input_type, scheme),
+            self._bounds(spec.precision, spec.input_type, scheme),
+            spec.precision,
+        )
+        cost = self._cost(spec.precision, scheme)
+        return Task(
+            module=module,
+            golden=golden,
+            bounds=bounds,
+            weights=list(graph.weights()),
+            gates=list(cost.gates),
+            skipped=list(cost.skipped),
+            quantization={
+                "scheme": scheme,
+                "calibration": self._images().source,
+                "samples": len(self._images().images),
+                "torchao": package_version("torchao"),
+                "accuracy": cost.accuracy,
+            },
+        )
+
+    def _images(self) -> Calibration:
+        if self.calibration is None:
+            raise NotBuildable(
+                "int8 needs images to calibrate with: give --calibrate a folder of them"
+            )
+        return self.calibration
+
+    def _quantise(self, scheme: str) -> FakeQuantised:
+        """The fake-quantised graph; not to be changed."""
+        images = self._images().images
+        return quantize(self.network.folded, images, scheme)
+
+    def _golden(self, precision: str, input_type: str, scheme: str) -> Golden:
+        """fp8's few kernels leave layers out, so it is held to the module itself."""
+        if precision == "fp8":
+            return self.samples.of_type(input_type)
+        return self._on_grid(input_type, scheme)
+
+    def _answer_on_grid(self, input_type: str, scheme: str) -> Golden:
+        """The samples with the graph in float64 as their oracle."""
+        golden = self.samples.of_type(input_type)
+        exact = simulated(self.graph(scheme), torch.float64)
+        return replace(golden, oracle=oracle(exact, golden.pixels))
+
+    def _measure_bounds(self, precision: str, input_type: str, scheme: str) -> Bounds:
+        golden = self.samples.in_float32(self._golden(precision, input_type, scheme))
+        return parity.measure_bounds(self._in_float32(precision, scheme), precision, golden)
+
+    def _measure_cost(self, precision: str, scheme: str) -> Cost:
+        return quantisation_cost(
+            self.network.folded,
+            self._in_float32(precision, scheme),
+            self.samples.of_type("float32").ordinary,
+            self.labelled,
+        )
+
+    def _in_float32(self, precision: str, scheme: str) -> nn.Module:
+        """The graph as PyTorch computes it, on the grid of the precision."""
+        return simulated(self.graph(scheme), torch.float32, fp8=precision == "fp8")

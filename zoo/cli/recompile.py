@@ -1,0 +1,171 @@
+"""zoo recompile: build artifacts again, as the commands in their manifests say.
+
+A manifest that another version of zoo wrote cannot be read as a whole, but its command can. The
+command is a text from a file that somebody may have forged: it may choose what to build, of zoo's
+networks, timm's and the runs that are here, but no code to import, no program to run and no place
+to write to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument
+
+from compile.artifact.manifest import MANIFEST, MANIFEST_HASH, MAX_BYTES
+from compile.artifact.publishing import find_artifacts
+from compile.report import show, to_json
+from zoo.cli.artifact_source import names_code
+from zoo.cli.command import Command, changed, parse
+from zoo.cli.compile import OF_THE_CALL, Compile
+from zoo.cli.options import (
+    ArtifactsOption,
+    QuietOption,
+    RunnerOption,
+    RunsOption,
+    ThreadsOption,
+)
+from zoo.cli.selecting import raise_worst
+from zoo.cli.tables import StageLine
+from zoo.errors import BadArtifact, Unavailable, UsageError, ZooError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recompile(RunsOption, ArtifactsOption, RunnerOption, ThreadsOption, QuietOption, Command):
+    """Build artifacts again with the options that built them."""
+
+    artifacts: Annotated[tuple[Path, ...], Argument()] = ()
+    """Folders of artifacts; those that an older zoo built, too."""
+    all_: bool = False
+    """Take every artifact below --out."""
+
+    def run(self) -> None:
+        """Print a line for each artifact. Raises the worst of the errors at the end."""
+        folders = self._folders()
+        rows: list[Rebuilt] = []
+        errors: list[ZooError] = []
+        with StageLine(quiet=self.quiet or self.json) as tell:
+            for folder in folders:
+                try:
+                    row = self._rebuild(folder, tell)
+                except ZooError as error:
+                    row = Rebuilt(artifact=str(folder), error=str(error))
+                    errors.append(type(error)(f"{folder}: {error}"))
+                rows.append(row)
+                if not self.json:
+                    show(row.line())
+        if self.json:
+            print(to_json({"artifacts": [asdict(row) for row in rows]}), end="")
+        raise_worst(errors)
+        if not self.json:
+            show("next: zoo check --all")
+
+    def _folders(self) -> list[Path]:
+        if self.all_ == bool(self.artifacts):
+            raise UsageError("give the folders of artifacts, or --all; `zoo list` shows them")
+        folders = find_artifacts(self.out) if self.all_ else list(self.artifacts)
+        for folder in folders:
+            if not folder.is_dir():
+                raise UsageError(f"{folder} is not a folder; `zoo list` shows the artifacts")
+        if not folders:
+            raise UsageError(f"no artifact below {self.out}; build one with `zoo compile`")
+        return folders
+
+    def _rebuild(self, folder: Path, tell: StageLine) -> Rebuilt:
+        start = time.perf_counter()
+        command = recorded_command(folder)
+        root = folder.resolve().parent.parent
+        options = replace(
+            trusted_options(command),
+            runs=self.runs,
+            out=root if folder.resolve() in find_artifacts(root) else self.out,
+            runner=self.runner,
+            threads=self.threads,
+            force=True,
+            json=self.json,
+        )
+        cells = options.plan()
+        options.build(cells, options.source(), tell)
+        (cell,) = cells
+        if cell.failed is not None:
+            raise cell.located_failure()
+        if cell.path is None:
+            raise Unavailable(f"{cell.backend} {cell.refused}")
+        return Rebuilt(
+            artifact=str(folder),
+            path=str(folder if cell.path.resolve() == folder.resolve() else cell.path),
+            seconds=time.perf_counter() - start,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rebuilt:
+    """What became of one artifact."""
+
+    artifact: str
+    path: str | None = None
+    """Where the new one is: in its place, unless its weights or its name are different now."""
+    seconds: float | None = None
+    error: str | None = None
+
+    def line(self) -> str:
+        """For people; the error itself is printed at the end."""
+        if self.path is None:
+            return f"not rebuilt {self.artifact}"
+        if self.path == self.artifact:
+            return f"rebuilt {self.path} in {self.seconds:.1f} s"
+        return f"built {self.path} in {self.seconds:.1f} s; {self.artifact} stays as it is"
+
+
+def recorded_command(folder: Path) -> str:
+    """`build.command` of an artifact's manifest, whatever its schema; nothing else is looked at.
+
+    Raises BadArtifact where the manifest is missing or damaged, or holds no command.
+    """
+    try:
+        digest = (folder / MANIFEST_HASH).read_bytes()
+        with (folder / MANIFEST).open("rb") as stream:
+            text = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise BadArtifact(f"its manifest cannot be read ({error.strerror})") from None
+    if len(text) > MAX_BYTES or digest != hashlib.sha256(text).hexdigest().encode() + b"\n":
+        raise BadArtifact("its manifest is damaged; build it again with `zoo compile`")
+    try:
+        command = json.loads(text)["build"]["command"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        command = None
+    if not isinstance(command, str):
+        raise BadArtifact("its manifest names no command; build it again with `zoo compile`")
+    return command
+
+
+def trusted_options(command: str) -> Compile:
+    """What a command from a manifest means. Raises BadArtifact for what it may not choose."""
+    try:
+        first, second, *words = shlex.split(command)
+        if (first, second) != ("zoo", "compile"):
+            raise ValueError
+        options = parse(Compile, words)
+    except (ValueError, UsageError):
+        raise BadArtifact(f"its command is not one of `zoo compile`: {_shown(command)}") from None
+    foreign = sorted({*changed(options)} & {f"--{name}" for name in OF_THE_CALL})
+    if foreign or options.model is None or "all" in (options.backend, options.precision):
+        raise BadArtifact(f"its command does not build one artifact: {_shown(command)}")
+    if names_code(options.model):
+        raise BadArtifact(
+            f"it was built from the code {options.model}, and a manifest may not choose code to "
+            f"import; if you trust it, run `{_shown(command)} --force`"
+        )
+    return options
+
+
+def _shown(command: str) -> str:
+    """On one line, without control characters, 300 characters at most."""
+    plain = "".join(each if each.isprintable() else "?" for each in command)
+    return plain if len(plain) <= 300 else f"{plain[:300]}..."
