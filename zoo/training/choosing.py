@@ -1,4 +1,4 @@
-"""The data and the recipe of a training, from the words that name them."""
+"""The data and the recipe of a training run, from the words that name them."""
 
 from __future__ import annotations
 
