@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
-from compile.backends import DEFAULT, backend, check_portable
+from compile.backends import BACKENDS, DEFAULT, backend, check_portable
 from compile.errors import NotBuildable, UsageError, ZooError
 from compile.machine import LEVELS
-from compile.precision import precision
+from compile.precision import PRECISIONS, precision
 from compile.report import show, to_json
 from compile.spec import INPUT_TYPES, CompileSpec, parse_batch, parse_shape
 from zoo.cli.cells import Cell, compile_table, plan, require_some
@@ -57,10 +57,10 @@ class Compile(
 ):
     """Compile a network into artifacts that prove themselves."""
 
-    backend: str = DEFAULT
-    """One that `zoo doctor` lists, or all."""
-    precision: str = "fp32"
-    """fp32, tf32, bf16, fp16, int8, fp8 or all that a backend has."""
+    backend: Annotated[str, Option(help=f"{', '.join(BACKENDS)} or all.")] = DEFAULT
+    precision: Annotated[
+        str, Option(help=f"{', '.join(PRECISIONS)} or all that a backend has.")
+    ] = "fp32"
     batch: str = "1"
     """A batch, such as 8, or a range, such as 1:64."""
     input_: Annotated[str | None, Option(show_default="the model's own")] = None
