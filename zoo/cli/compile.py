@@ -115,6 +115,7 @@ class Compile(
         """The network that MODEL means."""
         from zoo.sources.source import resolve
 
+        set_threads(self.threads)
         with self._no_other_output():
             return resolve(
                 self.model,
@@ -126,7 +127,6 @@ class Compile(
 
     def build(self, cells: list[Cell], source: Source, tell: Callable[[str], None]) -> None:
         """Build the cells that can be built here, and note in each what came out."""
-        set_threads(self.threads)
         runner = ready_runner(self.runner)
         with self._no_other_output():
             possible = [cell for cell in cells if not cell.refused]
