@@ -14,6 +14,7 @@ PAGES = (
     "CONTRIBUTING.md",
     "README.md",
     "docs/glossary.md",
+    "docs/guide.md",
     "docs/log.md",
     "docs/parity.md",
     "results/README.md",
