@@ -7,33 +7,29 @@ logits = load(result.path)(images)
 
 from __future__ import annotations
 
-import json
-import platform
-import re
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from compile import machine
-from compile.artifact.manifest import GOLDEN, SCHEMA, Manifest, write_manifest
-from compile.artifact.publishing import file_entries, find_artifacts, graph_entry, publish, staging
+from compile.artifact.manifest import Manifest, write_manifest
+from compile.artifact.publishing import find_artifacts, publish, staging
 from compile.artifact.reading import open_artifact
 from compile.backends import BACKENDS, choose
 from compile.backends.base import Backend, Built
 from compile.errors import CheckFailed, Unavailable, UsageError, ZooError, first_line
 from compile.loading import load
-from compile.network.quantize import scheme_here
-from compile.precision import QUANTIZED
+from compile.precision import held_as
+from compile.proof.describing import INPUT, OUTPUT, Model, Request, artifact_folder, describe
+from compile.proof.golden import write_golden
 from compile.proof.images import Calibration
 from compile.proof.prepared import PreparedModel
 from compile.proof.prove import prove
-from compile.proof.task import Task
 from compile.runner import has_engine
 from compile.spec import CompileSpec
 
@@ -42,6 +38,7 @@ __all__ = [
     "Model",
     "PreparedModel",
     "Result",
+    "artifact_folder",
     "compile_module",
     "find_artifacts",
     "load",
@@ -52,27 +49,6 @@ Progress = Callable[[str], None]
 _ONE_AT_A_TIME = threading.Lock()
 """torch.export and torch.compile keep their state in globals, so the threads of a process build
 one after the other. Processes build side by side."""
-
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Model:
-    """What a manifest says of the network besides its weights."""
-
-    name: str
-    """Becomes the first part of the folder's name."""
-    source: str = "module"
-    """The run or checkpoint the weights came from."""
-    classes: Sequence[str] | None = None
-    """Class names, in the order of the output."""
-    preprocessing: dict[str, Any] | None = None
-    """As docs/artifact.md has it."""
-    macs: int | None = None
-    """Multiply-accumulates for one sample."""
-    shape: tuple[int, int, int] | None = None
-    """Its own input (C, H, W). Another one, or where this is not known any one, is named in the
-    artifact's folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +73,7 @@ def compile_module(
     samples: torch.Tensor | None = None,
     calibration: torch.Tensor | None = None,
     force: bool = False,
+    accept_error: bool = False,
     runner: Path | None = None,
     command: str | None = None,
     progress: Progress = lambda stage: None,
@@ -105,71 +82,87 @@ def compile_module(
 
     Args:
         module: maps float32 (N, C, H, W) to (N, classes); its weights are finite. Or a
-            PreparedModel of one, which several calls share; it brings its own samples.
+            PreparedModel of one, which several calls share; it brings its own samples and
+            calibration.
+        spec: input shape, batches, precision, device and CPU target.
+        backend: a name in BACKENDS.
+        root: folder of all artifacts; made where it is missing.
+        name: of the network, by default its class's. Only without `model`, which has one.
+        model: what the manifest says of the network.
         samples: real inputs (N >= 8, C, H, W) float32 for the golden samples, or None.
         calibration: images (N >= 32, C, H, W) float32 for int8 and fp8, or None.
         force: build even if the same request was built before.
+        accept_error: publish even if parity or a gate failed, with the status `accepted`.
         runner: a zoo-run that must agree as well, or None.
         command: the command that rebuilds the artifact, for the manifest.
         progress: called with the name of each stage.
 
     Raises:
-        UsageError: unknown backend, or a precision or device that it lacks.
+        UsageError: an unknown backend, a precision or device that it lacks, or two arguments of
+            which one would be ignored.
         BadArtifact: the module's weights or its input shape cannot be used.
         CheckFailed: the build broke or parity failed; nothing was published.
         Unavailable: this machine cannot build it, or the place cannot be written.
     """
     start = time.perf_counter()
-    maker = choose(backend, spec.precision, spec.device)
-    requested = spec.target if maker.MACHINE_CODE else "native"
-    target = "any"
-    if maker.MACHINE_CODE:
-        target = machine.resolve_target(spec.target, spec.precision)
-    spec = replace(spec, target=target, named_level=requested != "native")
-    prepared = module
-    if not isinstance(prepared, PreparedModel):
-        prepared = _prepared(prepared, spec, model, samples, calibration)
-    own_name = name or type(prepared.network.module).__name__.lower()
-    model = model or Model(name=own_name, shape=spec.shape)
-    if not _NAME.fullmatch(model.name):
-        raise UsageError(f"'{model.name}' names no folder; use letters, digits, '.', '_' and '-'")
-    final = artifact_folder(
-        Path(root), model, prepared.network.weights_sha256, backend, spec, requested
-    )
-    request = _request(model, prepared, maker, spec)
-    standing = None if force else _standing(final, request, runner)
-    if standing is not None:
-        return Result(path=final, built=False, seconds=0.0, manifest=standing)
-    with _ONE_AT_A_TIME, staging(final) as folder:
-        progress("prepare")
-        task = prepared.task(spec, maker)
-        golden = {"input": task.golden.input, "oracle": task.golden.oracle}
-        torch.save(golden, folder / GOLDEN)
-        progress("build")
-        made = _build(maker, task.module, spec, folder)
-        _check_precision(made, spec)
-        progress("parity")
-        manifest = _describe(model, prepared, spec, backend, made, task)
-        manifest["files"] = file_entries(folder)
-        manifest["graph"] = graph_entry(folder)
-        words = command or f"compile_module({type(prepared.network.module).__name__}(), {spec})"
-        manifest["build"] = _build_entry(words, request, made, start)
-        prove(folder, manifest, maker, made, task, runner)
-        manifest["build"] = _build_entry(words, request, made, start)
-        write_manifest(folder, manifest)
-        progress("publish")
-        publish(folder, final)
+    chosen = choose(backend, spec.precision, spec.device)
+    prepared = _prepare(module, spec, model, samples, calibration)
+    request = _request(prepared, spec, chosen, _model(prepared, spec, name, model), command)
+    final = request.folder(Path(root))
+    reused = None if force else _reusable(final, request, runner, accept_error)
+    if reused is not None:
+        return Result(path=final, built=False, seconds=0.0, manifest=reused)
+    with _ONE_AT_A_TIME:
+        manifest = _make(request, final, runner, accept_error, progress, start)
     seconds = time.perf_counter() - start
     return Result(path=final, built=True, seconds=seconds, manifest=manifest)
 
 
-def _prepared(
-    module: nn.Module,
+def _make(
+    request: Request,
+    final: Path,
+    runner: Path | None,
+    accept_error: bool,
+    progress: Progress,
+    start: float,
+) -> Manifest:
+    """Build, prove and publish one artifact; return its manifest."""
+    with staging(final) as folder:
+        progress("prepare")
+        task = request.prepared.task(request.spec, request.backend)
+        write_golden(folder, task.golden, given=INPUT, returned=OUTPUT)
+        progress("build")
+        built = _build(request.backend, task.module, request.spec, folder)
+        _check_precision(built, request.spec)
+        progress("parity")
+        draft = describe(request, folder, built, task, time.perf_counter() - start)
+        write_manifest(folder, draft)
+        proof = prove(
+            folder, request.backend, built, task, runner=runner, accept_error=accept_error
+        )
+        build = {**draft["build"], "seconds": round(time.perf_counter() - start, 1)}
+        manifest = {**draft, **proof.entries, "build": build}
+        write_manifest(folder, manifest)
+        progress("publish")
+        publish(folder, final)
+    return manifest
+
+
+def _prepare(
+    module: nn.Module | PreparedModel,
     spec: CompileSpec,
     model: Model | None,
     samples: torch.Tensor | None,
     calibration: torch.Tensor | None,
 ) -> PreparedModel:
+    """The model as given, or one prepared from the module and the images."""
+    if isinstance(module, PreparedModel):
+        if samples is not None or calibration is not None:
+            raise UsageError(
+                "a PreparedModel brings its own samples and calibration: give them to "
+                "PreparedModel(...)"
+            )
+        return module
     pixels = (model.preprocessing if model else None) or {}
     return PreparedModel(
         module,
@@ -183,49 +176,44 @@ def _prepared(
     )
 
 
-def _check_precision(made: Built, spec: CompileSpec) -> None:
-    """The file holds what was asked for; TF32 multiplies the float32 that it holds."""
-    expected = "fp32" if spec.precision == "tf32" else spec.precision
-    if made.precision not in (expected, spec.precision):
-        raise CheckFailed(f"asked for {spec.precision}, the file holds {made.precision}")
-
-
-def artifact_folder(
-    root: Path, model: Model, sha256: str, backend: str, spec: CompileSpec, requested: str
-) -> Path:
-    """Where the artifact for a request stands."""
-    target = "" if requested == "native" else f"-{requested}"
-    size = f"-{'x'.join(map(str, spec.shape))}" if model.shape != spec.shape else ""
-    bytes_ = "-u8" if spec.input_type == "uint8" else ""
-    leaf = f"{backend}-{spec.precision}-b{spec.batch_text}-{spec.device}{target}{bytes_}{size}"
-    portable = "-portable" if spec.portable else ""
-    return root / f"{model.name}-{sha256[:8]}" / f"{leaf}{portable}"
+def _model(
+    prepared: PreparedModel, spec: CompileSpec, name: str | None, model: Model | None
+) -> Model:
+    """The model as given, or one of the name alone."""
+    if model is None:
+        return Model(name=name or type(prepared.network.module).__name__.lower(), shape=spec.shape)
+    if name is not None:
+        raise UsageError(f"give name={name!r} or a model, whose name is {model.name!r}, not both")
+    return model
 
 
 def _request(
-    model: Model, prepared: PreparedModel, maker: Backend, spec: CompileSpec
-) -> dict[str, Any]:
-    """Everything that decides what the artifact will be, as JSON has it."""
-    exporters = ("resnet-zoo", "onnx", "onnxsim", "onnxscript", "torchao")
-    runtimes = ("onnxruntime", "openvino", "torch-tensorrt", "tensorrt")
-    quantised = spec.precision in QUANTIZED
-    wanted = {
-        **asdict(spec),
-        "backend": maker.NAME,
-        "weights_sha256": prepared.network.weights_sha256,
-        "structure_sha256": prepared.network.structure_sha256,
-        "samples": prepared.samples.sha256,
-        "calibration": prepared.quantised_tasks.calibration_sha256 if quantised else None,
-        "scheme": scheme_here(maker.QUANTIZER) if quantised else None,
-        "classes": model.classes,
-        "preprocessing": model.preprocessing,
-        "versions": machine.versions(*exporters, *runtimes),
-    }
-    found: dict[str, Any] = json.loads(json.dumps(wanted))
-    return found
+    prepared: PreparedModel, spec: CompileSpec, backend: Backend, model: Model, command: str | None
+) -> Request:
+    """The request with its CPU target resolved."""
+    native_code = backend.MACHINE_CODE
+    asked = spec.target if native_code else "native"
+    target = machine.resolve_target(spec.target, spec.precision) if native_code else "any"
+    spec = replace(spec, target=target, named_level=asked != "native")
+    return Request(
+        model=model,
+        prepared=prepared,
+        spec=spec,
+        target=asked,
+        backend=backend,
+        command=command or f"compile_module({type(prepared.network.module).__name__}(), {spec})",
+    )
 
 
-def _standing(final: Path, request: dict[str, Any], runner: Path | None) -> Manifest | None:
+def _check_precision(built: Built, spec: CompileSpec) -> None:
+    """The file holds what was asked for; TF32 multiplies the float32 that it holds."""
+    if built.precision not in (held_as(spec.precision), spec.precision):
+        raise CheckFailed(f"asked for {spec.precision}, the file holds {built.precision}")
+
+
+def _reusable(
+    final: Path, request: Request, runner: Path | None, accept_error: bool
+) -> Manifest | None:
     """The manifest of a sound artifact built for this very request, or None.
 
     One that was proved without zoo-run is built again when there is one now.
@@ -234,107 +222,22 @@ def _standing(final: Path, request: dict[str, Any], runner: Path | None) -> Mani
         manifest = open_artifact(final).manifest
     except ZooError:
         return None
+    usable = ("proved", "accepted") if accept_error else ("proved",)
     proved = not has_engine(runner, manifest["backend"])
     proved = proved or "zoo-run" in manifest["parity"]["ran_in"]
-    return manifest if proved and manifest["build"]["request"] == request else None
+    same = manifest["build"]["request"] == request.as_json()
+    return manifest if proved and same and manifest["status"] in usable else None
 
 
-def _build(maker: Backend, module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
+def _build(backend: Backend, module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
     """Build, with whatever a compiler throws turned into one line."""
     try:
-        return maker.build(module, spec, folder)
+        return backend.build(module, spec, folder)
     except (ZooError, KeyboardInterrupt):
         raise
     except OSError as error:
-        raise Unavailable(f"{maker.NAME}: {error}") from error
+        raise Unavailable(f"{backend.NAME}: {error}") from error
     except MemoryError as error:
-        raise Unavailable(f"{maker.NAME}: out of memory; use a smaller --input") from error
+        raise Unavailable(f"{backend.NAME}: out of memory; use a smaller --input") from error
     except Exception as error:
-        raise CheckFailed(f"{maker.NAME} could not build it: {first_line(error)}") from error
-
-
-def _baked_in(prepared: PreparedModel, spec: CompileSpec) -> dict[str, Any] | None:
-    """The normalisation inside a program that takes bytes, where the model names none."""
-    if spec.input_type != "uint8":
-        return None
-    normalisation = prepared.normalisation
-    channels, height, width = spec.shape
-    sizes = {"channels": channels, "height": height, "width": width}
-    return {**sizes, "mean": list(normalisation.mean), "std": list(normalisation.std)}
-
-
-def _build_entry(
-    command: str, request: dict[str, Any], made: Built, start: float
-) -> dict[str, Any]:
-    return {
-        "command": command,
-        "seconds": round(time.perf_counter() - start, 1),
-        "commit": machine.commit() or "unknown",
-        "host": platform.node(),
-        "date": machine.now(),
-        "versions": {**machine.versions(), **made.versions},
-        "request": request,
-    }
-
-
-def _flags(spec: CompileSpec, made: Built, task: Task) -> list[str]:
-    """The CPU flags that the program needs."""
-    if made.native:
-        return sorted(machine.cpu_flags())
-    if spec.target in machine.LEVELS:
-        return machine.required_flags(spec.target, named=spec.named_level)
-    scheme = task.quantization["scheme"] if task.quantization else None
-    if scheme == "x86" and (flag := machine.vnni()) is not None:
-        return [flag]  # no machine code, but weights whose products overflow elsewhere
-    return []
-
-
-def _describe(
-    model: Model, prepared: PreparedModel, spec: CompileSpec, backend: str, made: Built, task: Task
-) -> Manifest:
-    """The manifest without files, proof and build."""
-    flags = _flags(spec, made, task)
-    needs: dict[str, Any] = {"gpu_arch": None, "cuda": None, "tensorrt": None, "load_first": []}
-    return {
-        "schema": SCHEMA,
-        "model": {
-            "name": model.name,
-            "parameters": prepared.network.num_parameters,
-            "macs": model.macs,
-            "weights_sha256": prepared.network.weights_sha256,
-            "source": model.source,
-            "classes": list(model.classes) if model.classes else None,
-            "preprocessing": model.preprocessing or _baked_in(prepared, spec),
-        },
-        "backend": backend,
-        "precision": spec.precision,
-        "device": spec.device,
-        "target": {"name": spec.target, "cpuid": flags},
-        "inputs": [
-            {
-                "name": "input",
-                "dtype": spec.input_type,
-                "layout": "NHWC" if spec.input_type == "uint8" else "NCHW",
-                "shape": list(spec.input_shape),
-            }
-        ],
-        "outputs": [
-            {"name": "logits", "dtype": "float32", "shape": [prepared.network.num_classes]}
-        ],
-        "programs": [
-            {"file": p.file, "batch": list(p.batch), "entry": p.entry} for p in made.programs
-        ],
-        "requirements": {
-            "torch": machine.package_version("torch") if made.runs_on_torch else None,
-            "isa": flags,
-            **needs,
-            **made.requirements,
-        },
-        "quantization": task.quantization,
-        "files": {},
-        "parity": {},
-        "determinism": None,
-        "nonfinite": None,
-        "evidence": None,
-        "build": {},
-    }
+        raise CheckFailed(f"{backend.NAME} could not build it: {first_line(error)}") from error

@@ -1,16 +1,16 @@
 """Every error a user can meet, with its exit code. The C++ runner uses the same codes.
 
-ZooError             what was given, what is allowed, what to run next; one line
+ZooError             one line: what was given, what is allowed, what to run next
 |- CheckFailed   1   parity, accuracy, a build that broke, a non-finite loss, --strict
 |- UsageError    2   an option or a name that does not exist
 |- BadArtifact   3   the artifact or input is damaged, or was made for something else
 `- Unavailable   4   this machine lacks something that can be installed or permitted
-   `- NotBuildable   one combination of backend, precision and target; others may be built
+   `- NotBuildable   a combination of backend, precision and target that cannot be built here
 """
 
 
 class ZooError(Exception):
-    """Base of all errors that are shown as one line, without a traceback."""
+    """The base of all errors. Each is shown as one line, without a traceback."""
 
     exit_code = 1
 
@@ -28,29 +28,32 @@ class UsageError(ZooError):
 
 
 class BadArtifact(ZooError):
-    """An artifact, checkpoint or input is damaged or does not fit here: rebuild or fix it."""
+    """An artifact, checkpoint or input is damaged or does not fit here. Rebuild or fix it."""
 
     exit_code = 3
 
 
 class Unavailable(ZooError):
-    """Something installable or permitted is missing: GPU, driver, library, disk, permission."""
+    """This machine lacks something: a GPU, a driver, a library, disk space, a permission."""
 
     exit_code = 4
 
 
 class NotBuildable(Unavailable):
-    """One combination of backend, precision and target cannot be built here; others may be."""
+    """One combination of backend, precision and target cannot be built here. Others may be."""
 
 
 def by_code(code: int) -> type[ZooError]:
-    """Return the error that another process meant by its exit code; CheckFailed if unknown."""
+    """The error that an exit code of another process stands for. CheckFailed if unknown."""
     kinds: tuple[type[ZooError], ...] = (UsageError, BadArtifact, Unavailable)
     return next((kind for kind in kinds if kind.exit_code == code), CheckFailed)
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception of others says, in one line: OpenVINO's begin with places in its source."""
+    """The message of an exception, in one line.
+
+    OpenVINO's messages begin with places in its source, which are skipped.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = [line for line in lines if not line.startswith("Exception from ")]
     return (said or lines or [type(error).__name__])[0]

@@ -1,4 +1,4 @@
-"""Writing files so that a reader, or a crash, sees the old content or the new, never a mixture."""
+"""Writes files so that a reader sees the old content or the new, even after a crash."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from pathlib import Path
 from compile.errors import Unavailable, UsageError
 
 _YOUNG_S = 1.0
+"""A folder younger than this counts as in use: its maker may not have locked it yet."""
 
 
 def write_atomic(path: str | Path, data: bytes) -> None:
-    """Make `data` the content of `path`: a hidden file beside it, flushed to disk, then renamed.
+    """Make `data` the content of `path`. The folder must exist.
 
-    The folder must exist. A path that is there and is not a regular file (a symbolic link,
-    /dev/null, a folder) is a UsageError, because renaming would replace the thing itself. No
-    space, no permission, a read-only file system: Unavailable.
+    The data goes into a hidden file beside it, which is flushed to disk and then renamed. Raises
+    UsageError if `path` exists and is not a regular file (a symbolic link, /dev/null, a folder),
+    because renaming would replace the thing itself. Raises Unavailable without space or permission,
+    or on a read-only file system.
     """
     path = Path(path)
     refuse_special(path)
@@ -41,8 +43,28 @@ def write_atomic(path: str | Path, data: bytes) -> None:
         fsync_folder(path.parent)
 
 
+def read_regular(path: str | Path, limit: int) -> bytes:
+    """Return the bytes of a regular file of at most `limit` bytes.
+
+    No link is followed, and nothing is read before the kind and the size are known: a FIFO, a
+    device or a sparse file of any size is refused at once. Raises ValueError for these, OSError
+    for what cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode):
+            raise ValueError("is not a regular file")
+        if state.st_size > limit:
+            raise ValueError(f"has {state.st_size} bytes; at most {limit} are read")
+        with open(descriptor, "rb", closefd=False) as stream:
+            return stream.read(limit)
+    finally:
+        os.close(descriptor)
+
+
 def refuse_special(path: Path) -> None:
-    """Raise a UsageError when `path` exists and is not a regular file; never follows a link."""
+    """Raise a UsageError if `path` exists and is not a regular file. Follows no link."""
     try:
         mode = os.lstat(path).st_mode
     except FileNotFoundError:
@@ -56,7 +78,7 @@ def refuse_special(path: Path) -> None:
 
 @contextmanager
 def held(folder: str | Path) -> Iterator[None]:
-    """Lock a folder while it is in use: `abandoned` leaves it alone, others who hold it wait."""
+    """Lock a folder inside a `with` block. Others who want to hold it wait."""
     descriptor = hold(folder)
     try:
         yield
@@ -65,9 +87,9 @@ def held(folder: str | Path) -> Iterator[None]:
 
 
 def hold(folder: str | Path) -> int:
-    """Lock a folder until the descriptor that is returned is closed, or the process ends.
+    """Lock a folder and return a descriptor. Waits while another process holds the folder.
 
-    Waits while another process holds it.
+    The lock ends when the descriptor is closed, or with the process.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -75,7 +97,7 @@ def hold(folder: str | Path) -> int:
 
 
 def try_hold(folder: str | Path) -> int | None:
-    """Lock a folder like `hold`, or return None where another process holds it."""
+    """Lock a folder like `hold`. Return None at once if another process holds it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -86,9 +108,9 @@ def try_hold(folder: str | Path) -> int | None:
 
 
 def abandoned(folder: str | Path) -> bool:
-    """Whether nobody holds a folder: who made it ended, killed perhaps, in any container.
+    """Whether no process holds a folder, in any container: its maker has ended or was killed.
 
-    One that was made this very moment may not be held yet, so it counts as in use.
+    A folder that was made a moment ago may not be held yet, so it counts as in use.
     """
     try:
         if time.time() - os.stat(folder).st_ctime < _YOUNG_S:
@@ -103,7 +125,7 @@ def abandoned(folder: str | Path) -> bool:
 
 
 def fsync_folder(folder: str | Path) -> None:
-    """Flush the entries of a folder: a rename survives a power cut only after this."""
+    """Flush the entries of a folder to disk. Only then does a rename survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -113,7 +135,7 @@ def fsync_folder(folder: str | Path) -> None:
 
 @contextmanager
 def disk_errors(path: str | Path) -> Iterator[None]:
-    """Turn an OSError of the block into one line: Unavailable that names `path` and the cause."""
+    """Turn an OSError inside the `with` block into Unavailable, with `path` and the cause."""
     try:
         yield
     except OSError as error:

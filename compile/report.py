@@ -16,7 +16,7 @@ _TONES = {"PASSED": "green", "VALID": "green", "FAILED": "bold red", "INVALID": 
 
 
 def to_json(document: Any) -> str:
-    """One JSON document with a newline; NaN and infinities become null, which JSON lacks."""
+    """One JSON document with a newline. NaN and infinities, which JSON lacks, become null."""
     return json.dumps(_finite(document), indent=1, allow_nan=False) + "\n"
 
 
@@ -37,28 +37,28 @@ def table(
     left: Sequence[str] = (),
     gap: int = 2,
 ) -> Table:
-    """A plain table; numbers stand to the right, the columns named in `left` to the left.
+    """A plain table. Cells are aligned right, and those of the columns in `left` are aligned left.
 
-    `gap` spaces stand between two columns, one at least.
+    There are `gap` spaces between two columns, at least one.
     """
     padding = (0, gap - 1, 0, 0)
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=padding)
+    built = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=padding)
     for column in columns:
-        made.add_column(column, justify="left" if column in left else "right", no_wrap=True)
+        built.add_column(column, justify="left" if column in left else "right", no_wrap=True)
     for row in rows:
-        made.add_row(*(Text(cell, style=_TONES.get(cell, "")) for cell in row))
-    return made
+        built.add_row(*(Text(cell, style=_TONES.get(cell, "")) for cell in row))
+    return built
 
 
 class _Console(Console):
-    """A console whose closed pipe (`zoo list | head -1`) is for the caller to handle."""
+    """A console that lets the caller handle a closed pipe (`zoo list | head -1`)."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
 
 
 def show(*lines: Any) -> None:
-    """Print tables and text on stdout, as wide as the terminal, 80 columns where there is none."""
+    """Print tables and text on stdout, as wide as the terminal, or 80 columns without one."""
     console = _Console(highlight=False, soft_wrap=False)
     for line in lines:
         if isinstance(line, str):
@@ -68,7 +68,7 @@ def show(*lines: Any) -> None:
 
 
 def short(value: float | None, digits: int = 3) -> str:
-    """A number in `digits` significant digits without an exponent where that reads well."""
+    """A number with `digits` significant digits, and with an exponent only if it needs one."""
     if value is None or not math.isfinite(value):
         return "-"
     if value != 0 and not 1e-3 <= abs(value) < 1e5:
@@ -78,10 +78,10 @@ def short(value: float | None, digits: int = 3) -> str:
 
 
 def size(num_bytes: float | None) -> str:
-    """`44.7 MB`."""
+    """A size as `44.7 MB`."""
     return "-" if num_bytes is None else f"{num_bytes / 1e6:.1f} MB"
 
 
 def percent(part: int | None, whole: int | None) -> str:
-    """`98.8 %`, or `no data`."""
+    """A share as `98.8 %`, or `no data`."""
     return f"{100 * part / whole:.1f} %" if part is not None and whole else "no data"

@@ -14,9 +14,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from compile.errors import CheckFailed, Unavailable, by_code
+from compile.errors import CheckFailed, Unavailable, UsageError, by_code
 from compile.files import disk_errors, held
 from compile.machine import usable_cores
 
@@ -90,12 +91,24 @@ def has_engine(runner: Path | None, backend: str) -> bool:
 
 @cache
 def _engines(runner: Path) -> frozenset[str]:
-    """The backends that a zoo-run names on the second line of --version."""
-    lines = call_runner(runner, ["--version"], timeout=60).splitlines()
-    named = next((line for line in lines if line.startswith("engines: ")), None)
-    if named is None:
-        raise Unavailable(f"{runner} is no zoo-run of this version; build one with `just runner`")
-    return frozenset(re.findall(r"[\w-]+(?= \.)", named.removeprefix("engines: ")))
+    """The backends that a zoo-run has engines for."""
+    return frozenset(engine["backend"] for engine in capabilities(runner)["engines"])
+
+
+@cache
+def capabilities(runner: Path) -> dict[str, Any]:
+    """What a zoo-run says that it can do: `engines`, `defaults` of a measurement, and more.
+
+    Raises Unavailable for one that does not say it, such as that of an older version.
+    """
+    try:
+        text = call_runner(runner, ["--capabilities"], timeout=60)
+        said: dict[str, Any] = json.loads(text)
+    except (UsageError, ValueError):
+        raise Unavailable(
+            f"{runner} is not a zoo-run of this version; build one with `just runner`"
+        ) from None
+    return said
 
 
 def call_runner(runner: Path, arguments: Sequence[str], *, timeout: float | None = None) -> str:
@@ -123,21 +136,24 @@ def run_inputs(
     threads: int | None,
     *,
     batch: int | None = None,
+    unproved: bool = False,
 ) -> torch.Tensor:
     """Return what zoo-run computes for x (N, ...) in calls of `batch` rows: (N, classes) float32.
 
     N fits the program's batch: see `artifact.programs.run_rows` for how to fill the last chunk.
-    Without `batch` zoo-run takes as many rows at once as the artifact answers.
+    Without `batch` zoo-run takes as many rows at once as the artifact answers. `unproved` lets
+    those who prove an artifact run it whatever its status.
     """
     with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
-        given, returned = Path(folder, "input.pt"), Path(folder, "output.pt")
-        torch.save(x.contiguous(), given)
+        given, returned = Path(folder, "input.npy"), Path(folder, "output.npy")
+        np.save(given, x.contiguous().numpy(), allow_pickle=False)
         arguments = [str(artifact), "--input", str(given), "--output", str(returned), "--quiet"]
         if batch is not None:
             arguments += ["--batch", str(batch)]
+        if unproved:
+            arguments += ["--unproved", "--accept-error"]
         call_runner(runner, [*arguments, *library_paths(), *_threads(threads)])
-        output: torch.Tensor = torch.load(returned, weights_only=True)
-    return output
+        return torch.from_numpy(np.load(returned, allow_pickle=False))
 
 
 def measure(

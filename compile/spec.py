@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 MAX_BATCH = 4096
 MAX_INPUT_BYTES = 2**30
-"""A range is proved at its largest batch, whose input must fit into memory with room to spare."""
+"""Largest input. A range is proved at its largest batch, which must fit into memory easily."""
 
 ROWS = 16
-"""Ordinary samples that every artifact is proved on; hostile ones follow them."""
+"""Ordinary samples that every artifact is proved on. The hostile ones follow them."""
 
 MAX_ROWS = 64
-"""Samples that a proof may have altogether. The hostile ones are fewer than 16 today."""
+"""Most samples that a proof may have. There are fewer than 16 hostile ones today."""
 
 INPUT_TYPES = ("float32", "uint8")
 
@@ -32,19 +32,19 @@ class CompileSpec:
     shape: tuple[int, int, int]
     """Channels, height and width of one sample."""
     batch: tuple[int, int] = (1, 1)
-    """Smallest and largest batch that the program answers; equal for a static program."""
+    """Smallest and largest batch that the artifact answers. Equal for a static program."""
     precision: str = "fp32"
     """A name in compile.precision.PRECISIONS."""
     device: str = "cpu"
     """`cpu` or `cuda`."""
     target: str = "native"
-    """-march level of CPU code, or `native`: the nearest named level of this machine."""
+    """-march level of CPU code. `native` is the nearest named level of this machine."""
     input_type: str = "float32"
     """`float32`: NCHW, preprocessed. `uint8`: NHWC bytes, normalised inside the program."""
     portable: bool = False
     """Whether a TensorRT engine runs on every GPU from Ampere on, at some cost in speed."""
     named_level: bool = False
-    """Whether `target` was asked for by name: then every CPU of it must run the file, and well."""
+    """Whether `target` was asked for by name. Then every CPU of that level must run it well."""
 
     def __post_init__(self) -> None:
         low, high = self.batch
@@ -71,7 +71,7 @@ class CompileSpec:
 
     @property
     def dynamic(self) -> bool:
-        """True when one program answers several batch sizes."""
+        """Whether one program answers several batch sizes."""
         return self.batch[0] != self.batch[1]
 
     @property
@@ -89,8 +89,8 @@ class CompileSpec:
     def example(self, seed: int = 0) -> torch.Tensor:
         """A seeded input to export with, on the CPU: normal (N, C, H, W), or bytes (N, H, W, C).
 
-        A dynamic program is exported at a batch that is neither 0 nor 1 nor its largest, because
-        torch.export specialises on those.
+        A dynamic program is exported at a batch of 2 if its range allows, because torch.export
+        makes constants of 0 and 1.
         """
         import torch
 
@@ -103,7 +103,7 @@ class CompileSpec:
         return torch.randn((size, *self.shape), generator=generator)
 
     def dynamic_shapes(self) -> Any:
-        """What torch.export takes as `dynamic_shapes`: the batch's range, or None if static."""
+        """The `dynamic_shapes` for torch.export: the range of the batch, or None if static."""
         if not self.dynamic:
             return None
         from torch.export import Dim
@@ -112,7 +112,7 @@ class CompileSpec:
 
 
 def parse_batch(text: str) -> tuple[int, int]:
-    """Read `8` or `1:64`; anything else is a UsageError."""
+    """Read `8` or `1:64`. Anything else is a UsageError."""
     match = re.fullmatch(r"([0-9]{1,6})(?::([0-9]{1,6}))?", text)
     if not match:
         raise UsageError(f"--batch '{text}' is not a number or a range; write 8 or 1:64")
@@ -121,7 +121,7 @@ def parse_batch(text: str) -> tuple[int, int]:
 
 
 def parse_shape(text: str) -> tuple[int, int, int]:
-    """Read `1x3x224x224` or `3x224x224` as (C, H, W); the leading batch must be 1."""
+    """Read `1x3x224x224` or `3x224x224` as (C, H, W). The leading batch must be 1."""
     match = re.fullmatch(r"(?:1x)?([0-9]{1,5})x([0-9]{1,5})x([0-9]{1,5})", text)
     if not match:
         raise UsageError(f"--input '{text}' is not a shape; write 1xCxHxW, such as 1x3x224x224")

@@ -102,6 +102,7 @@ def test_check_compares_accuracy_with_float64(copy_of: Callable[[str], Path], ru
 
 PLAIN = Row(
     artifact="resnet18-12345678/inductor-fp32-b1-cpu",
+    status="proved",
     backend="inductor",
     precision="fp32",
     batch="1",
@@ -275,8 +276,8 @@ def test_a_failed_check_names_bisect_where_it_can_look(
     folder = copy_of("torchscript")
 
     def narrow(manifest: dict[str, Any]) -> None:
-        for sample in manifest["parity"]["samples"]:
-            sample.update(e_eager=sample["e_eager"] / 1e6, floor=sample["floor"] / 1e6)
+        for row in manifest["parity"]["outputs"][0]["bounds"]:
+            row.update({key: row[key] / 1e6 for key in ("e_eager", "floor", "bound", "rmse")})
 
     rewrite(folder, narrow)
     if not possible:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from compile.api import compile_module, load
 from compile.artifact.reading import open_artifact
-from compile.backends import BACKENDS, backend, choose
+from compile.backends import BACKENDS, backend, choose, torchscript
 from compile.errors import BadArtifact, CheckFailed, Unavailable, UsageError
 from compile.network.prepare import cast
 from compile.precision import PRECISIONS
@@ -68,6 +69,9 @@ BAD_INPUTS: dict[str, Callable[[], torch.Tensor]] = {
     "inf": lambda: torch.full((1, *SHAPE), torch.inf),
 }
 
+IN_MEMORY = ("layout", "strided")
+"""Faults that no file has: what numpy.save writes of them is contiguous."""
+
 
 @pytest.mark.parametrize(
     ("kind", "fault"),
@@ -86,14 +90,14 @@ def test_bad_inputs(
     x = BAD_INPUTS[fault]()
     with pytest.raises(BadArtifact):
         load(built[kind])(x)
-    if kind in PYTHON_ONLY:
+    if kind in PYTHON_ONLY or fault in IN_MEMORY:
         return
-    torch.save(x, tmp_path / "x.pt")
-    command = [runner, built[kind], "--input", tmp_path / "x.pt", "--output", tmp_path / "y.pt"]
+    np.save(tmp_path / "x.npy", x.numpy())
+    command = [runner, built[kind], "--input", tmp_path / "x.npy", "--output", tmp_path / "y.npy"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 3, (done.returncode, done.stderr)
     assert len(done.stderr.strip().splitlines()) == 1
-    assert not (tmp_path / "y.pt").exists()
+    assert not (tmp_path / "y.npy").exists()
 
 
 def test_non_finite_weights(net: SmallNet, tmp_path: Path) -> None:
@@ -144,7 +148,7 @@ def test_a_build_that_breaks_is_one_line(
     def explode(*_: object) -> None:
         raise RuntimeError(f"{before}first line\nsecond line")
 
-    monkeypatch.setattr(backend("torchscript"), "build", explode)
+    monkeypatch.setattr(torchscript, "build", explode)
     with pytest.raises(CheckFailed, match=r": first line$"):
         compile_module(net, CompileSpec(shape=SHAPE), backend="torchscript", root=tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -21,7 +21,7 @@ from compile.proof.images import Labelled
 from compile.proof.prepared import PreparedModel
 from compile.runner import run_inputs
 from compile.spec import CompileSpec
-from tests.support.networks import PYTHON_ONLY, SHAPE, small_net, small_subject
+from tests.support.networks import PYTHON_ONLY, SHAPE, small_net, small_prepared
 
 RANGE = (1, 64)
 LARGEST = {"eager": 64, "torchscript": 64, "inductor": 8, "onnx": 64, "openvino": 64}
@@ -34,12 +34,12 @@ def wide(
     built: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, runner: Path
 ) -> dict[str, Path]:
     """Artifacts for batches of 1 to LARGEST."""
-    root, subject = tmp_path_factory.mktemp("wide"), small_subject()
+    root, prepared = tmp_path_factory.mktemp("wide"), small_prepared()
     found = {"inductor": built["inductor"]}
     for backend in ("eager", "torchscript", "onnx", "openvino"):
         spec = CompileSpec(shape=SHAPE, batch=RANGE)
-        made = compile_module(subject, spec, backend=backend, root=root, runner=runner)
-        found[backend] = made.path
+        result = compile_module(prepared, spec, backend=backend, root=root, runner=runner)
+        found[backend] = result.path
     return found
 
 
@@ -75,7 +75,7 @@ def test_the_manifest_names_the_batches_that_were_tried(wide: dict[str, Path]) -
 
 def test_a_program_that_is_wrong_at_one_batch_is_found() -> None:
     """What exporters do that fold the example's batch into the graph."""
-    task = small_subject().task(CompileSpec(shape=SHAPE, batch=RANGE), _maker())
+    task = small_prepared().task(CompileSpec(shape=SHAPE, batch=RANGE), _maker())
 
     def broken(x: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
@@ -88,7 +88,7 @@ def test_a_program_that_is_wrong_at_one_batch_is_found() -> None:
 
 
 def test_an_answer_beyond_the_range_is_found() -> None:
-    task = small_subject().task(CompileSpec(shape=SHAPE, batch=RANGE), _maker())
+    task = small_prepared().task(CompileSpec(shape=SHAPE, batch=RANGE), _maker())
     found = gates.refusals(lambda x: x, task.golden, [0, 65])
     assert not found["passed"] and found["worst"] == "batch 0"
 
@@ -102,10 +102,10 @@ def _maker() -> object:
 @pytest.fixture(scope="module")
 def from_bytes(tmp_path_factory: pytest.TempPathFactory, runner: Path) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("bytes")
-    subject = PreparedModel(small_net(), SHAPE, mean=[0.4, 0.5], std=[0.2, 0.3])
+    prepared = PreparedModel(small_net(), SHAPE, mean=[0.4, 0.5], std=[0.2, 0.3])
     spec = CompileSpec(shape=SHAPE, batch=(1, 8), input_type="uint8")
     return {
-        backend: compile_module(subject, spec, backend=backend, root=root, runner=runner).path
+        backend: compile_module(prepared, spec, backend=backend, root=root, runner=runner).path
         for backend in ("torchscript", "onnx", "openvino")
     }
 
@@ -146,10 +146,10 @@ def test_pytorchs_own_error_has_that_of_normalising_bytes(tmp_path: Path) -> Non
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         net = nn.Sequential(nn.Conv2d(2, 16, 3, padding=1), nn.Flatten()).eval()
-    subject = PreparedModel(net, SHAPE, mean=[0.5, 0.5], std=[0.5, 0.5])
+    prepared = PreparedModel(net, SHAPE, mean=[0.5, 0.5], std=[0.5, 0.5])
     spec = CompileSpec(shape=SHAPE, input_type="uint8")
-    entry = compile_module(subject, spec, backend="torchscript", root=tmp_path).manifest["parity"]
-    assert max(sample["rmse"] / sample["e_eager"] for sample in entry["samples"]) < 1.2
+    entry = compile_module(prepared, spec, backend="torchscript", root=tmp_path).manifest["parity"]
+    assert max(row["rmse"] / row["e_eager"] for row in entry["outputs"][0]["bounds"]) < 1.2
 
 
 def test_accuracy_is_counted_on_bytes_too(runner: Path, tmp_path: Path) -> None:

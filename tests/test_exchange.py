@@ -68,7 +68,8 @@ def test_an_imported_run_compiles(
     arguments = ["compile", str(run.folder), "--backend", "torchscript", "--quiet"]
     assert _run([*arguments, "--out", str(tmp_path / "artifacts")]) == 0, capsys.readouterr().err
     (manifest,) = (tmp_path / "artifacts").glob("*/*/manifest.json")
-    model = json.loads(manifest.read_text())["model"]
+    content = json.loads(manifest.read_text())
+    model = content["model"]
     assert model["weights_sha256"] == run.config.weights_sha256
     assert model["preprocessing"] == run.config.preprocessing
-    assert model["classes"] == run.config.classes
+    assert content["outputs"][0]["classes"] == run.config.classes

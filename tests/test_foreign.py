@@ -114,7 +114,7 @@ def test_timm(libraries: SimpleNamespace, tmp_path: Path) -> None:
 
 
 def test_timm_refuses(libraries: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="timm has no 'resnet18x'; near: "):
+    with pytest.raises(UsageError, match="timm has no 'resnet18x'; similar: "):
         find_foreign("timm:resnet18x", seed=0, fresh=True, shape=None)
 
     def unreachable(*_: object, **__: object) -> None:

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from compile.api import compile_module
+from compile.artifact.manifest import GOLDEN
 from compile.artifact.publishing import file_entries
 from compile.artifact.reading import open_artifact
 from compile.backends import backend
@@ -151,8 +153,9 @@ def test_a_network_without_biases_answers_zeros_with_nothing() -> None:
 def test_a_network_without_biases_is_proved_everywhere(runner: Path, tmp_path: Path) -> None:
     spec = CompileSpec(shape=SHAPE)
     made = compile_module(no_bias(), spec, backend="torchscript", root=tmp_path, runner=runner)
-    samples = {each["kind"]: each for each in made.manifest["parity"]["samples"]}
-    assert (samples["zeros"]["rmse"], samples["zeros"]["bound"]) == (0, 0)
+    kinds = [sample["kind"] for sample in made.manifest["parity"]["samples"]]
+    zeros = made.manifest["parity"]["outputs"][0]["bounds"][kinds.index("zeros")]
+    assert (zeros["rmse"], zeros["bound"]) == (0, 0)
     assert made.manifest["parity"]["ran_in"] == ["python", "zoo-run"]
     for row in check_artifact(made.path, runner):
         assert row.verdict == "PASSED", row
@@ -201,9 +204,9 @@ class OfTheLargest(nn.Module):
 def test_what_the_module_itself_has_no_answer_to_is_left_out(breaks: bool) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        subject = PreparedModel(OfTheLargest(breaks=breaks), SHAPE)
+        prepared = PreparedModel(OfTheLargest(breaks=breaks), SHAPE)
     spec = CompileSpec(shape=SHAPE)
-    task = subject.task(spec, backend("eager"))
+    task = prepared.task(spec, backend("eager"))
     reason = "the module itself gives no finite output for it"
     assert task.golden.left_out == ({"kind": "zeros", "reason": reason},)
     assert "denormal" in task.golden.kinds
@@ -260,24 +263,28 @@ def test_the_runner_names_the_hostile_samples(
     assert all(name in done.stdout for name in HOSTILE)
 
 
-def test_an_artifact_of_sixteen_samples_is_still_read(
+def test_an_artifact_of_sixteen_samples_is_read(
     copy_of: Callable[[str], Path], runner: Path
 ) -> None:
-    """Artifacts of schema 1.1 have no hostile samples."""
+    """The hostile samples may all be left out."""
     folder = copy_of("torchscript")
-    golden = torch.load(folder / "golden.pt", weights_only=True)
-    torch.save({name: x[:ROWS].clone() for name, x in golden.items()}, folder / "golden.pt")
+    golden = load_file(folder / GOLDEN)
+    save_file({name: x[:ROWS].clone() for name, x in golden.items()}, folder / GOLDEN)
 
-    def older(manifest: dict) -> None:  # type: ignore[type-arg]
-        manifest.update(schema="1.1", files=file_entries(folder))
-        entry = manifest["parity"]
-        del entry["samples"][ROWS:], entry["skipped_samples"]
-        entry["top1"] = {"decided": ROWS, "agreed": ROWS}
-        manifest["determinism"] = {"calls": 10, "loads": 2, "threads": 1, "bit_identical": True}
+    def without_the_hostile(manifest: dict) -> None:  # type: ignore[type-arg]
+        manifest["files"] = file_entries(folder)
+        _keep_rows(manifest["parity"], ROWS)
 
-    rewrite(folder, older)
+    rewrite(folder, without_the_hostile)
     rows = check_artifact(folder, runner)
     assert [(row.verdict, row.samples) for row in rows] == [("PASSED", ROWS)] * 2
+
+
+def _keep_rows(entry: dict, count: int) -> None:  # type: ignore[type-arg]
+    """Take the samples after the first `count` out of a manifest's `parity`."""
+    (output,) = entry["outputs"]
+    del entry["samples"][count:], output["bounds"][count:]
+    output["top1"] = {"decided": ROWS, "agreed": ROWS}
 
 
 def test_samples_without_their_rows_are_refused(
@@ -285,11 +292,8 @@ def test_samples_without_their_rows_are_refused(
 ) -> None:
     folder = copy_of("torchscript")
 
-    def without_the_last(manifest: dict) -> None:  # type: ignore[type-arg]
-        manifest["parity"]["samples"].pop()
-        manifest["parity"]["top1"] = {"decided": ROWS, "agreed": ROWS}
-
-    rewrite(folder, without_the_last)
+    rows = len(open_artifact(folder).manifest["parity"]["samples"])
+    rewrite(folder, lambda manifest: _keep_rows(manifest["parity"], rows - 1))
     with pytest.raises(BadArtifact, match="the manifest wants"):
         check_artifact(folder, runner)
     done = subprocess.run([runner, folder, "--check"], capture_output=True, text=True, check=False)

@@ -126,7 +126,7 @@ def test_preprocessing_by_hash_by_folder_by_default_and_by_hand(tmp_path: Path) 
     assert find("0676ba61" + "0" * 56).preprocessing["resize"] == 256
     with pytest.raises(UsageError, match="torchvision's resnet50"):
         find("11ad3fa6" + "0" * 56, "resnetblur50")  # the same tensors, another network
-    assert "nothing tells" in find().origin and find().preprocessing["resize"] == 256
+    assert "unknown for this file" in find().origin and find().preprocessing["resize"] == 256
     changed = find("0" * 64, "resnet50", "size=288", "resize=288", "mean=0,0,0", "std=1,1,1")
     assert changed.preprocessing["height"] == changed.preprocessing["resize"] == 288
     assert changed.preprocessing["mean"] == [0.0, 0.0, 0.0]

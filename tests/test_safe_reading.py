@@ -1,4 +1,4 @@
-"""What lies beside a program is read as carefully as the program: exported graphs, golden.pt."""
+"""What lies beside a program is read with as much care: exported graphs and golden samples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from compile.artifact.manifest import GOLDEN
 from compile.artifact.publishing import file_entries, graph_entry
 from compile.backends import eager
 from compile.errors import BadArtifact
@@ -80,24 +82,26 @@ def test_an_exported_graph_runs_no_pickle(place: str, copy_of: Copy, tmp_path: P
     assert not trap.exists()
 
 
-GOLDEN: dict[str, tuple[Callable[[dict[str, torch.Tensor]], object], str]] = {
-    "no oracle": (lambda t: {"input": t["input"]}, "no tensor 'oracle'"),
-    "a list": (lambda t: [t["input"], t["oracle"]], "no dict"),
-    "a text": (lambda t: {**t, "oracle": "float64"}, "no tensor 'oracle'"),
-    "another dtype": (lambda t: {**t, "oracle": t["oracle"].float()}, "float64"),
-    "another class": (lambda t: {**t, "oracle": t["oracle"][:, 1:].clone()}, "float64"),
-    "a row less": (lambda t: {**t, "input": t["input"][1:].clone()}, "'input'"),
-    "NaN": (lambda t: {**t, "oracle": t["oracle"] * torch.nan}, "finite"),
-    "strides": (lambda t: {**t, "oracle": t["oracle"].T.contiguous().T}, "contiguous"),
+FORGED: dict[str, tuple[Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]], str]] = {
+    "no oracle": (lambda t: {"inputs/input": t["inputs/input"]}, "must hold"),
+    "one more": (lambda t: {**t, "inputs/other": t["inputs/input"].clone()}, "must hold"),
+    "another name": (lambda t: {"input": t["inputs/input"], **t}, "must hold"),
+    "another dtype": (lambda t: {**t, "oracle/logits": t["oracle/logits"].float()}, "F64"),
+    "another class": (lambda t: {**t, "oracle/logits": t["oracle/logits"][:, 1:].clone()}, "F64"),
+    "a row less": (
+        lambda t: {**t, "inputs/input": t["inputs/input"][1:].clone()},
+        "'inputs/input'",
+    ),
+    "NaN": (lambda t: {**t, "oracle/logits": t["oracle/logits"] * torch.nan}, "finite"),
 }
 
 
-@pytest.mark.parametrize("name", GOLDEN)
+@pytest.mark.parametrize("name", FORGED)
 def test_golden_samples_are_held_to_the_contract(name: str, copy_of: Copy) -> None:
     folder = copy_of("eager")
-    change, words = GOLDEN[name]
-    path = folder / "golden.pt"
-    torch.save(change(torch.load(path, weights_only=True)), path)
+    change, words = FORGED[name]
+    forged = change(load_file(folder / GOLDEN))
+    save_file({key: tensor.clone() for key, tensor in forged.items()}, folder / GOLDEN)
     rewrite(folder, lambda m: m.update(files=file_entries(folder)))
     with pytest.raises(BadArtifact, match=words):
         check_artifact(folder, None)

@@ -13,7 +13,7 @@ from zoo.data import load
 from zoo.errors import UsageError
 from zoo.models.plain import PlainBlock
 from zoo.models.resnet import BasicBlock
-from zoo.study import STUDIES, study
+from zoo.study import STUDIES, find_study
 from zoo.study.degradation import _outcome
 from zoo.study.identity import learn
 from zoo.study.lab import FAILED, HELD, OPEN, Lab, above, interval, not_above, publish, spread
@@ -32,7 +32,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_study_runs_and_publishes(name: str, lab: Lab, tmp_path: Path) -> None:
-    experiment = study(name)
+    experiment = find_study(name)
     assert len(experiment.SUMMARY) < 68, "a line of `zoo study`"
     report = experiment.run(lab)
     files = {path.name for path in publish(report, name, tmp_path)}
@@ -103,4 +103,4 @@ def test_units_learn_the_same_noise_and_do_learn() -> None:
 
 def test_an_unknown_study_is_named() -> None:
     with pytest.raises(UsageError, match="unknown study 'depth'; choose one of: degradation, "):
-        study("depth")
+        find_study("depth")

@@ -1,4 +1,4 @@
-"""Look into a .pt2, .ts or .pt archive before torch does.
+"""Look into a .pt2 or .ts archive before torch does.
 
 torch's zip reader checks no names, no CRC and no sizes, and the .pt2 loader writes members to disk
 under the names they carry. The runner holds archives to the same rules (docs/artifact.md, step 5).
@@ -41,10 +41,17 @@ def check_archive(stream: BinaryIO, name: str) -> None:
 
 def check_relative(path: str, where: str) -> None:
     """Raise BadArtifact unless `path` stays inside the folder it is relative to."""
-    parts = path.split("/")
-    bad_character = any(ord(c) < 32 or ord(c) == 127 or c == "\\" for c in path)
-    if bad_character or not path or any(part in ("", ".", "..") for part in parts):
+    if not is_plain(path):
         raise BadArtifact(f"{where} names the path {path!r}; only plain relative paths are allowed")
+
+
+def is_plain(path: str) -> bool:
+    """Whether a path is relative and plain: no `.`, `..`, empty part, backslash or control
+    character.
+    """
+    if any(ord(character) < 32 or character in "\x7f\\" for character in path):
+        return False
+    return not {"", ".", ".."} & set(path.split("/"))
 
 
 def _check_end(stream: BinaryIO, name: str) -> None:

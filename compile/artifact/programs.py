@@ -92,7 +92,8 @@ def check_input(
 def padded(x: torch.Tensor, batch: tuple[int, int]) -> torch.Tensor:
     """Repeat rows from the start until x (N, ...) fills whole chunks of a program's batch.
 
-    The chunks are those of docs/artifact.md (golden.pt), so Python and the runner see the same.
+    The chunks are those that docs/artifact.md gives for golden.safetensors, so Python and the
+    runner see the same.
     """
     import torch
 

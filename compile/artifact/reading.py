@@ -9,18 +9,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compile import machine
 from compile.artifact.archive import check_archive
-from compile.artifact.manifest import (
-    Manifest,
-    read_manifest,
-)
+from compile.artifact.manifest import GOLDEN, Manifest, read_with_hash
 from compile.artifact.programs import InputSpec, ProgramFile
 from compile.artifact.sealed import SealedFile, seal
+from compile.artifact.tensors import SUFFIX, Wanted, check_tensors, read_tensors
 from compile.errors import BadArtifact, Unavailable
 
-_ARCHIVES = (".pt2", ".ts", ".pt")
+if TYPE_CHECKING:
+    import torch
+
+_ARCHIVES = (".pt2", ".ts")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +31,10 @@ class Artifact:
 
     path: Path
     manifest: Manifest
+    manifest_sha256: str
+    """Of the bytes that were read, in hex."""
     files: dict[str, SealedFile]
+    """By their names in the manifest."""
 
     @property
     def programs(self) -> list[ProgramFile]:
@@ -77,14 +82,41 @@ def verify_artifact(path: Path) -> Artifact:
 
     Raises BadArtifact when it is damaged.
     """
-    manifest = read_manifest(path)
+    manifest, digest = read_with_hash(path)
     files = {}
     for name, entry in manifest["files"].items():
         files[name] = seal(path, name, entry["size"], entry["sha256"])
+        _look_inside(files[name], name, golden_tensors(manifest) if name == GOLDEN else None)
+    return Artifact(path=path, manifest=manifest, manifest_sha256=digest, files=files)
+
+
+def _look_inside(sealed: SealedFile, name: str, wanted: dict[str, Wanted] | None) -> None:
+    """Step 5: the rules of archives and of tensors' files."""
+    with open(sealed.path, "rb") as stream:
         if name.endswith(_ARCHIVES):
-            with open(files[name].path, "rb") as stream:
-                check_archive(stream, name)
-    return Artifact(path=path, manifest=manifest, files=files)
+            check_archive(stream, name)
+        elif name.endswith(SUFFIX):
+            check_tensors(stream, name, wanted)
+
+
+def golden_tensors(manifest: Manifest) -> dict[str, Wanted]:
+    """What golden.safetensors must hold: a row for each sample of each input and output."""
+    rows = len(manifest["parity"]["samples"])
+    inputs = {
+        f"inputs/{entry['name']}": Wanted(dtype=entry["dtype"], shape=(rows, *entry["shape"]))
+        for entry in manifest["inputs"]
+    }
+    oracles = {
+        f"oracle/{entry['name']}": Wanted(dtype="float64", shape=(rows, *entry["shape"]))
+        for entry in manifest["outputs"]
+    }
+    return inputs | oracles
+
+
+def golden_input(artifact: Artifact) -> torch.Tensor:
+    """The input (N, ...) of the golden samples; BadArtifact where a value is not finite."""
+    tensors = read_tensors(artifact.files[GOLDEN].path, str(artifact.path / GOLDEN))
+    return tensors[f"inputs/{artifact.manifest['inputs'][0]['name']}"]
 
 
 def open_graph(artifact: Artifact) -> SealedFile:

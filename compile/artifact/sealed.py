@@ -6,6 +6,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -47,11 +48,13 @@ def seal(folder: Path, name: str, size: int, sha256: str) -> SealedFile:
         raise Unavailable(f"{where} may not be read: check its permissions") from None
     except OSError as error:
         raise BadArtifact(f"{where} cannot be read ({error.strerror}); {REBUILD}") from None
+    if not stat.S_ISREG(os.fstat(source).st_mode):
+        os.close(source)
+        raise BadArtifact(f"{where} is not a regular file; {REBUILD}")
     with os.fdopen(source, "rb") as stream:
-        if os.fstat(source).st_size != size:
-            raise BadArtifact(
-                f"{where} has {os.fstat(source).st_size} bytes, not {size}; {REBUILD}"
-            )
+        state = os.fstat(source)
+        if state.st_size != size:
+            raise BadArtifact(f"{where} has {state.st_size} bytes, not {size}; {REBUILD}")
         copy = os.memfd_create(name.replace("/", "-"), os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         sealed = SealedFile(copy)
         digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""Re-prove a published artifact: parity from golden.pt, in Python and by zoo-run, and accuracy."""
+"""Prove a published artifact again: parity in Python and by zoo-run, and accuracy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import torch
 from compile import machine
 from compile.artifact.programs import Program, ProgramFile, chunk, padded, run_rows
 from compile.artifact.reading import Artifact, open_artifact
-from compile.backends.onnx import executor
+from compile.artifact.status import record_proof
+from compile.backends import backend_of
 from compile.errors import Unavailable, ZooError
 from compile.files import write_atomic
 from compile.loading import load_artifact
@@ -30,11 +31,13 @@ class Row:
     """One program of an artifact, run in one place."""
 
     artifact: str
+    status: str
+    """As the manifest has it: `proved`, `pending` or `accepted`."""
     backend: str
     precision: str
     batch: str
     ran_in: str
-    """`zoo-run`, `torch`, `onnxruntime`, `onnx.reference` or `openvino`."""
+    """`zoo-run`, or what the backend's `runs_in` says, such as `torch`."""
     ratio: float
     """Largest rmse / bound over the golden samples; at most 1 passes."""
     eager_ratio: float
@@ -62,7 +65,7 @@ class Row:
     nonfinite: dict[str, str] | None
     """As the manifest has it."""
     skipped_samples: list[dict[str, str]]
-    """Hostile samples that golden.pt leaves out, and why."""
+    """Hostile samples that golden.safetensors leaves out, and why."""
     verdict: str
     reasons: tuple[str, ...]
 
@@ -88,16 +91,24 @@ def check_artifact(
 ) -> list[Row]:
     """Return a row for each program in Python and, where zoo-run has an engine for it, in zoo-run.
 
-    `threads` are those of zoo-run and, for as long as this takes, of torch. `calls` repeats the
-    measurement of determinism, with that many calls. Writes
-    `parity-<folder>.json` beside the artifact where it may. Raises BadArtifact or Unavailable when
-    the artifact cannot be opened; a failed check is a row, not an exception.
+    Args:
+        path: the artifact's folder, whatever its status.
+        runner: a zoo-run, or None.
+        data: labelled images that measure accuracy, or None.
+        threads: those of zoo-run and, for as long as this takes, of torch; None: as they are.
+        calls: repeats the measurement of determinism with that many calls; None: does not.
+
+    Writes `parity-<folder>.json` beside the artifact and, where one that was pending passed, the
+    proof that lets it run here; neither where the place is read-only. Raises BadArtifact or
+    Unavailable when the artifact cannot be opened; a failed check is a row, not an exception.
     """
     artifact = open_artifact(path)
     with _threads(threads) as count:
         rows = _rows(artifact, runner, data, count, calls)
     with suppress(Unavailable):  # a read-only place is no reason not to check
         _write_report(artifact.path.resolve(), rows)
+        if artifact.manifest["status"] == "pending" and not any(row.reasons for row in rows):
+            record_proof(artifact)
     return rows
 
 
@@ -121,18 +132,18 @@ def _rows(
     calls: int | None,
 ) -> list[Row]:
     path = artifact.path
-    golden, limit = proof_of(artifact)
+    golden, bounds = proof_of(artifact)
     backend = artifact.manifest["backend"]
-    run = load_artifact(artifact)
+    run = load_artifact(artifact, unproved=True)
     engine = runner if runner is not None and has_engine(runner, backend) else None
-    here = {"onnx": executor(), "openvino": "openvino"}.get(backend, "torch")
+    here = backend_of(artifact.manifest, path).runs_in()
     rows = []
     for program in artifact.programs:
         ours = _run(artifact, _in_python(run, program), golden, data)
-        rows.append(_row(artifact, program, here, ours, golden, limit, data))
+        rows.append(_row(artifact, program, here, ours, golden, bounds, data))
         if engine is not None:
             theirs = _run(artifact, _in_runner(engine, path, program, count), golden, data)
-            row = _row(artifact, program, "zoo-run", theirs, golden, limit, data)
+            row = _row(artifact, program, "zoo-run", theirs, golden, bounds, data)
             rows.append(replace(row, same_bits=_difference(theirs, ours, engine, count)))
     if calls is not None and not any(row.reasons for row in rows):
         repeats = _determinism(artifact, run, golden.ordinary.input, engine, count, calls)
@@ -148,7 +159,7 @@ def _in_runner(runner: Path, path: Path, program: ProgramFile, threads: int) -> 
     def run(x: torch.Tensor) -> torch.Tensor:
         rows = padded(x, program.batch)
         size = chunk(len(x), program.batch)
-        return run_inputs(runner, path, rows, threads, batch=size)
+        return run_inputs(runner, path, rows, threads, batch=size, unproved=True)
 
     return run
 
@@ -170,17 +181,20 @@ def _row(
     ran_in: str,
     ran: _Ran,
     golden: Golden,
-    limit: Bounds,
+    bounds: Bounds,
     data: Labelled | None,
 ) -> Row:
     manifest = artifact.manifest
-    verdict = parity.judge(ran.output, golden, limit)
+    verdict = parity.judge(ran.output, golden, bounds)
     reasons = (ran.failure,) if ran.failure else verdict.reasons
+    if manifest["status"] == "accepted" and not reasons:
+        reasons = ("it failed its proof when it was built",)
     accuracy = None
     if data is not None and ran.classes is not None:
         accuracy = score(ran.classes, data.labels, data.reference)
     return Row(
         artifact=artifact.name,
+        status=manifest["status"],
         backend=manifest["backend"],
         precision=manifest["precision"],
         batch=program.batch_text,
@@ -200,7 +214,7 @@ def _row(
         same_bits=None,
         determinism=manifest["determinism"],
         nonfinite=manifest["nonfinite"],
-        skipped_samples=manifest["parity"].get("skipped_samples", []),
+        skipped_samples=manifest["parity"]["skipped_samples"],
         verdict="FAILED" if reasons else "PASSED",
         reasons=reasons,
     )
@@ -234,7 +248,12 @@ def _determinism(
     if runner is not None:
         beside.append(determinism.run_side_by_side(runner, artifact.path, program, x, threads))
     return determinism.measure_determinism(
-        run, lambda: load_artifact(artifact), x, program.batch, beside=beside, calls=calls
+        run,
+        lambda: load_artifact(artifact, unproved=True),
+        x,
+        program.batch,
+        beside=beside,
+        calls=calls,
     )
 
 

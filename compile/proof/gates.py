@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from compile.artifact.programs import Program
-from compile.errors import BadArtifact, CheckFailed
-from compile.precision import QUANTIZED, precision
+from compile.errors import BadArtifact
+from compile.precision import REFERENCE, precision
 from compile.proof import parity
 from compile.proof.golden import Bounds, Golden
 
@@ -103,6 +103,7 @@ def constants(
     compared. `value` is the largest difference in rounding steps. Weights on int8's grid are
     compared as they are; all others are rounded to the precision `name` first.
     """
+    quantised = precision(name).quantised
     by_length: dict[int, list[torch.Tensor]] = {}
     for constant in constants:
         values = _sorted_values(constant)
@@ -110,7 +111,7 @@ def constants(
     worst, culprit = 0.0, None
     for weight_name, weight in weights:
         on_grid = weight.dtype == torch.int8
-        row = precision("int8") if on_grid else precision("fp32" if name in QUANTIZED else name)
+        row = precision("int8" if on_grid else REFERENCE if quantised else name)
         expected = _sorted_values(weight if on_grid else weight.to(getattr(torch, row.dtype)))
         if not len(expected):  # all zeros, which the comparison leaves out
             continue
@@ -166,12 +167,11 @@ def _sorted_values(tensor: torch.Tensor) -> torch.Tensor:
     return values[values != 0].sort().values
 
 
-def require(gates: Iterable[Gate], verdicts: dict[str, parity.Verdict]) -> None:
-    """Raise CheckFailed that names every gate and every place that failed."""
+def failures(gates: Iterable[Gate], verdicts: Mapping[str, parity.Verdict]) -> tuple[str, ...]:
+    """What failed, in words: every place, then every gate; nothing where all passed."""
     failed = [f"{where}: {', '.join(v.reasons)}" for where, v in verdicts.items() if v.reasons]
     for gate in gates:
         if not gate["passed"]:
             at = f" at {gate['worst']}" if gate.get("worst") else ""
             failed.append(f"gate '{gate['name']}'{at} ({gate['value']} > {gate['bound']})")
-    if failed:
-        raise CheckFailed("parity failed: " + "; ".join(failed))
+    return tuple(failed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -12,7 +12,8 @@ from torch.nn.functional import interpolate
 
 from compile.artifact.manifest import GOLDEN
 from compile.artifact.reading import Artifact
-from compile.errors import BadArtifact, CheckFailed, first_line
+from compile.artifact.tensors import read_tensors, write_tensors
+from compile.errors import CheckFailed, first_line
 from compile.spec import ROWS
 
 
@@ -137,41 +138,33 @@ def _answer(double: nn.Module, sample: torch.Tensor) -> torch.Tensor:
     return out
 
 
+def write_golden(folder: Path, golden: Golden, *, given: str, returned: str) -> None:
+    """Write golden.safetensors; `given` and `returned` name the program's input and output."""
+    tensors = {
+        f"inputs/{given}": golden.input.contiguous(),
+        f"oracle/{returned}": golden.oracle.contiguous(),
+    }
+    write_tensors(folder / GOLDEN, tensors)
+
+
 def proof_of(artifact: Artifact) -> tuple[Golden, Bounds]:
-    """The samples and bounds that the artifact carries; BadArtifact by the rules of zoo-run."""
-    where = artifact.path / GOLDEN
-    tensors = torch.load(artifact.files[GOLDEN].path, weights_only=True)
-    entry = artifact.manifest["parity"]
-    samples = entry["samples"]
-    if not isinstance(tensors, dict):
-        raise BadArtifact(f"{where} holds no dict of tensors")
-    classes = artifact.manifest["outputs"][0]["shape"][0]
-    inputs = _require(tensors, "input", artifact.input.dtype, (len(samples), *artifact.input.shape))
-    oracle = _require(tensors, "oracle", "float64", (len(samples), classes))
+    """The samples and bounds that the artifact carries.
+
+    Raises BadArtifact where a value is not finite.
+    """
+    manifest = artifact.manifest
+    tensors = read_tensors(artifact.files[GOLDEN].path, str(artifact.path / GOLDEN))
+    inputs = tensors[f"inputs/{manifest['inputs'][0]['name']}"]
     golden = Golden(
         input=inputs,
         pixels=inputs,
-        oracle=oracle,
-        kinds=tuple(sample["kind"] for sample in samples),
+        oracle=tensors[f"oracle/{manifest['outputs'][0]['name']}"],
+        kinds=tuple(sample["kind"] for sample in manifest["parity"]["samples"]),
     )
-    limit = Bounds(
-        k=entry["k"],
-        e_eager=torch.tensor([s["e_eager"] for s in samples], dtype=torch.float64),
-        floor=torch.tensor([s["floor"] for s in samples], dtype=torch.float64),
+    rows = manifest["parity"]["outputs"][0]["bounds"]
+    bounds = Bounds(
+        k=manifest["parity"]["k"],
+        e_eager=torch.tensor([row["e_eager"] for row in rows], dtype=torch.float64),
+        floor=torch.tensor([row["floor"] for row in rows], dtype=torch.float64),
     )
-    return golden, limit
-
-
-def _require(
-    tensors: dict[str, Any], name: str, dtype: str, shape: tuple[int, ...]
-) -> torch.Tensor:
-    found = tensors.get(name)
-    if not isinstance(found, torch.Tensor):
-        raise BadArtifact(f"{GOLDEN} holds no tensor '{name}'")
-    fits = found.dtype == getattr(torch, dtype) and tuple(found.shape) == shape
-    if not fits or not found.is_contiguous() or not bool(torch.isfinite(found).all()):
-        raise BadArtifact(
-            f"{GOLDEN}: '{name}' is {str(found.dtype).removeprefix('torch.')} "
-            f"{tuple(found.shape)}; the manifest wants {dtype} {shape}, contiguous and finite"
-        )
-    return found
+    return golden, bounds

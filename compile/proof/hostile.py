@@ -1,6 +1,6 @@
 """Inputs that no data set holds: they drive a program beyond the range of ordinary inputs.
 
-They follow the 16 ordinary samples in golden.pt. docs/parity.md says why each is there.
+They follow the 16 ordinary samples in golden.safetensors. docs/parity.md says why each is there.
 """
 
 from __future__ import annotations

@@ -118,7 +118,8 @@ def _run_each_way(
 ) -> tuple[list[torch.Tensor], Exception]:
     """The errors (N,) in each layout and size that runs, and the first failure of the others."""
     dtype = eager_dtype(name)
-    device = "cuda" if name == "tf32" else "cpu"  # a CPU has no TF32 to be wrong by
+    tf32 = precision(name).tf32
+    device = "cuda" if tf32 else "cpu"
     errors: list[torch.Tensor] = []
     failures: list[Exception] = []
     for layout in (torch.contiguous_format, torch.channels_last):
@@ -126,7 +127,7 @@ def _run_each_way(
         eager.to(memory_format=layout)  # type: ignore[call-overload]
         for size in sizes:
             try:
-                with torch.no_grad(), tensor_float(name == "tf32"):
+                with torch.no_grad(), tensor_float(tf32):
                     chunks = torch.split(golden.pixels.to(device, dtype), size)
                     laid = (x.clone(memory_format=layout) for x in chunks)
                     out = torch.cat([eager(x) for x in laid])
@@ -153,6 +154,13 @@ def share(error: torch.Tensor, bound: torch.Tensor) -> torch.Tensor:
     return torch.where(error == 0, 0.0, error / bound)
 
 
+def clear_rows(golden: Golden, bounds: Bounds) -> torch.Tensor:
+    """(N,) booleans: where the oracle's margin is so wide that the class must agree."""
+    largest = golden.oracle.topk(min(2, golden.oracle.shape[1]), dim=1).values
+    margin = largest[:, 0] - largest[:, -1]
+    return margin > _MARGIN_BOUNDS * bounds.bound
+
+
 def judge(output: torch.Tensor, golden: Golden, bounds: Bounds) -> Verdict:
     """Hold an output (N, classes) to the rule."""
     if output.shape != golden.oracle.shape:
@@ -162,9 +170,7 @@ def judge(output: torch.Tensor, golden: Golden, bounds: Bounds) -> Verdict:
     error = rmse(output, golden.oracle)
     within = error <= bounds.bound  # False for NaN
     ratios = share(error, bounds.bound)
-    largest = golden.oracle.topk(min(2, golden.oracle.shape[1]), dim=1).values
-    margin = largest[:, 0] - largest[:, -1]
-    sure = margin > _MARGIN_BOUNDS * bounds.bound
+    sure = clear_rows(golden, bounds)
     agrees = (output.argmax(dim=1) == golden.oracle.argmax(dim=1)) & sure
     worst = golden.kinds[int(ratios.argmax())]  # NaN is the largest of all
     reasons = []

@@ -2,28 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from compile.artifact.manifest import Manifest, write_manifest
 from compile.artifact.programs import Program, ProgramFile, run_rows
-from compile.artifact.reading import open_artifact
+from compile.artifact.reading import Artifact, open_artifact
 from compile.backends.base import Backend, Built
 from compile.errors import BadArtifact, CheckFailed, Unavailable
 from compile.loading import load_artifact
 from compile.machine import usable_cores
+from compile.precision import precision as find_precision
 from compile.proof import gates, parity
 from compile.proof.determinism import measure_determinism, nonfinite, run_side_by_side
 from compile.proof.gates import Gate
 from compile.proof.task import Task
 from compile.runner import has_engine
+from compile.spec import ROWS
 
 _SECONDS = 5.0
 """After which no further call is made to see whether the program repeats itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """What was measured of an artifact: entries of its manifest."""
+
+    parity: dict[str, Any]
+    determinism: dict[str, Any]
+    nonfinite: dict[str, str] | None
+    failures: tuple[str, ...]
+    """What failed, in words."""
+
+    @property
+    def entries(self) -> dict[str, Any]:
+        """The fields of the manifest that the proof decides."""
+        return {
+            "status": "accepted" if self.failures else "proved",
+            "parity": self.parity,
+            "determinism": self.determinism,
+            "nonfinite": self.nonfinite,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ran:
+    """What the programs gave, in each place that ran them."""
+
+    verdicts: Mapping[str, parity.Verdict]
+    """`python` or `zoo-run`, with the program where there are several -> what judging it found."""
+    beside: tuple[tuple[torch.Tensor, ...], ...]
+    """For each program, what two zoo-runs at once gave; empty without zoo-run."""
 
 
 @contextmanager
@@ -40,56 +74,82 @@ def _as_failed_check() -> Iterator[None]:
 @_as_failed_check()
 def prove(
     folder: Path,
-    manifest: Manifest,
-    maker: Backend,
-    made: Built,
+    backend: Backend,
+    built: Built,
     task: Task,
+    *,
     runner: Path | None,
-) -> None:
-    """Parity of the staged folder, in Python and through zoo-run; fills the manifest.
+    accept_error: bool = False,
+) -> Proof:
+    """Prove the staged folder, in Python and through zoo-run where `runner` has an engine for it.
 
-    Raises CheckFailed where anything fails.
+    Raises CheckFailed where anything fails, except for what `accept_error` takes: an output beyond
+    its bound and a gate that does not pass. A program that does not load or run is never taken.
     """
-    manifest["parity"] = _parity_entry(manifest["precision"], task)
-    write_manifest(folder, manifest)
-    found, skipped = list(task.gates), list(task.skipped)
-    for program in made.programs:
-        try:
-            values = list(maker.constants(str(folder / program.file), program))
-        except Unavailable as error:  # a TensorRT engine does not reveal its weights
-            skipped.append({"name": "constants", "reason": str(error)})
-            continue
-        found.append(gates.constants(task.weights, manifest["precision"], values))
     artifact = open_artifact(folder)
-    run = load_artifact(artifact)
+    run = load_artifact(artifact, unproved=True)
+    ran = _run(artifact, run, task, runner)
+    of_file, skipped = _constants(artifact, backend, built, task)
+    judged = [*task.gates, *of_file, *_batches(run, built, task)]
+    failures = gates.failures(judged, ran.verdicts)
+    if failures and not accept_error:
+        raise CheckFailed("parity failed: " + "; ".join(failures))
+    if failures:
+        judged += _unclear(task)
+    first, ordinary = artifact.programs[0].batch, task.golden.ordinary.input
+    unguarded = load_artifact(artifact, allow_nonfinite=True, unproved=True)
+    return Proof(
+        parity={
+            **artifact.manifest["parity"],
+            "outputs": _measured(artifact.manifest["parity"]["outputs"], ran.verdicts),
+            "gates": judged,
+            "skipped_gates": [*task.skipped, *skipped],
+            "ran_in": sorted({where.split()[0] for where in ran.verdicts}),
+        },
+        determinism=measure_determinism(
+            run,
+            lambda: load_artifact(open_artifact(folder), unproved=True),
+            ordinary,
+            first,
+            beside=ran.beside,
+            seconds=_SECONDS,
+        ),
+        nonfinite=nonfinite(unguarded, ordinary, first),
+        failures=failures,
+    )
+
+
+def _run(artifact: Artifact, run: Program, task: Task, runner: Path | None) -> _Ran:
+    """Run the golden samples through every program, in Python and through two zoo-runs at once."""
     x = task.golden.input
     outputs: dict[str, torch.Tensor] = {}
     beside = []
     for program in artifact.programs:
         where = _where(program, artifact.programs)
         outputs[f"python{where}"] = run_rows(run, x, program.batch)
-        if runner is not None and has_engine(runner, manifest["backend"]):
-            one, other = run_side_by_side(runner, folder, program, x, usable_cores())
+        if runner is not None and has_engine(runner, artifact.manifest["backend"]):
+            one, other = run_side_by_side(runner, artifact.path, program, x, usable_cores())
             outputs |= {f"zoo-run{where}": one, f"zoo-run beside it{where}": other}
             beside.append((one, other))
     verdicts = {
         where: parity.judge(out, task.golden, task.bounds) for where, out in outputs.items()
     }
-    found += _batches(run, made, task)
-    gates.require(found, verdicts)
-    _record(manifest, verdicts, found, skipped)
-    manifest["parity"]["skipped_samples"] = list(task.golden.left_out)
-    first, ordinary = artifact.programs[0].batch, task.golden.ordinary.input
-    manifest["determinism"] = measure_determinism(
-        run,
-        lambda: load_artifact(open_artifact(folder)),
-        ordinary,
-        first,
-        beside=beside,
-        seconds=_SECONDS,
-    )
-    unguarded = load_artifact(open_artifact(folder), allow_nonfinite=True)
-    manifest["nonfinite"] = nonfinite(unguarded, ordinary, first)
+    return _Ran(verdicts=verdicts, beside=tuple(beside))
+
+
+def _constants(
+    artifact: Artifact, backend: Backend, built: Built, task: Task
+) -> tuple[list[Gate], list[dict[str, str]]]:
+    """The gate over the weights in each file, and files that do not reveal theirs."""
+    judged, skipped = [], []
+    for program in built.programs:
+        try:
+            values = list(backend.constants(str(artifact.path / program.file), program))
+        except Unavailable as error:  # a TensorRT engine does not reveal its weights
+            skipped.append({"name": "constants", "reason": str(error)})
+            continue
+        judged.append(gates.constants(task.weights, artifact.manifest["precision"], values))
+    return judged, skipped
 
 
 def _where(program: ProgramFile, programs: list[ProgramFile]) -> str:
@@ -97,10 +157,10 @@ def _where(program: ProgramFile, programs: list[ProgramFile]) -> str:
     return f" (batch {program.batch_text})" if len(programs) > 1 else ""
 
 
-def _batches(run: Program, made: Built, task: Task) -> list[Gate]:
+def _batches(run: Program, built: Built, task: Task) -> list[Gate]:
     """The saved file at both ends of its range, between them, and one beyond each end."""
-    low = min(program.batch[0] for program in made.programs)
-    high = max(program.batch[1] for program in made.programs)
+    low = min(program.batch[0] for program in built.programs)
+    high = max(program.batch[1] for program in built.programs)
     refused = gates.refusals(run, task.golden, [low - 1, high + 1])
     if low == high:
         return [refused]
@@ -110,51 +170,65 @@ def _batches(run: Program, made: Built, task: Task) -> list[Gate]:
     return [gates.batches(run, task.golden, task.bounds, sizes), refused]
 
 
-def _record(
-    manifest: Manifest,
-    verdicts: dict[str, parity.Verdict],
-    found: list[Gate],
-    skipped: list[dict[str, str]],
-) -> None:
-    """Write what was measured into the manifest: of several programs, the worst."""
-    measured = max(
-        (verdict for where, verdict in verdicts.items() if where.startswith("python")),
-        key=lambda verdict: verdict.ratio,
-    )
-    for sample, rmse in zip(manifest["parity"]["samples"], measured.rmse, strict=True):
-        sample["rmse"] = rmse
-    manifest["parity"].update(
-        top1={"decided": measured.decided, "agreed": measured.agreed},
-        max_abs=measured.max_abs,
-        sqnr_db=measured.sqnr_db,
-        gates=found,
-        skipped_gates=skipped,
-        ran_in=sorted({where.split()[0] for where in verdicts}),
-    )
+def _unclear(task: Task) -> list[Gate]:
+    """A gate for the manifest where no ordinary sample is clear: no figure there would show it."""
+    if bool(parity.clear_rows(task.golden, task.bounds)[:ROWS].any()):
+        return []
+    return [{"name": "a clear sample", "value": 0.0, "bound": 1.0, "passed": False}]
 
 
-def _parity_entry(precision: str, task: Task) -> dict[str, Any]:
-    """The entry before anything was measured: what zoo-run needs to judge the staged folder."""
+def _measured(
+    outputs: list[dict[str, Any]], verdicts: Mapping[str, parity.Verdict]
+) -> list[dict[str, Any]]:
+    """The manifest's entries with what was measured: of several programs, the worst in Python.
+
+    Where one failed, the worst of those that failed, wherever it ran.
+    """
+    failed = [verdict for verdict in verdicts.values() if verdict.reasons]
+    in_python = [verdict for where, verdict in verdicts.items() if where.startswith("python")]
+    worst = max(failed or in_python, key=lambda each: _known(each.ratio, math.inf))
+    (output,) = outputs
+    bounds = [
+        {**row, "rmse": _known(rmse, None)}
+        for row, rmse in zip(output["bounds"], worst.rmse, strict=True)
+    ]
+    top1 = {"decided": worst.decided, "agreed": worst.agreed}
+    measured = {"max_abs": _known(worst.max_abs, None), "sqnr_db": _known(worst.sqnr_db, None)}
+    return [{**output, "bounds": bounds, "top1": top1, **measured}]
+
+
+def _known(value: float | None, instead: Any) -> Any:
+    """The value, or something else where it is NaN or infinite: JSON holds neither."""
+    return value if value is not None and math.isfinite(value) else instead
+
+
+def to_measure(precision: str, task: Task, output: str) -> dict[str, Any]:
+    """The manifest's `parity` before anything was measured: what judges the staged folder.
+
+    `output` names the program's output.
+    """
+    numbers = find_precision(precision)
     rows = zip(
-        task.golden.kinds,
         task.bounds.e_eager.tolist(),
         task.bounds.floor.tolist(),
         task.bounds.bound.tolist(),
         strict=True,
     )
-    samples = [
-        {"kind": kind, "e_eager": eager, "floor": floor, "bound": bound, "rmse": None}
-        for kind, eager, floor, bound in rows
+    bounds = [
+        {"e_eager": eager, "floor": floor, "bound": bound, "rmse": None}
+        for eager, floor, bound in rows
     ]
+    top1 = {"decided": 0, "agreed": 0}
+    entry = {"name": output, "bounds": bounds, "top1": top1, "max_abs": None, "sqnr_db": None}
     return {
         "oracle": "float64",
-        "reference": "fake-quantised" if precision == "int8" else "module",
-        "tf32": precision == "tf32",
+        "reference": "fake-quantised" if numbers.on_own_grid else "module",
+        "tf32": numbers.tf32,
         "k": task.bounds.k,
-        "samples": samples,
-        "top1": {"decided": 0, "agreed": 0},
-        "max_abs": None,
-        "sqnr_db": None,
+        "samples": [{"kind": kind} for kind in task.golden.kinds],
+        "skipped_samples": list(task.golden.left_out),
+        "outputs": [entry],
         "gates": [],
+        "skipped_gates": [],
         "ran_in": [],
     }

@@ -1,8 +1,7 @@
-"""Artifacts written by hand for zoo-run: any program, a golden.pt, a manifest true of both."""
+"""Artifacts written by hand for zoo-run: any program, golden samples, a manifest true of both."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 from pathlib import Path
@@ -10,8 +9,10 @@ from typing import Any
 
 import torch
 
-from compile.artifact.manifest import write_manifest
+from compile.artifact.manifest import GOLDEN, Manifest, write_manifest
 from compile.artifact.publishing import file_entries
+from compile.artifact.tensors import write_tensors
+from tests.support.manifests import base, each_bound
 
 ROWS = 16
 FLOOR = 1e-6
@@ -47,7 +48,7 @@ def write_artifact(
         (folder / name).write_bytes(content)
     x = golden_input(byte_input)
     oracle = x.flatten(1).double() / (255 if byte_input else 1) @ weights().double()
-    torch.save({"input": x, "oracle": oracle}, folder / "golden.pt")
+    write_tensors(folder / GOLDEN, {"inputs/input": x, "oracle/logits": oracle})
     write_manifest(folder, _manifest(folder, programs, byte_input, floor) | changes)
     return folder
 
@@ -76,48 +77,21 @@ def check(runner: Path, folder: Path, *options: object) -> dict[str, Any]:
 
 def _manifest(
     folder: Path, programs: list[dict[str, Any]], byte_input: bool, floor: float
-) -> dict[str, Any]:
-    signature = (
+) -> Manifest:
+    given = (
         {"dtype": "uint8", "layout": "NHWC", "shape": [2, 2, 1]}
         if byte_input
         else {"dtype": "float32", "layout": "NCHW", "shape": [1, 2, 2]}
     )
-    sample = {"kind": "normal", "e_eager": 1e-7, "floor": floor, "bound": floor, "rmse": None}
-    model = {"name": "tiny", "parameters": 12, "macs": None, "source": "fresh:seed=0"}
-    model |= {"weights_sha256": hashlib.sha256(b"tiny").hexdigest()}
-    requirements: dict[str, Any] = {
-        "torch": None,
-        "isa": [],
-        "gpu_arch": None,
-        "cuda": None,
-        "tensorrt": None,
-    }
-    build = {"command": "zoo compile", "seconds": 1.0, "commit": "unknown", "host": "h"}
-    return {
-        "schema": "1.1",
-        "model": model | {"classes": None, "preprocessing": None},
-        "backend": "openvino",
-        "precision": "fp32",
-        "device": "cpu",
-        "target": {"name": "any", "cpuid": []},
-        "inputs": [{"name": "input", **signature}],
-        "outputs": [{"name": "logits", "dtype": "float32", "shape": [3]}],
-        "programs": programs,
-        "requirements": requirements | {"load_first": []},
-        "files": file_entries(folder),
-        "parity": {
-            "oracle": "float64",
-            "tf32": False,
-            "k": 2.0,
-            "samples": [sample] * ROWS,
-            "top1": {"decided": ROWS, "agreed": ROWS},
-            "max_abs": None,
-            "sqnr_db": None,
-            "gates": [],
-            "ran_in": ["python"],
-        },
-        "determinism": None,
-        "nonfinite": None,
-        "evidence": None,
-        "build": build | {"date": "2026-01-01", "versions": {}, "request": {}},
-    }
+    manifest = base()
+    manifest.update(
+        backend="openvino",
+        target={"name": "any", "cpuid": []},
+        inputs=[{"name": "input", **given}],
+        programs=programs,
+        files=file_entries(folder),
+        graph=None,
+    )
+    manifest["requirements"].update(torch=None, isa=[], load_first=[])
+    each_bound(floor=floor, bound=2e-7 + floor)(manifest)
+    return manifest

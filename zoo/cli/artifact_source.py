@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _FRESH = re.compile(r"fresh:seed=(?P<seed>[0-9]{1,18})")
 _TIMM = re.compile(r"(?P<model>timm:[\w.-]+)(?P<fresh> fresh:seed=(?P<seed>[0-9]{1,18}))?")
 _CODE = re.compile(r"(?P<model>[\w.]+:[\w.]+)( seed=(?P<seed>[0-9]{1,18}))?(?P<fresh> fresh)?")
-"""How zoo.sources writes what is not a run."""
+"""How zoo.sources writes sources that are not runs."""
 
 
 def names_code(model: str) -> bool:
@@ -32,11 +32,10 @@ def names_code(model: str) -> bool:
 
 
 def find_source(artifact: Path, manifest: Manifest, model: str | None, runs: Path) -> Source:
-    """The network that an artifact was built from: as `model` names it, else by the manifest.
+    """The network that an artifact was built from, as `model` names it, or else the manifest.
 
-    A manifest may name weights, zoo's own networks and timm's, but no other code: whoever gives
-    the artifact away would choose what is imported here. Raises UsageError where it does,
-    BadArtifact where its run is gone or it names no source.
+    Raises UsageError where the manifest names other code, and BadArtifact where its run is gone
+    or it names no source.
     """
     from compile.artifact.reading import input_of
     from zoo.sources.foreign import is_foreign
@@ -56,7 +55,7 @@ def find_source(artifact: Path, manifest: Manifest, model: str | None, runs: Pat
 
 
 def _named_by(artifact: Path, manifest: Manifest, runs: Path) -> str:
-    """MODEL as the manifest has it, where that imports nothing but zoo and timm."""
+    """MODEL as the manifest has it, if that imports nothing but zoo and timm."""
     from zoo.models import names
     from zoo.runs.checkpoint import find_weights
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from typer import Option
 
+from compile.measure.defaults import DURATION_S, ITERATIONS
 from compile.report import short, table
 from zoo.cli.command import Command
 from zoo.cli.options import (
@@ -26,9 +27,11 @@ from zoo.errors import ZooError
 class Bench(ArtifactsArgument, ArtifactsOption, RunnerOption, ThreadsOption, QuietOption, Command):
     """Measure artifacts with zoo-run, and the same files from Python."""
 
-    duration: Annotated[float | None, Option(min=0.001, max=3600, show_default="3")] = None
+    duration: Annotated[
+        float | None, Option(min=0.001, max=3600, show_default=f"{DURATION_S:g}")
+    ] = None
     """Seconds, at least."""
-    iterations: Annotated[int | None, Option(min=1, max=10**6, show_default="10")] = None
+    iterations: Annotated[int | None, Option(min=1, max=10**6, show_default=str(ITERATIONS))] = None
     """Calls, at least."""
 
     def run(self) -> None:
@@ -64,7 +67,7 @@ class Bench(ArtifactsArgument, ArtifactsOption, RunnerOption, ThreadsOption, Qui
 
 
 def bench_table(reports: list[dict[str, Any]]) -> list[Any]:
-    """One row for each artifact, measured by zoo-run, and Python's median of the same file."""
+    """A row for each artifact: what zoo-run measured, and the median in Python; then notes."""
     rows = [_bench_row(report) for report in reports]
     columns = (
         *("artifact", "load ms\nfirst", "median\nms", "p90\nms", "p99\nms", "per s"),
@@ -87,7 +90,7 @@ def bench_table(reports: list[dict[str, Any]]) -> list[Any]:
     )
     notes = [
         "first: the first call; median: with its 95 % interval; Python: the median of the same "
-        "file there; -: too few samples beyond, or zoo-run has no engine for it",
+        "file in Python; -: too few samples for it, or zoo-run has no engine for the backend",
         *(f"INVALID {doubt}" for doubt in doubts),
         facts,
     ]
@@ -95,7 +98,7 @@ def bench_table(reports: list[dict[str, Any]]) -> list[Any]:
 
 
 def allocators(reports: list[dict[str, Any]]) -> tuple[str, str]:
-    """What serves zoo-run, or Python without it, and which backends run on another in Python."""
+    """zoo-run's allocator, or Python's without it, and the backends that have another in Python."""
     served = [
         (report["python"]["backend"], Path(report["python"]["conditions"]["allocator"]).name)
         for report in reports
@@ -109,7 +112,7 @@ def allocators(reports: list[dict[str, Any]]) -> tuple[str, str]:
 
 
 def _same(one: str, other: str) -> bool:
-    """Whether two files are one library: a link may leave out its last numbers."""
+    """Whether two names are one library's: a link may leave out the last numbers."""
     return one.startswith(other) or other.startswith(one)
 
 

@@ -96,13 +96,13 @@ class Bisect(RunsOption, ThreadsOption, QuietOption, Command):
 
 
 def prepare(source: Source, manifest: Manifest, calibrate: Path | None) -> PreparedModel:
-    """The network, with the images that a quantised artifact was calibrated with."""
+    """The network, and the images that a quantised artifact was calibrated with."""
     from compile.bisect.search import calibration_of
-    from compile.precision import QUANTIZED
+    from compile.precision import precision
     from compile.proof.images import Calibration
     from compile.proof.prepared import PreparedModel
 
-    if manifest["precision"] not in QUANTIZED:
+    if not precision(manifest["precision"]).quantised:
         if calibrate is not None:
             raise UsageError(f"--calibrate is for int8; the artifact is {manifest['precision']}")
         return PreparedModel(source.network, source.shape)
@@ -121,7 +121,7 @@ def prepare(source: Source, manifest: Manifest, calibrate: Path | None) -> Prepa
 
 
 def bisect_table(report: Report) -> list[Any]:
-    """One row for each block that was measured, the culprit marked, and what the columns mean."""
+    """A row for each block that was measured, with a mark at the culprit, then notes."""
     from compile.report import short, table
 
     rows = [
@@ -138,8 +138,8 @@ def bisect_table(report: Report) -> list[Any]:
     columns = ("block", "error", "PyTorch's", "error\n/allowed", "error\n/eager", "")
     left = len(report.blocks) - len(report.points)
     notes = [
-        "error: the largest of the samples against float64, relative to the values behind the "
-        "block; at most 1 of what is allowed passes; the last row is the network's output",
+        "error: against float64, the largest of the samples, relative to the block's output; "
+        "error/allowed: at most 1 passes; the last row is the network's output",
         *([f"{left} blocks not measured: --full measures all"] if left > 0 else []),
         report.reason,
     ]

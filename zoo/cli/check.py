@@ -55,17 +55,17 @@ class Check(
         set_threads(self.threads)
         paths = select(self.what, self.out, everything=self.all_)
         runner = ready_runner(self.runner)
-        found = self._check(paths, runner)
+        checked = self._check(paths, runner)
         if self.json:
             document = {
-                "rows": [asdict(row) for row in found.rows],
-                "no_data": found.no_data,
-                "errors": list(map(str, found.errors)),
+                "rows": [asdict(row) for row in checked.rows],
+                "no_data": checked.no_data,
+                "errors": list(map(str, checked.errors)),
             }
             print(to_json(document), end="")
-        elif found.rows:
-            show(*check_table(found.rows, runner, found.no_data))
-        raise_worst([*found.errors, *found.failures()])
+        elif checked.rows:
+            show(*check_table(checked.rows, runner, checked.no_data))
+        raise_worst([*checked.errors, *checked.failures()])
         if not self.json:
             show("next: zoo bench")
 
@@ -73,7 +73,7 @@ class Check(
         from compile.proof.check import check_artifact
 
         test_sets = TestSets(self.runs, self.images)
-        found = _Checked()
+        checked = _Checked()
         with StageLine(quiet=self.quiet or self.json) as tell:
             for path in paths:
                 name = f"{path.parent.name}/{path.name}"
@@ -81,17 +81,17 @@ class Check(
                 try:
                     data = test_sets.of(path)
                     if isinstance(data, str):
-                        found.no_data[name] = data
+                        checked.no_data[name] = data
                     images = None if isinstance(data, str) else data
                     rows = check_artifact(
                         path, runner, images, threads=self.threads, calls=self.calls
                     )
-                    found.rows += rows
+                    checked.rows += rows
                     if any(row.reasons and row.ran_in != "zoo-run" for row in rows):
-                        found.wrong_in_python.append(path)
+                        checked.wrong_in_python.append(path)
                 except ZooError as error:
-                    found.errors.append(error)
-        return found
+                    checked.errors.append(error)
+        return checked
 
 
 @dataclass(kw_only=True)

@@ -1,4 +1,4 @@
-"""The tables of `zoo check`: parity in every place, accuracy, and what was measured beside them."""
+"""The tables of `zoo check`: parity wherever a program ran, accuracy, and notes below them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _LABEL_WIDTH = 19
 
 
 def check_table(rows: list[Row], runner: Path | None, no_data: dict[str, str]) -> list[Any]:
-    """One row for each program and place it ran in, then its accuracy, then what else was seen.
+    """A row for each program and place that it ran in, then the accuracies, then notes.
 
-    `no_data` says of an artifact by its name why it has no test images.
+    `no_data` has the names of artifacts without test images, and why there are none.
     """
     lines: list[Any] = []
     for model in dict.fromkeys(row.artifact.split("/")[0] for row in rows):
@@ -29,7 +29,7 @@ def check_table(rows: list[Row], runner: Path | None, no_data: dict[str, str]) -
 
 
 def _label(row: Row) -> str:
-    """Backend, precision and batch; what else the folder's name says is on lines of its own."""
+    """Backend, precision and batch; what else is special about the artifact, on more lines."""
     program = f"{row.precision} b{row.batch}"
     lines = [f"{row.backend} {program}"]
     if len(lines[0]) > _LABEL_WIDTH:
@@ -43,12 +43,14 @@ def _flat(row: Row) -> str:
 
 
 def _rest(row: Row) -> str:
-    """What the folder's name says besides backend, precision, batch and the CPU."""
-    return re.sub(r"^.*?-b[0-9-]+-cpu-?|^.*?-b[0-9-]+-?", "", row.artifact.rpartition("/")[2])
+    """What the folder's name adds to backend, precision, batch and cpu, such as its target."""
+    known = f"{row.backend}-{row.precision}-b{row.batch.replace(':', '-')}-"
+    leaf = row.artifact.rpartition("/")[2]
+    return leaf.removeprefix(known).removeprefix("cpu").removeprefix("-")
 
 
 def _broken(text: str, width: int) -> list[str]:
-    """Lines of `width` at most, broken behind hyphens where there are any."""
+    """Lines of `width` characters at most, broken after hyphens where there are any."""
     lines = [""]
     for piece in re.findall(rf"[^-]{{1,{width - 1}}}-?|-", text):
         if len(lines[-1]) + len(piece) > width:
@@ -84,7 +86,7 @@ def _parity_table(rows: list[Row]) -> Any:
 
 
 def _decibels(value: float | None) -> str:
-    """Five characters at most, where `short` would give an SQNR near 0 in as many as nine."""
+    """At most five characters; for an SQNR near 0, `short` would take up to nine."""
     if value is None or abs(value) >= 99.95:
         return short(value)
     return f"{value:.1f}"
@@ -95,7 +97,7 @@ def _percent(part: int | None, whole: int | None) -> str:
 
 
 def _accuracy_lines(rows: list[Row]) -> list[Any]:
-    """A table of what is classified rightly, the float64 model first; empty without images."""
+    """A table of the correctly classified images, the float64 model first; empty without images."""
     counted = [row for row in rows if row.accuracy]
     lines: list[Any] = []
     for total in dict.fromkeys(row.total for row in counted):
@@ -108,7 +110,7 @@ def _accuracy_lines(rows: list[Row]) -> list[Any]:
 
 
 def _float64_cells(accuracy: dict[str, Any] | None) -> list[tuple[str, ...]]:
-    """The row of the model itself, where its classes are known."""
+    """The row of the module itself; empty where its classes are not known."""
     from compile.proof.accuracy import wilson
 
     if accuracy is None or accuracy["float64"] is None:
@@ -120,7 +122,7 @@ def _float64_cells(accuracy: dict[str, Any] | None) -> list[tuple[str, ...]]:
 
 
 def _accuracy_cells(rows: list[Row]) -> list[tuple[str, ...]]:
-    """One row for each program; one for each place where they classify differently."""
+    """A row for each program, or for each place that it ran in if they classify differently."""
     cells = []
     for artifact, batch in dict.fromkeys((row.artifact, row.batch) for row in rows):
         places = [row for row in rows if (row.artifact, row.batch) == (artifact, batch)]
@@ -151,29 +153,29 @@ def _interval(ends: list[float]) -> str:
 def _notes(rows: list[Row], runner: Path | None, no_data: dict[str, str]) -> list[str]:
     most = max(row.samples for row in rows)
     notes = [
-        f"error: the largest of {most} samples, hostile ones among them, against float64: over "
-        "what is allowed (at most 1 passes) and over PyTorch's own at that precision; top-1: "
-        "agreeing, of the samples that are clear enough to decide; SQNR and max abs: of the "
-        "16 ordinary samples"
+        f"error: against float64, the largest of {most} samples, hostile ones included; it is "
+        "divided by the bound (at most 1 passes) and by PyTorch's own error at that precision; "
+        "top-1: samples that agree, of those that are clear enough to decide; SQNR and max abs "
+        "are those of the 16 ordinary samples"
     ]
     if any(row.accuracy and row.accuracy["float64"] for row in rows):
         notes.append(
-            "lost, won: images that float64 alone, or the artifact alone, classifies rightly; "
-            "p: McNemar's exact test, small where chance does not split them so"
+            "lost, won: images that only float64, or only the artifact, classifies correctly; "
+            "p: of McNemar's exact test; where it is small, chance is a poor explanation"
         )
     notes += [f"right %, {name}: no test images: {why}" for name, why in _grouped(no_data)]
     notes += [*_bits(rows), *_repeats(rows), *_nan(rows), *_left_out(rows)]
     served = {row.backend for row in rows if row.ran_in == "zoo-run"}
     alone = dict.fromkeys(row.backend for row in rows if row.backend not in served)
     if runner is not None and alone:
-        notes.append(f"{', '.join(alone)}: no engine in zoo-run, so in Python only")
+        notes.append(f"{', '.join(alone)}: no engine in zoo-run, so only run in Python")
     if runner is None:
-        notes.append("zoo-run is not built: these are Python rows only; run `just runner`")
+        notes.append("zoo-run is not built, so everything ran in Python; run `just runner`")
     return notes
 
 
 def _grouped(no_data: dict[str, str]) -> list[tuple[str, str]]:
-    """Models and why they have no images, each pair once."""
+    """Models, and why they have no test images; each pair once."""
     return list(dict.fromkeys((name.split("/")[0], why) for name, why in no_data.items()))
 
 
@@ -187,8 +189,8 @@ def _bits(rows: list[Row]) -> list[str]:
     threads = counted([first["threads"]], "thread")
     allocators = " and ".join(dict.fromkeys(first["allocators"].values()))
     text = (
-        f"zoo-run's outputs and Python's of the same file, on {threads}, "
-        f"with {allocators}: the same bits in {same} of {len(compared)} programs"
+        f"zoo-run and Python ran the same files, on {threads}, with {allocators}: "
+        f"the same bits in {same} of {len(compared)} programs"
     )
     others = [
         f"{_flat(row)} by {bits['ulps']} ulps, {bits['max_abs']:.0e}"
@@ -197,11 +199,11 @@ def _bits(rows: list[Row]) -> list[str]:
         for row, bits in compared
         if not bits["identical"]
     ]
-    return [text + (f"; at most {'; '.join(others)}" if others else "")]
+    return [text + (f"; largest differences: {'; '.join(others)}" if others else "")]
 
 
 def _repeats(rows: list[Row]) -> list[str]:
-    """Which artifacts do not repeat themselves to the bit, and how often that was tried."""
+    """Which artifacts do not repeat themselves to the bit, and how often they were run."""
     measured = {row.artifact: (_flat(row), row.determinism) for row in rows if row.determinism}
     if not measured:
         return []
@@ -226,19 +228,19 @@ def _repeats(rows: list[Row]) -> list[str]:
 
 
 def _nan(rows: list[Row]) -> list[str]:
-    """What one NaN pixel does, by what it does."""
-    found: dict[str, list[str]] = {}
+    """What one NaN pixel does to the output, and in which artifacts."""
+    effects: dict[str, list[str]] = {}
     for row in {row.artifact: row for row in rows if row.nonfinite}.values():
         assert row.nonfinite is not None
-        found.setdefault(row.nonfinite["nan"], []).append(f"{row.backend} {row.precision}")
-    if not found:
+        effects.setdefault(row.nonfinite["nan"], []).append(f"{row.backend} {row.precision}")
+    if not effects:
         return []
-    parts = (f"{what} in {', '.join(dict.fromkeys(names))}" for what, names in found.items())
-    return [f"a NaN pixel, refused unless it is allowed: {'; '.join(parts)}"]
+    parts = (f"{what}: {', '.join(dict.fromkeys(names))}" for what, names in effects.items())
+    return [f"a NaN pixel is refused unless it is allowed; {'; '.join(parts)}"]
 
 
 def _left_out(rows: list[Row]) -> list[str]:
-    """Hostile samples that artifacts leave out."""
+    """Hostile samples that some artifacts are not tried on."""
     texts: Iterable[str] = (
         f"{_flat(row)} is not tried on '{entry['kind']}': {entry['reason']}"
         for row in rows

@@ -1,8 +1,8 @@
-"""A build in a child process, so that it can be ended whatever it hangs in.
+"""A build in a child process, so that it can be ended wherever it hangs.
 
-A compiler that spins inside a library hears no signal that Python could turn into an exception;
-its process group can be killed. What it left is a staging folder, which nothing takes for an
-artifact and the next build removes.
+A compiler that loops inside a library does not answer the signals that Python turns into
+exceptions, but its process group can be killed. It leaves a staging folder behind, which nothing
+takes for an artifact and the next build removes.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def build_in_child(words: Sequence[str], out: Path, timeout: float) -> dict[str,
 
 
 def _end(child: subprocess.Popen[str], out: Path) -> None:
-    """Kill what still runs, with the compilers it started, and sweep up after it."""
+    """Kill the child with the compilers it started, if it still runs, and remove what it left."""
     if child.poll() is not None:
         return
     with suppress(ProcessLookupError):

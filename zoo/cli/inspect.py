@@ -31,7 +31,7 @@ class Inspect(JsonOption, Command):
             raise UsageError(f"{self.artifact} is not a folder; `zoo list` shows the artifacts")
         verified = verify_artifact(self.artifact)
         manifest = verified.manifest
-        if manifest.get("graph") is not None:  # which nothing that runs the program looks at
+        if manifest["graph"] is not None:  # which nothing that runs the program looks at
             open_graph(verified)
         if self.json:
             print(to_json(manifest), end="")
@@ -47,9 +47,10 @@ class Inspect(JsonOption, Command):
 
 
 def inspect_lines(path: Path, manifest: dict[str, Any], unfit: str | None) -> list[Any]:
-    """What the artifact is, needs and proved; `unfit` says why it cannot run here."""
+    """What the artifact is, needs and proved. `unfit` says why it cannot run here, or is None."""
     model, parity, needs = manifest["model"], manifest["parity"], manifest["requirements"]
-    ratios = [s["rmse"] / s["bound"] for s in parity["samples"] if s["rmse"] and s["bound"]]
+    bounds = [row for output in parity["outputs"] for row in output["bounds"]]
+    ratios = [row["rmse"] / row["bound"] for row in bounds if row["rmse"] and row["bound"]]
     worst = f"{max(ratios):.2f}" if ratios else "not recorded"
     files = ", ".join(f"{n} {size(f['size'])}" for n, f in manifest["files"].items())
     batches = ", ".join("{}..{}".format(*p["batch"]) for p in manifest["programs"])
@@ -61,12 +62,13 @@ def inspect_lines(path: Path, manifest: dict[str, Any], unfit: str | None) -> li
         ("input", f"{manifest['inputs'][0]['dtype']} N x {shape}, N in {batches}"),
         ("needs", f"torch {needs['torch'] or 'any'}, {manifest['target']['name']} ({isa})"),
         ("files", files),
+        ("status", manifest["status"]),
         ("parity", f"largest error/bound {worst}, ran in {', '.join(parity['ran_in'])}"),
         ("gates", ", ".join(gate["name"] for gate in parity["gates"])),
         ("not gated", _skipped(parity)),
         ("not tried", _left_out(parity)),
         ("repeats", _repeats(manifest["determinism"])),
-        ("quantised", _quantised(manifest.get("quantization"))),
+        ("quantised", _quantised(manifest["quantization"])),
         ("non-finite", ", ".join(f"{k} {v}" for k, v in (manifest["nonfinite"] or {}).items())),
         ("built", f"{manifest['build']['date']} in {manifest['build']['seconds']} s"),
     ]
@@ -78,19 +80,15 @@ def inspect_lines(path: Path, manifest: dict[str, Any], unfit: str | None) -> li
 
 
 def _skipped(parity: dict[str, Any]) -> str:
-    return "; ".join(
-        f"{each['name']}: {each['reason']}" for each in parity.get("skipped_gates", [])
-    )
+    return "; ".join(f"{each['name']}: {each['reason']}" for each in parity["skipped_gates"])
 
 
 def _left_out(parity: dict[str, Any]) -> str:
-    return "; ".join(
-        f"{each['kind']}: {each['reason']}" for each in parity.get("skipped_samples", [])
-    )
+    return "; ".join(f"{each['kind']}: {each['reason']}" for each in parity["skipped_samples"])
 
 
 def _repeats(entry: dict[str, Any] | None) -> str:
-    """How often it was tried whether the outputs have the same bits, and whether they have."""
+    """How often it was run, and whether the outputs always had the same bits."""
     if entry is None:
         return ""
     nouns = ("call", "load", "thread")

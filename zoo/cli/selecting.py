@@ -1,4 +1,4 @@
-"""Which artifacts a command means, the runner and the data that go with them."""
+"""The artifacts that a command is about, and the zoo-run and the test images for them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 def select(what: str | None, root: Path, *, everything: bool) -> list[Path]:
-    """Artifact folders: one path, those of a model's folder, name or run, all, or the newest's."""
+    """The folders of artifacts that `what` names: a path, or a model's name, folder or run.
+
+    Without `what`, those of the model that was compiled last; with `everything`, all. Raises
+    UsageError where there are none.
+    """
     from compile.artifact.publishing import find_artifacts
     from zoo.models import names
     from zoo.runs.checkpoint import load_run
@@ -28,26 +32,26 @@ def select(what: str | None, root: Path, *, everything: bool) -> list[Path]:
             return inside or [folder]
         config = load_run(folder).config
         what = f"{config.model}-{config.weights_sha256[:8]}"
-    found = find_artifacts(root)
+    paths = find_artifacts(root)
     if what is not None:
-        found = [
+        paths = [
             path
-            for path in found
+            for path in paths
             if what in (path.parent.name, path.parent.name.rpartition("-")[0])
         ]
-    if not found:
+    if not paths:
         named = f" of '{what}'" if what else ""
         raise UsageError(f"no artifact{named} below {root}; build one with `zoo compile`")
     if everything:
-        return found
-    newest = max(found, key=lambda path: path.stat().st_mtime).parent
-    return [path for path in found if path.parent == newest]
+        return paths
+    newest = max(paths, key=lambda path: path.stat().st_mtime).parent
+    return [path for path in paths if path.parent == newest]
 
 
 def ready_runner(given: Path | None) -> Path | None:
-    """zoo-run as given or on PATH; in a checkout it is built, or brought up to date, first.
+    """zoo-run as given or on PATH. In a checkout it is built first, unless it is up to date.
 
-    Where building breaks, one that is there already serves, and a line on stderr says so.
+    Where building breaks, the one built before serves, and a line on stderr says so.
     """
     from compile.runner import build_runner, find_runner
 
@@ -56,10 +60,10 @@ def ready_runner(given: Path | None) -> Path | None:
     try:
         return build_runner() or find_runner()
     except Unavailable as error:
-        standing = find_runner()
-        instead = "the one built before serves" if standing else "without it"
+        earlier = find_runner()
+        instead = "the one built before serves" if earlier else "without it"
         print(f"zoo: {error}; going on, {instead}", file=sys.stderr)
-        return standing
+        return earlier
 
 
 def can_bisect(manifest: Manifest) -> bool:
@@ -74,7 +78,7 @@ def can_bisect(manifest: Manifest) -> bool:
 
 
 def raise_worst(errors: list[ZooError]) -> None:
-    """Raise what stopped artifacts from being used, if anything did: damage before absence."""
+    """Raise the errors of the gravest kind as one; do nothing where there are none."""
     for kind in (BadArtifact, CheckFailed, UsageError, Unavailable):
         chosen = [error for error in errors if isinstance(error, kind)]
         if chosen:
@@ -82,17 +86,17 @@ def raise_worst(errors: list[ZooError]) -> None:
 
 
 class TestSets:
-    """The test halves that artifacts belong to; read, and classified in float64, once each."""
+    """Test images for artifacts. Each set is read, and classified in float64, only once."""
 
     def __init__(self, runs: Path, images: int) -> None:
-        """Look for runs below `runs` and take `images` images of each at most, evenly."""
+        """Look for runs below `runs`; take at most `images` images of each, evenly."""
         self._runs, self._images = runs, images
         self._kept: tuple[object, Labelled] | None = None  # one: those of 224x224 take gigabytes
 
     def of(self, artifact: Path) -> Labelled | str:
-        """The test half of the run that it was built from, or of one with its weights.
+        """The test images of the run that it was built from, or of one with the same weights.
 
-        Otherwise why there is none, in a few words.
+        Where there are none, a few words that say why.
         """
         from compile.artifact.manifest import read_manifest
         from compile.artifact.reading import input_of
@@ -106,7 +110,7 @@ class TestSets:
             folder = source
         if folder is None:
             gone = source.is_absolute() or len(source.parts) > 2
-            return f"its run {source} is gone" if gone else f"its source is {source}, no run"
+            return f"its run {source} is gone" if gone else f"its source, {source}, is not a run"
         try:
             run = load_run(folder)
             if run.config.weights_sha256 != model["weights_sha256"]:

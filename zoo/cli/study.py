@@ -36,9 +36,9 @@ class Study(DeviceOption, ThreadsOption, QuietOption, Command):
 
     def _list(self) -> None:
         from compile.report import show, to_json
-        from zoo.study import STUDIES, study
+        from zoo.study import STUDIES, find_study
 
-        summaries = {name: study(name).SUMMARY for name in STUDIES}
+        summaries = {name: find_study(name).SUMMARY for name in STUDIES}
         if self.json:
             print(to_json({"studies": summaries}), end="")
             return
@@ -50,13 +50,13 @@ class Study(DeviceOption, ThreadsOption, QuietOption, Command):
 
         from compile.report import show
         from zoo.cli.tables import StageLine, wrapped
-        from zoo.study import STUDIES, study
+        from zoo.study import STUDIES, find_study
         from zoo.study.lab import Lab, check_drawing, publish
         from zoo.training.memory import keep_freed_memory
         from zoo.training.parallel import Group
         from zoo.training.train import Work
 
-        experiment = study(name)
+        experiment = find_study(name)
         check_drawing()
         check_device(self.device or "cpu")
         set_threads(self.threads)

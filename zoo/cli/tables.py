@@ -45,7 +45,7 @@ class StageLine:
 
 
 def speed_table(speeds: list[Speed], here: dict[str, Any]) -> list[Any]:
-    """One row for each loop of `zoo train --profile`, and what the columns mean."""
+    """A row for each loop of `zoo train --profile`, then notes."""
     rows = [
         (
             speed.name,
@@ -59,7 +59,7 @@ def speed_table(speeds: list[Speed], here: dict[str, Any]) -> list[Any]:
     ]
     columns = ("loop", "images/s", "95 %", "times plain", "95 %", "n")
     notes = [
-        "plain loop: eager, fp32, NCHW, one batch in memory over and over, in a process of its own",
+        "plain loop: eager, fp32, NCHW, one batch in memory again and again, in a child process",
         f"{here['cpu']}, {counted([here['threads']], 'thread')}, "
         f"torch {here['versions'].get('torch')}, commit {here['commit']}, {here['date']}",
     ]
@@ -78,7 +78,7 @@ def counted(numbers: Iterable[int], noun: str) -> str:
 
 
 def wrapped(lines: list[str], indent: int = 2) -> list[str]:
-    """Break lines at 79 columns, between words only: paths and commands stay whole."""
+    """Break lines at 79 columns, only between words: paths and commands stay whole."""
     wrap = textwrap.TextWrapper(
         79, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
     )

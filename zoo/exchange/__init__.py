@@ -1,13 +1,13 @@
-"""Weights to and from other libraries: torchvision's and timm's files, the Hugging Face hub's form.
+"""Weights to and from other libraries: torchvision, timm and the Hugging Face hub.
 
-files.py            a file of weights -> tensors, verified before anything is parsed
-preprocessing.py    the preprocessing that belongs to published weights
-importing.py        tensors that fit a network -> a run
-formats.py          which networks the other libraries have as well
-exporting.py        a run -> a file or a folder that their own loaders read
-card.py             what the folder says about itself
+files.py            reads a file of weights, and verifies it before anything is parsed
+preprocessing.py    finds the preprocessing that belongs to published weights
+importing.py        makes a run of tensors that fit a network
+formats.py          says which networks the other libraries have too
+exporting.py        writes a run as a file or a folder that their own loaders read
+card.py             writes the README.md of such a folder
 
-Neither library is imported, and nothing is fetched.
+This code imports neither library, and fetches nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The README.md of an exported folder: what the weights are, what they reach, how to load them."""
+"""The README.md of an exported folder: what the weights are, how good, and how to load them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zoo.models.counting import parameters
 from zoo.runs.checkpoint import Run, RunConfig
 
 HUB_DATA = {"cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
-"""Our data sets that the hub has too, under its names."""
+"""The zoo's data sets that the hub has too -> the hub's name."""
 _TITLES = {
     "digits": "scikit-learn's handwritten digits",
     "cifar10": "CIFAR-10",
@@ -23,7 +23,10 @@ _TITLES = {
 
 
 def model_card(run: Run, name: str, license_: str) -> str:
-    """Markdown with the front matter that the hub reads; nothing of the machine is in it."""
+    """Markdown with the front matter that the hub reads. It names nothing of the machine.
+
+    `name` is the folder's, `license_` an identifier of the hub's list.
+    """
     config = run.config
     lines = [*_front_matter(config, name, license_), "", f"# {name}", ""]
     lines += [
@@ -61,7 +64,7 @@ def model_card(run: Run, name: str, license_: str) -> str:
 
 
 def _front_matter(config: RunConfig, name: str, license_: str) -> list[str]:
-    """YAML; strings are quoted as JSON, which YAML contains."""
+    """YAML. Strings are quoted as in JSON, which is also YAML."""
     lines = [
         "---",
         f"license: {license_}",
@@ -89,7 +92,7 @@ def _front_matter(config: RunConfig, name: str, license_: str) -> list[str]:
 def _results(config: RunConfig) -> list[str]:
     results = config.results
     if results is None:
-        return ["None were measured with this export; see who published the weights."]
+        return ["None were measured with this export. See the publisher of the weights."]
     data = _title(str((config.data or {}).get("name", "")))
     return [
         f"Test accuracy {100 * results.test_accuracy:.2f} % ({results.test_correct} of "
@@ -102,8 +105,8 @@ def _training(config: RunConfig) -> list[str]:
         source = config.source
         lines = [
             f"Not trained here: imported from the file `{source.get('file')}` (sha256 "
-            f"`{source.get('sha256')}`, {source.get('dtype')}). Its authors' licence and recipe "
-            "hold."
+            f"`{source.get('sha256')}`, {source.get('dtype')}). The licence and the recipe of its "
+            "authors apply."
         ]
         if source.get("new_head"):
             lines += ["", "**The last layer is new and untrained: its answers mean nothing yet.**"]

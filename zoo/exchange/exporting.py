@@ -1,4 +1,4 @@
-"""A run -> weights that torchvision, timm or the Hugging Face hub read with their own loaders.
+"""Writes a run as weights that torchvision, timm or the Hugging Face hub read with their loaders.
 
 torchvision  <model>-<sha8>.pth          torch.save of the state dict
 timm         <model>-<sha8>.safetensors  the same tensors
@@ -6,8 +6,8 @@ hf           <model>-<sha8>/             model.safetensors, config.json and READ
                                          timm.create_model("local-dir:...") loads, or "hf-hub:..."
                                          once it is uploaded
 
-The <sha8> of a file begins the sha256 of that file, as torch.hub expects; that of the folder, the
-hash of the run's weights. Each appears whole or not at all, and nothing is ever overwritten.
+The <sha8> of a file is the start of its sha256, as torch.hub expects. The <sha8> of a folder is the
+start of the hash of the run's weights. Each appears whole or not at all. Nothing is overwritten.
 """
 
 from __future__ import annotations
@@ -41,29 +41,30 @@ _STAGING = ".export-"
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What was written, or stood there already."""
+    """What was written, or was already there."""
 
     path: Path
+    """The file or the folder."""
     sha256: str
     """Of the file of weights."""
     written: bool
-    """False where the same file was there."""
+    """False if the same file was already there."""
 
 
 def export_run(run: Run, wanted: str, out: str | Path, *, license_: str = "unknown") -> Exported:
     """Write the weights of a run below the folder `out` in the format `wanted`.
 
-    `license_` is an identifier of the hub's list, such as bsd-3-clause; only `hf` records it.
-    UsageError for another format, for a network that the other library lacks, and where something
-    else stands in the place; Unavailable where the place cannot be written.
+    `license_` is an identifier of the hub's list, such as bsd-3-clause. Only `hf` records it.
+    Raises UsageError for an unknown format, for a network that the other library lacks, and if
+    something else is in the place. Raises Unavailable if the place cannot be written.
     """
     check_format(run.config, wanted)
     if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]{0,63}", license_):
-        raise UsageError(f"--license '{license_}' is no identifier such as bsd-3-clause or mit")
+        raise UsageError(f"--license '{license_}' is not an identifier such as bsd-3-clause or mit")
     root = Path(out)
     with disk_errors(root):
         root.mkdir(parents=True, exist_ok=True)
-    # In the order of the network, with the version marks that torch's batch norms look for.
+    # A built network gives the right order, and the version marks that torch's batch norms read.
     state = run.build().state_dict()
     if wanted == "hf":
         return _write_folder(run, state, root, license_)
@@ -78,14 +79,14 @@ def export_run(run: Run, wanted: str, out: str | Path, *, license_: str = "unkno
     refuse_special(path)
     if path.exists():
         if path.read_bytes() != content:
-            raise UsageError(f"{path} is there and damaged; remove it, or give another --out")
+            raise UsageError(f"{path} exists and is damaged; remove it, or give another --out")
         return Exported(path=path, sha256=sha256, written=False)
     write_atomic(path, content)
     return Exported(path=path, sha256=sha256, written=True)
 
 
 def timm_config(run: Run) -> dict[str, Any]:
-    """config.json in the form that timm's loaders read."""
+    """The content of config.json, in the form that timm's loaders read."""
     config = run.config
     classes, channels = sizes(config)
     head = tensors_that_depend_on(config.model, "num_classes", {})
@@ -110,15 +111,15 @@ def timm_config(run: Run) -> dict[str, Any]:
             "mean": pixels["mean"],
             "std": pixels["std"],
         }
-    made: dict[str, Any] = {
+    content: dict[str, Any] = {
         "architecture": config.model,
         "num_classes": classes,
         "num_features": run.weights[weight].shape[1],
         "global_pool": "avg",
     }
     if config.classes and config.classes != [str(index) for index in range(len(config.classes))]:
-        made["label_names"] = config.classes
-    return made | {"pretrained_cfg": own}
+        content["label_names"] = config.classes
+    return content | {"pretrained_cfg": own}
 
 
 def _write_folder(run: Run, state: dict[str, Tensor], root: Path, license_: str) -> Exported:
@@ -131,7 +132,7 @@ def _write_folder(run: Run, state: dict[str, Tensor], root: Path, license_: str)
     }
     _sweep(root)
     if os.path.lexists(final):
-        raise UsageError(f"{final} is there already; remove it, or give another --out")
+        raise UsageError(f"{final} exists already; remove it, or give another --out")
     with disk_errors(final):
         staged = Path(tempfile.mkdtemp(prefix=_STAGING, dir=root))
         try:
@@ -139,7 +140,7 @@ def _write_folder(run: Run, state: dict[str, Tensor], root: Path, license_: str)
                 staged.chmod(0o755)
                 for name, each in files.items():
                     write_atomic(staged / name, each)
-                staged.rename(final)  # fails where a full folder came into being meanwhile
+                staged.rename(final)  # fails if a full folder has appeared there
                 fsync_folder(root)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
@@ -147,7 +148,7 @@ def _write_folder(run: Run, state: dict[str, Tensor], root: Path, license_: str)
 
 
 def _sweep(root: Path) -> None:
-    """Remove what killed exports left."""
+    """Remove the folders that killed exports left."""
     for left in root.glob(f"{_STAGING}*"):
         if left.is_dir() and abandoned(left):
             shutil.rmtree(left, ignore_errors=True)

@@ -1,9 +1,9 @@
-"""A file of weights that somebody else wrote -> named tensors, and nothing run on the way.
+"""Reads a file of weights that somebody else wrote as named tensors, and runs nothing in it.
 
-The file is read once, into memory of our own: what is hashed, scanned and parsed is one and the
-same copy, whatever happens to the file meanwhile. The hash that its name promises is compared
-before a byte is parsed. A zip archive is scanned before torch sees it, and torch unpickles it with
-`weights_only=True`, which builds tensors and plain containers alone; there is no second try.
+The file is read once into this process's memory. The same copy is hashed, scanned and parsed,
+whatever happens to the file meanwhile. The hash that its name promises is compared before a byte
+is parsed. A zip archive is scanned before torch reads it. torch unpickles it with
+`weights_only=True`, which builds only tensors and plain containers. There is no second attempt.
 """
 
 from __future__ import annotations
@@ -43,21 +43,22 @@ class WeightFile:
     """A file that was read and verified."""
 
     name: str
+    """The file's name, without its folder."""
     sha256: str
     """Of the whole file, 64 hexadecimal digits."""
     named_hash: str | None
-    """The first digits of it that the file's name promises, and rightly; None without any."""
+    """The first digits of the hash, as the file's name gives them. None if it gives none."""
     tensors: dict[str, Tensor]
-    """As they are in the file: any dtype and shape, on the CPU."""
+    """The tensors of the file, of any dtype and shape, on the CPU."""
     notes: list[str] = field(default_factory=list)
-    """What a user should know of how it was read."""
+    """What a user should know about how the file was read."""
 
 
 def read_weights(path: str | Path, key: str | None = None) -> WeightFile:
-    """Read a .safetensors file, or a .pth file: a zip archive, or a pickle from before 1.6.
+    """Read a .safetensors file, or a .pth file: a zip archive, or a pickle from before torch 1.6.
 
-    `key` names the entry to take where a checkpoint holds several sets of weights. UsageError
-    where there is no such file, Unavailable where it may not be read, and BadArtifact where it is
+    `key` names the entry to take if a checkpoint holds several sets of weights. Raises UsageError
+    if there is no such file, and Unavailable if it may not be read. Raises BadArtifact if it is
     damaged, is not what its name promises, or is in a form that is not safe to read.
     """
     path = Path(path)
@@ -68,29 +69,29 @@ def read_weights(path: str | Path, key: str | None = None) -> WeightFile:
     if named_hash is not None and not sha256.startswith(named_hash):
         raise BadArtifact(
             f"{path}: its name promises the sha256 {named_hash}..., the file has "
-            f"{sha256[: len(named_hash)]}...; it is damaged or another file: fetch it again"
+            f"{sha256[: len(named_hash)]}...; it is damaged or another file: download it again"
         )
-    found = WeightFile(name=path.name, sha256=sha256, named_hash=named_hash, tensors={})
+    weights = WeightFile(name=path.name, sha256=sha256, named_hash=named_hash, tensors={})
     if named_hash is None:
-        found.notes.append(f"its name holds no hash to compare; its sha256 is {sha256}")
+        weights.notes.append(f"its name holds no hash to compare; its sha256 is {sha256}")
     if content[:4] == _ZIP:
         loaded = _load_zip(content, path, crc=named_hash is None)
-        found.tensors = _unwrap(loaded, key, path, found.notes)
+        weights.tensors = _unwrap(loaded, key, path, weights.notes)
     elif content[:1] == _PICKLE:
-        found.notes.append("it is in torch's form from before 1.6")
-        found.tensors = _unwrap(_unpickle(io.BytesIO(content), path), key, path, found.notes)
+        weights.notes.append("it is in the form of torch before 1.6")
+        weights.tensors = _unwrap(_unpickle(io.BytesIO(content), path), key, path, weights.notes)
     elif content[8:9] == b"{":  # 8 bytes of length, then JSON
-        found.tensors = _load_safetensors(content, path)
+        weights.tensors = _load_safetensors(content, path)
         if key is not None:
             raise UsageError(f"--key {key}: {path} is a .safetensors file, which has no such keys")
     else:
         raise BadArtifact(_refusal(content, path))
-    found.tensors = _strip_prefixes(found.tensors, found.notes)
-    return found
+    weights.tensors = _strip_prefixes(weights.tensors, weights.notes)
+    return weights
 
 
 def _read(path: Path) -> bytes:
-    """The whole of a regular file, through one descriptor."""
+    """The content of a regular file, read through one descriptor."""
     try:
         # Without O_NONBLOCK, opening a named pipe would wait for a writer.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
@@ -115,7 +116,7 @@ def _read(path: Path) -> bytes:
 
 
 def _load_zip(content: bytes, path: Path, *, crc: bool) -> object:
-    """What torch saved in a zip archive; `crc` checks its sums where no hash vouches for it."""
+    """What torch saved in a zip archive. `crc` checks its sums, for files without a known hash."""
     stream = io.BytesIO(content)
     check_archive(stream, str(path))
     with zipfile.ZipFile(stream) as archive:
@@ -129,14 +130,14 @@ def _load_zip(content: bytes, path: Path, *, crc: bool) -> object:
 
 
 def _unpickle(stream: io.BytesIO, path: Path) -> object:
-    """Tensors and plain containers alone, whatever the pickle asks for; in a zip or before it."""
+    """Tensors and plain containers only, whatever the pickle asks for; with or without a zip."""
     try:
-        # Checkpoints often carry their script's options: plain attributes, which run nothing.
+        # Checkpoints often hold their script's options: plain attributes, which run nothing.
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(stream, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
-    except Exception as error:  # a hostile or damaged pickle can end in any of them
+    except Exception as error:  # a hostile or damaged pickle can raise any of them
         lines = str(error).strip().splitlines() or [type(error).__name__]
         reason = next((line for line in lines if "GLOBAL" in line or "class" in line), lines[0])
         raise BadArtifact(
@@ -156,12 +157,12 @@ def _load_safetensors(content: bytes, path: Path) -> dict[str, Tensor]:
 
 
 def _refusal(content: bytes, path: Path) -> str:
-    """Why a file that is neither a zip archive nor .safetensors is not read."""
+    """Why a file is not read that is neither a zip archive nor .safetensors."""
     if content[257:262] == b"ustar":
         return (
             f"{path} is in torch's oldest form, a .tar archive, which cannot be read without "
             "running what is in it; take a newer file of the same weights, or load it with an old "
-            "torch on a machine that may be lost, and torch.save() its state dict again"
+            "torch on a machine that you can afford to lose, and torch.save() its state dict again"
         )
     if not content:
         return f"{path} is empty; fetch it again"
@@ -169,22 +170,24 @@ def _refusal(content: bytes, path: Path) -> str:
 
 
 def _unwrap(loaded: object, key: str | None, path: Path, notes: list[str]) -> dict[str, Tensor]:
-    """The one state dict in what a .pth file held."""
+    """The state dict in the content of a .pth file."""
     if key is None and _is_state_dict(loaded):
         return dict(loaded)  # type: ignore[call-overload]
     if not isinstance(loaded, Mapping):
         raise BadArtifact(f"{path} holds a {type(loaded).__name__}, not a state dict")
-    found = [str(name) for name, value in loaded.items() if _is_state_dict(value)]
+    entries = [str(name) for name, value in loaded.items() if _is_state_dict(value)]
     if key is None:
-        known = [name for name in found if name in WRAPPERS]
+        known = [name for name in entries if name in WRAPPERS]
         if len(known) != 1:
-            what = f"has weights under {', '.join(known)}" if known else "is no state dict"
-            choice = ", ".join(found) or "none of its entries is one"
+            what = f"has weights under {', '.join(known)}" if known else "is not a state dict"
+            choice = ", ".join(entries) or "none of its entries is one"
             raise BadArtifact(f"{path} {what}; choose an entry with --key: {choice}"[:500])
         key = known[0]
-    elif key not in found:
+    elif key not in entries:
         raise UsageError(
-            f"--key {key}: {path} has no weights there; it has: {', '.join(found) or 'none'}"[:500]
+            f"--key {key}: {path} has no weights there; it has: {', '.join(entries) or 'none'}"[
+                :500
+            ]
         )
     notes.append(f"the weights are those under '{key}'")
     return dict(loaded[key])
@@ -200,12 +203,12 @@ def _is_state_dict(value: object) -> bool:
 
 
 def _strip_prefixes(tensors: dict[str, Tensor], notes: list[str]) -> dict[str, Tensor]:
-    """Take a wrapper's prefix from the names, if it is before every one of them."""
-    # torch's AveragedModel counts its updates beside the wrapped names.
+    """Remove a wrapper's prefix from the names, if every name begins with it."""
+    # torch's AveragedModel adds a counter of its updates, which has no prefix.
     rest = {name: each for name, each in tensors.items() if name != "n_averaged"}
     for prefix in _PREFIXES:
         if rest and all(name.startswith(prefix) for name in rest):
-            notes.append(f"'{prefix}' was taken from every name")
+            notes.append(f"'{prefix}' was removed from every name")
             return _strip_prefixes(
                 {name.removeprefix(prefix): each for name, each in rest.items()}, notes
             )

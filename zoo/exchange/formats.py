@@ -1,4 +1,4 @@
-"""Which networks the other libraries have too, so that their loaders can read our weights."""
+"""Which networks the other libraries have too, so that their loaders can read a run's weights."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from zoo.runs.checkpoint import RunConfig
 FORMATS = ("torchvision", "timm", "hf")
 _TORCHVISION = {name for name, _ in TORCHVISION.values()}
 _NOT_IN_TIMM = {"cifar", "plain"}
-"""Families; and of the others those for small images."""
+"""Families that timm lacks. It also lacks the networks of other families for small images."""
 _STANDARD = {"stem": "imagenet", "shortcut": "B"}
-"""The values of our options that the other libraries' networks have."""
+"""Option -> the value that the other libraries' networks have."""
 _FREE = {"num_classes", "in_channels", "zero_init_residual"}
+"""Options that may have any value."""
 
 
 def check_format(config: RunConfig, wanted: str) -> None:
-    """Raise a UsageError, which names the formats that fit, unless `wanted` is one of them."""
+    """Raise a UsageError, which names the formats that fit, unless `wanted` fits this run."""
     if wanted not in FORMATS:
         raise UsageError(f"unknown --format '{wanted}'; choose one of: {', '.join(FORMATS)}")
     reason = _lacks(config, wanted)
@@ -37,7 +38,7 @@ def check_format(config: RunConfig, wanted: str) -> None:
 
 
 def _lacks(config: RunConfig, wanted: str) -> str | None:
-    """Why the library behind a format could not build this network; None if it can."""
+    """Why the library of a format cannot build this network. None if it can."""
     library = "torchvision" if wanted == "torchvision" else "timm"
     model = info(config.model)
     for option, value in config.options.items():
@@ -54,22 +55,23 @@ def _lacks(config: RunConfig, wanted: str) -> str | None:
 
 
 def sizes(config: RunConfig) -> tuple[int, int]:
-    """Classes and channels of a run's network."""
+    """The number of classes and of channels of a run's network."""
     model = info(config.model)
     classes = config.options.get("num_classes", model.num_classes)
     return int(classes), int(config.options.get("in_channels", model.shape[0]))
 
 
 def tensors_that_depend_on(model: str, option: str, options: dict[str, Any]) -> dict[str, int]:
-    """Tensors whose shape depends on `num_classes` or `in_channels`, and along which axis.
+    """Tensors whose shape depends on `num_classes` or `in_channels` -> the axis that does.
 
-    Those of `num_classes` are the head, weight first; that of `in_channels` the first layer.
+    For `num_classes` they are those of the head, its weight first. For `in_channels` it is the
+    weight of the first layer.
     """
     with torch.device("meta"):
         two, three = (build(model, **{**options, option: n}).state_dict() for n in (2, 3))
-    found = {}
+    axes = {}
     for name, tensor in two.items():
         differing = [a != b for a, b in zip(tensor.shape, three[name].shape, strict=True)]
         if any(differing):
-            found[name] = differing.index(True)
-    return found
+            axes[name] = differing.index(True)
+    return axes

@@ -1,8 +1,8 @@
 """The preprocessing that belongs to published weights, found beside them or by their hash.
 
-Weights are worth their published accuracy only on pixels that are resized, cropped and scaled as
-in their training. Three places tell, in this order: torchvision's table below, for a file with one
-of its hashes; timm's config.json in the folder of the file; and what most published ResNets use.
+Weights reach their published accuracy only on pixels that are resized, cropped and scaled as in
+their training. Three sources are tried in this order: the table of torchvision's files below,
+by hash; timm's config.json in the folder of the file; and what most published ResNets use.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from zoo.errors import BadArtifact, UsageError
 from zoo.models import info
 
 MEAN = [0.485, 0.456, 0.406]
+"""Of ImageNet's pixels from 0 to 1: red, green and blue."""
 STD = [0.229, 0.224, 0.225]
-"""Of ImageNet's pixels, red, green and blue."""
+"""The same for the standard deviation."""
 SETTINGS = ("size", "resize", "interpolation", "mean", "std")
 CONFIG = "config.json"
 _MAX_BYTES = 16 * 2**20
@@ -37,7 +38,7 @@ TORCHVISION: dict[str, tuple[str, int]] = {
     "8ba56ff5": ("resnext101_32x8d", 256),
     "95faca4d": ("wide_resnet50_2", 256),
     "32ee1156": ("wide_resnet101_2", 256),
-    # Second recipe (IMAGENET1K_V2); the 64x4d never had another, so it is called V1 there.
+    # Second recipe (IMAGENET1K_V2). The 64x4d had no first one, so torchvision calls it V1.
     "173b62eb": ("resnext101_64x4d", 232),
     "11ad3fa6": ("resnet50", 232),
     "cd907fc2": ("resnet101", 232),
@@ -47,47 +48,48 @@ TORCHVISION: dict[str, tuple[str, int]] = {
     "9ba9bcbe": ("wide_resnet50_2", 232),
     "d733dc28": ("wide_resnet101_2", 232),
 }
-"""torchvision's files: first digits of the sha256 -> network, and the shorter side in pixels that
-its images are resized to (bilinear) before 224x224 are cropped. From its ResNet*_Weights."""
+"""torchvision's files, from its ResNet*_Weights: first digits of the sha256 -> network, and the
+shorter side in pixels to which images are resized (bilinear) before 224x224 are cropped."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class KnownPreprocessing:
     """Preprocessing, and where it was found."""
 
     preprocessing: Preprocessing
     labels: list[str] | None
-    """Class names that stood beside it."""
+    """Class names from the same place. None if there were none."""
     origin: str
-    """For people."""
+    """Where it was found, in words for people."""
 
 
 def find_preprocessing(
     path: Path, sha256: str, model: str, channels: int, settings: Iterable[str] = ()
-) -> Found:
-    """What belongs to the weights of `model` in the file `path`, changed by `settings`.
+) -> KnownPreprocessing:
+    """The preprocessing for the weights of `model` in the file `path`, changed by `settings`.
 
-    A setting is `size=224` (of the crop), `resize=232` (shorter side before it),
-    `interpolation=bicubic`, `mean=0.5,0.5,0.5` or `std=...`. UsageError for another one, for
-    values that fit no image, and where nothing is known; BadArtifact for a damaged config.json.
+    A setting is `size=224` (of the crop), `resize=232` (the shorter side before the crop),
+    `interpolation=bicubic`, `mean=0.5,0.5,0.5` or `std=...`. Raises UsageError for any other
+    setting, for values that fit no image, and if nothing is known. Raises BadArtifact for a damaged
+    config.json.
     """
-    found = _published(sha256, model) or _beside(path, model, channels) or _usual(model)
-    changed, settings = found.preprocessing.copy(), list(settings)
+    known = _published(sha256, model) or _beside(path, model, channels) or _usual(model)
+    changed, settings = known.preprocessing.copy(), list(settings)
     changed["channels"] = channels
     for setting in settings:
         _change(changed, setting)
     if len(changed["mean"]) != channels or len(changed["std"]) != channels:
         raise UsageError(
-            f"{path.name} takes {channels} channels, and nothing tells their mean and deviation; "
+            f"{path.name} takes {channels} channels, and their mean and deviation are unknown; "
             f"give --set mean=M,... and --set std=S,... with {channels} numbers each"
         )
     check_preprocessing(changed)
-    origin = found.origin + (f", changed by {', '.join(settings)}" if settings else "")
-    return Found(preprocessing=changed, labels=found.labels, origin=origin)
+    origin = known.origin + (f", changed by {', '.join(settings)}" if settings else "")
+    return KnownPreprocessing(preprocessing=changed, labels=known.labels, origin=origin)
 
 
 def describe(preprocessing: Preprocessing) -> str:
-    """One line for people."""
+    """The preprocessing in one line, for people."""
     size = f"{preprocessing['height']}x{preprocessing['width']}"
     resize = preprocessing.get("resize")
     first = f"resize the shorter side to {resize}, crop {size}" if resize else f"crop {size}"
@@ -95,14 +97,14 @@ def describe(preprocessing: Preprocessing) -> str:
 
 
 def _imagenet(size: int, resize: int | None) -> Preprocessing:
-    made = Preprocessing(channels=3, height=size, width=size, mean=[*MEAN], std=[*STD])
+    pixels = Preprocessing(channels=3, height=size, width=size, mean=[*MEAN], std=[*STD])
     if resize is not None:
-        made["resize"] = resize
-    made["interpolation"] = "bilinear"
-    return made
+        pixels["resize"] = resize
+    pixels["interpolation"] = "bilinear"
+    return pixels
 
 
-def _published(sha256: str, model: str) -> Found | None:
+def _published(sha256: str, model: str) -> KnownPreprocessing | None:
     row = TORCHVISION.get(sha256[:8])
     if row is None:
         return None
@@ -110,18 +112,18 @@ def _published(sha256: str, model: str) -> Found | None:
     if name != model:
         raise UsageError(f"this file is torchvision's {name}; run `zoo import {name}` with it")
     origin = "torchvision's for this file"
-    return Found(preprocessing=_imagenet(224, resize), labels=None, origin=origin)
+    return KnownPreprocessing(preprocessing=_imagenet(224, resize), labels=None, origin=origin)
 
 
-def _usual(model: str) -> Found:
+def _usual(model: str) -> KnownPreprocessing:
     size = info(model).shape[1]
     resize = 256 if size == 224 else None
-    origin = "nothing tells what belongs to this file, so what most use; change it with --set"
-    return Found(preprocessing=_imagenet(size, resize), labels=None, origin=origin)
+    origin = "unknown for this file, so what most weights use; change it with --set"
+    return KnownPreprocessing(preprocessing=_imagenet(size, resize), labels=None, origin=origin)
 
 
-def _beside(path: Path, model: str, channels: int) -> Found | None:
-    """What timm's config.json says, if one is there and is of this network."""
+def _beside(path: Path, model: str, channels: int) -> KnownPreprocessing | None:
+    """What timm's config.json says, if there is one for this network."""
     where = path.parent / CONFIG
     if not where.is_file():
         return None
@@ -129,7 +131,7 @@ def _beside(path: Path, model: str, channels: int) -> Found | None:
         with open(where, "rb") as file:
             content = json.loads(file.read(_MAX_BYTES))
     except (OSError, ValueError, RecursionError) as error:
-        raise BadArtifact(f"{where} cannot be read: {error}; mend it or move it away") from None
+        raise BadArtifact(f"{where} cannot be read: {error}; repair it or move it away") from None
     if not isinstance(content, dict) or content.get("architecture") != model:
         return None
     try:
@@ -138,10 +140,10 @@ def _beside(path: Path, model: str, channels: int) -> Found | None:
         labels = content.get("label_names", own.get("label_names", content.get("labels")))
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise BadArtifact(
-            f"{where} is not of the form that timm writes ({error}); mend it or move it away"
+            f"{where} is not of the form that timm writes ({error}); repair it or move it away"
         ) from None
     named = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
-    return Found(
+    return KnownPreprocessing(
         preprocessing=preprocessing,
         labels=labels if named else None,
         origin=f"from {CONFIG} beside it",
@@ -149,27 +151,30 @@ def _beside(path: Path, model: str, channels: int) -> Found | None:
 
 
 def _from_timm(own: dict[str, Any], channels: int) -> Preprocessing:
-    """timm resizes the shorter side to size / crop_pct, rounded down, and crops the centre."""
+    """Preprocessing from a timm config.
+
+    timm resizes the shorter side to size / crop_pct, rounded down, and crops the centre.
+    """
     _, height, width = own.get("input_size", (3, 224, 224))
     if type(height) is not int or type(width) is not int:
         raise ValueError("its input_size is not three whole numbers")
     if own.get("crop_mode", "center") != "center":
-        raise ValueError(f"crop_mode {own['crop_mode']!r} is none that zoo has")
+        raise ValueError(f"crop_mode {own['crop_mode']!r} is unknown to zoo")
     share = float(own.get("crop_pct") or 0.875)
-    made = Preprocessing(
+    pixels = Preprocessing(
         channels=channels,
         height=height,
         width=width,
         mean=_finite(own.get("mean", MEAN)),
         std=_deviations(own.get("std", STD)),
     )
-    made["resize"] = math.floor(max(height, width) / share)
-    made["interpolation"] = str(own.get("interpolation", "bicubic"))
-    return made
+    pixels["resize"] = math.floor(max(height, width) / share)
+    pixels["interpolation"] = str(own.get("interpolation", "bicubic"))
+    return pixels
 
 
 def crop_share(preprocessing: Preprocessing) -> float:
-    """timm's crop_pct that gives the same size before the crop, after its rounding down."""
+    """The crop_pct with which timm, which rounds down, resizes to the same size before the crop."""
     size = max(preprocessing["height"], preprocessing["width"])
     resize = preprocessing.get("resize", size)
     share = size / resize

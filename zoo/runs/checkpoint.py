@@ -1,12 +1,12 @@
 """Runs: a trained network on disk, with everything that is needed to trust and rebuild it.
 
-runs/resnet18/20260102-030405/      the time training began; -2, -3 ... where that is taken
+runs/resnet18/20260102-030405/      the time training began; -2, -3 ... if that is taken
   weights.safetensors               the state dict
   config.json                       RunConfig: how it was made, and the hash of the weights
   metrics.csv, times.csv            one row for each epoch: what it reached, how fast it was
 
-X (see draft.py: it may become one). Files
-are written whole or not at all.
+A folder without config.json is not a run (draft.py says what it may be). Files are written whole
+or not at all.
 """
 
 from __future__ import annotations
@@ -37,18 +37,21 @@ class Results:
     test_accuracy: float
     """0..1, measured once, after the last epoch."""
     test_correct: int
+    """Test images that were classified correctly."""
     test_total: int
+    """Test images."""
     epochs: int
+    """Epochs of training."""
     seconds: float
-    """Wall time of training and the one evaluation."""
+    """Wall time of training and of the evaluation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """config.json."""
+    """The content of config.json."""
 
     model: str
-    """Name that zoo.models.build knows."""
+    """A name that zoo.models.build knows."""
     options: dict[str, Any]
     """Options of the network: num_classes, in_channels, stem."""
     classes: list[str] | None = None
@@ -58,27 +61,30 @@ class RunConfig:
     data: dict[str, Any] | None = None
     """`name` and, for a folder, `path`."""
     recipe: dict[str, Any] | None = None
-    """Fields of zoo.training.recipe.Recipe; None where the weights were imported."""
+    """Fields of zoo.training.recipe.Recipe. None if the weights were imported."""
     seed: int = 0
     """Everything random in training derives from it."""
     results: Results | None = None
-    """None where the weights were imported."""
+    """None if the weights were imported."""
     source: dict[str, Any] | None = None
-    """The file of imported weights: `file` (its name), `sha256` of all of it, `dtype` that it held,
-    and `new_head` where its head was replaced by an untrained one. None where they were trained."""
+    """The file of imported weights: its name as `file`, its `sha256`, its `dtype`, and `new_head`
+    if an untrained head replaced its own. None if the weights were trained here."""
     weights_sha256: str = ""
     """compile.network.weights.weights_sha256 of the state dict."""
     versions: dict[str, str] = field(default_factory=versions)
+    """Package -> version."""
     threads: int = field(default_factory=torch.get_num_threads)
+    """torch's threads in each process."""
     processes: int = 1
     """Processes that trained it together."""
     device: str = "cpu"
     """`cpu` or `cuda`: where it was trained."""
     date: str = field(default_factory=now)
-    """UTC."""
+    """When training began, in UTC."""
     commit: str | None = field(default_factory=commit)
+    """Of the zoo's source. None outside of a git checkout."""
     schema: str = SCHEMA
-    """Major and minor; another major is refused."""
+    """Major and minor version. Another major version is refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +94,7 @@ class Run:
     folder: Path
     config: RunConfig
     weights: dict[str, Tensor]
-    """The state dict: finite, and equal to the hash in the config."""
+    """The state dict. It is finite and has the hash in the config."""
 
     def build(self) -> nn.Module:
         """Return the network with these weights, in evaluation mode, on the CPU."""
@@ -99,7 +105,7 @@ class Run:
 
 
 def find_weights(root: str | Path, sha256: str) -> Path | None:
-    """The newest run below `root` with these weights, by its config alone; damaged ones not."""
+    """The newest run below `root` whose config names these weights. Damaged runs are skipped."""
     for folder in reversed(list_runs(root)):
         try:
             if read_config(folder / CONFIG).weights_sha256 == sha256:
@@ -110,19 +116,19 @@ def find_weights(root: str | Path, sha256: str) -> Path | None:
 
 
 def newest_run(root: str | Path = "runs", model: str | None = None) -> Run:
-    """Load the run that began last; a UsageError says what to run where there is none."""
-    found = list_runs(root, model)
-    if not found:
+    """Load the run that began last. UsageError if there is no run."""
+    folders = list_runs(root, model)
+    if not folders:
         what = f"no run of {model}" if model else "no run"
         raise UsageError(f"{what} under {root}; run `zoo train {model or 'resnet18'}`")
-    return load_run(found[-1])
+    return load_run(folders[-1])
 
 
 def load_run(path: str | Path) -> Run:
     """Read and verify a run folder, or the weights.safetensors inside one.
 
-    UsageError where there is no such run; BadArtifact where it is damaged: bad JSON, another
-    schema, weights that do not have the recorded hash, do not fit the network or are not finite.
+    Raises UsageError if there is no such run. Raises BadArtifact if it is damaged: bad JSON,
+    another schema, or weights that have another hash, do not fit the network or are not finite.
     """
     folder = Path(path).parent if Path(path).name == WEIGHTS else Path(path)
     if not (folder / CONFIG).is_file():
@@ -140,7 +146,7 @@ def load_run(path: str | Path) -> Run:
 
 
 def read_config(path: Path) -> RunConfig:
-    """Read config.json, or training.json; BadArtifact where it is damaged or of another schema."""
+    """Read config.json, or training.json; BadArtifact if it is damaged or of another schema."""
     try:
         content = json.loads(path.read_bytes())
         if content["schema"].split(".")[0] != SCHEMA.split(".")[0]:
@@ -156,7 +162,7 @@ def read_config(path: Path) -> RunConfig:
 
 
 def _check_content(content: dict[str, Any]) -> None:
-    """Raise ValueError for what later code would stumble over."""
+    """Raise ValueError for content that later code relies on and that is not so."""
     wanted = content.get("preprocessing")
     if wanted is not None:
         sizes = [wanted["channels"], wanted["height"], wanted["width"]]
@@ -184,7 +190,7 @@ def _check_content(content: dict[str, Any]) -> None:
 
 
 def config_text(config: RunConfig) -> str:
-    """config.json, as text."""
+    """The text of config.json."""
     return json.dumps(asdict(config), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -199,7 +205,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _structure(config: RunConfig) -> nn.Module:
-    """The network of a config without memory for its weights, however large it claims to be."""
+    """The network of a config, without memory for its weights, however large they claim to be."""
     try:
         with torch.device("meta"):
             return build(config.model, **config.options)
@@ -208,7 +214,7 @@ def _structure(config: RunConfig) -> nn.Module:
 
 
 def check_fits(weights: dict[str, Tensor], config: RunConfig, source: str) -> None:
-    """Every tensor of the network, no more and no fewer, each with its shape and type."""
+    """Raise BadArtifact unless the weights are the network's: the same names, shapes and types."""
     expected = _structure(config).state_dict()
     for name in sorted(expected.keys() ^ weights.keys()):
         what = "lacks" if name in expected else "holds an unknown"

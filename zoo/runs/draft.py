@@ -1,13 +1,13 @@
-"""Runs that are not finished: a folder that can go on where it stopped, whatever stopped it.
+"""Unfinished runs: folders that can be resumed where they stopped, whatever stopped them.
 
 runs/resnet18/20260102-030405/      the place of the finished run
-  training.json                     its RunConfig, but for the results
+  training.json                     its RunConfig, without the results
   state.safetensors                 weights, optimiser and position after some step
   metrics.csv                       one row for each epoch that is over
-  times.csv                         the same epochs' speed, which no two trainings share
+  times.csv                         the speed of these epochs, which differs from run to run
 
-state.safetensors is replaced whole, so a killed training leaves the one before. config.json makes
-a folder a run (checkpoint.py); publishing writes it last and then removes the first two.
+state.safetensors is replaced whole, so a killed process leaves the state before. A folder with
+config.json is a run (checkpoint.py). Publishing writes it last and then removes the first two.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ TIMES = "times.csv"
 
 
 class Draft:
-    """An unfinished run that this process, and no other, works on."""
+    """An unfinished run that this process works on, and no other process."""
 
     def __init__(self, folder: Path, config: RunConfig, lock: int) -> None:
         self.folder = folder
@@ -58,13 +58,13 @@ class Draft:
         return (self.folder / STATE).exists()
 
     def release(self) -> None:
-        """Say that the folder is no longer in use; the end of the process says so too."""
+        """Unlock the folder. The end of the process unlocks it too."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
 
     def save(self, tensors: dict[str, Tensor], plain: dict[str, Any]) -> None:
-        """Replace the state: a trainer's tensors and its plain data (JSON)."""
+        """Replace the state by a trainer's tensors and its plain data (JSON)."""
         tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         text = json.dumps(plain, allow_nan=False)
         metadata = {"plain": text, "sha256": _state_hash(tensors, text)}
@@ -99,7 +99,7 @@ def begin_run(root: str | Path, config: RunConfig) -> Draft:
 
 
 def open_draft(path: str | Path) -> Draft:
-    """Take up an unfinished run; UsageError where there is none or another process has it."""
+    """Open an unfinished run; UsageError if there is none or if another process trains it."""
     folder = Path(path)
     if (folder / CONFIG).exists():
         raise UsageError(f"{folder} is finished; `zoo eval {folder}` measures it")
@@ -116,7 +116,7 @@ def open_draft(path: str | Path) -> Draft:
 
 
 def read_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The last state that was saved in an unfinished run; BadArtifact where it is damaged."""
+    """The last state that was saved in an unfinished run; BadArtifact if it is damaged."""
     path = folder / STATE
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -136,9 +136,9 @@ def _state_hash(tensors: dict[str, Tensor], text: str) -> str:
 
 
 def publish_run(draft: Draft, weights: dict[str, Tensor], config: RunConfig) -> Run:
-    """Turn a draft into a run: its weights, then its config, then away with the rest.
+    """Turn a draft into a run: write its weights, then its config, then remove the rest.
 
-    BadArtifact where the weights are not finite or do not fit the network of the config.
+    Raises BadArtifact if the weights are not finite or do not fit the network of the config.
     """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     check_fits(weights, config, "the state dict")
@@ -156,7 +156,7 @@ def publish_run(draft: Draft, weights: dict[str, Tensor], config: RunConfig) -> 
 
 
 def discard_run(draft: Draft) -> None:
-    """Remove a draft, and the model's folder if nothing else is in it."""
+    """Remove a draft. Remove the model's folder too if it is empty then."""
     draft.release()
     shutil.rmtree(draft.folder, ignore_errors=True)
     try:
@@ -166,7 +166,7 @@ def discard_run(draft: Draft) -> None:
 
 
 def save_run(root: str | Path, weights: dict[str, Tensor], config: RunConfig) -> Run:
-    """Publish weights that were not trained here, such as an imported checkpoint, as a run."""
+    """Publish weights that were not trained here as a run, such as an imported checkpoint."""
     draft = begin_run(root, config)
     try:
         return publish_run(draft, weights, config)
@@ -176,7 +176,10 @@ def save_run(root: str | Path, weights: dict[str, Tensor], config: RunConfig) ->
 
 
 def stale_drafts(root: str | Path, *, resumable: bool) -> list[Path]:
-    """Unfinished runs that nobody works on: without a state, or with `resumable` all of them."""
+    """Unfinished runs that no process works on.
+
+    Only those without a state, which cannot be resumed; with `resumable`, all of them.
+    """
     return [
         folder
         for folder in unfinished_runs(root)
@@ -185,14 +188,14 @@ def stale_drafts(root: str | Path, *, resumable: bool) -> list[Path]:
 
 
 def leftovers(root: str | Path) -> list[Path]:
-    """Files of the training in runs that are finished: a kill came between config.json and them."""
-    found = (path for name in (TRAINING, STATE) for path in Path(root).glob(f"*/*/{name}"))
-    finished = (path for path in found if (path.parent / CONFIG).exists())
+    """Files of training in finished runs, which a kill left after config.json was written."""
+    files = (path for name in (TRAINING, STATE) for path in Path(root).glob(f"*/*/{name}"))
+    finished = (path for path in files if (path.parent / CONFIG).exists())
     return sorted(path for path in finished if abandoned(path.parent))
 
 
 def progress_of(folder: Path) -> str:
-    """How far an unfinished run is, for lists."""
+    """How far an unfinished run is, for lists: `epoch 3 of 24`."""
     try:
         recipe = read_config(folder / TRAINING).recipe or {}
     except BadArtifact:
@@ -201,7 +204,7 @@ def progress_of(folder: Path) -> str:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file that `write_rows` wrote; none where it is missing."""
+    """The rows of a file that `write_rows` wrote; none if it is missing."""
     try:
         with open(path, newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))

@@ -1,6 +1,6 @@
-"""Networks that are not ours: `timm:NAME`, and `package.module:callable`.
+"""Networks that are not the zoo's own: `timm:NAME`, and `package.module:callable`.
 
-Both are code of others that is imported and run, as the user asked for by name.
+Both import and run code that others wrote, because the user names it.
 """
 
 from __future__ import annotations
@@ -27,29 +27,32 @@ _CALLABLE = re.compile(r"(?P<module>\w+(\.\w+)*):(?P<name>\w+(\.\w+)*)")
 
 @dataclass(frozen=True, kw_only=True)
 class Foreign:
-    """A network of others, ready to be compiled."""
+    """A network that is not the zoo's own, ready to be compiled."""
 
     name: str
+    """Its name in folders: `timm-resnet50d`."""
     network: nn.Module
+    """In evaluation mode, on the CPU."""
     shape: Shape
-    """What was asked for, or what it was made for."""
+    """The input shape (C, H, W) to compile for: the one asked for, else the native one."""
     native: Shape | None
-    """What it was made for, if it says so."""
+    """The input shape that it was made for. None if that is unknown."""
     origin: str
+    """What MODEL said, and the seed: `timm:resnet50d fresh:seed=0`."""
     preprocessing: Preprocessing | None = None
 
 
 def is_foreign(model: str) -> bool:
-    """Whether MODEL has one of the two forms."""
+    """Whether MODEL is `timm:NAME` or `package.module:callable`."""
     return model.startswith("timm:") or _CALLABLE.fullmatch(model) is not None
 
 
 def find_foreign(model: str, *, seed: int, fresh: bool, shape: Shape | None) -> Foreign:
     """The network that MODEL names, in evaluation mode.
 
-    Raises UsageError for a name that is not there or a shape that is missing, Unavailable for a
-    package that does not import or weights that cannot be fetched, CheckFailed where the callable
-    breaks or gives something else than a module.
+    Raises UsageError for an unknown name or a missing shape. Raises Unavailable for a package that
+    does not import, or weights that cannot be fetched. Raises CheckFailed if the callable breaks or
+    does not return a module.
     """
     if model.startswith("timm:"):
         return _from_timm(model.removeprefix("timm:"), seed, fresh, shape)
@@ -60,13 +63,13 @@ def _from_timm(name: str, seed: int, fresh: bool, shape: Shape | None) -> Foreig
     timm = _import("timm", "pip install timm, and the torchvision that belongs to this torch")
     if not timm.is_model(name):
         near = timm.list_models(f"*{name[:8]}*")[:3]
-        offer = f"; near: {', '.join(near)}" if near else "; timm.list_models() lists them"
+        offer = f"; similar: {', '.join(near)}" if near else "; timm.list_models() lists them"
         raise UsageError(f"timm has no '{name}'{offer}")
     options = {"in_chans": shape[0]} if shape is not None and fresh else {}
     torch.manual_seed(seed)
     try:
         network = timm.create_model(name, pretrained=not fresh, **options).eval()
-    except Exception as error:  # a hub that cannot be reached raises a dozen kinds
+    except Exception as error:  # a hub that cannot be reached raises many kinds of errors
         raise Unavailable(
             f"timm cannot give the weights of '{name}': {first_line(error)}; "
             "fetch them first, or take seeded ones with --fresh"
@@ -107,20 +110,21 @@ def _from_callable(model: str, seed: int, fresh: bool, shape: Shape | None) -> F
     if shape is None:
         raise UsageError(f"{model} names no input shape; give --input, such as 1x3x224x224")
     here = str(Path.cwd())
-    if here not in sys.path:  # a command's own folder is searched by `python -m`, not by scripts
+    if here not in sys.path:  # `python -m` searches the current folder, a script does not
         sys.path.insert(0, here)
-    found: Any = _import(match["module"], "is it misspelt, or in another folder?")
+    target: Any = _import(match["module"], "check its spelling and the current folder")
     for part in match["name"].split("."):
-        if not hasattr(found, part):
+        if not hasattr(target, part):
             raise UsageError(f"{match['module']} has no '{match['name']}'")
-        found = getattr(found, part)
-    torch.manual_seed(seed)  # after the import, which may draw numbers too
+        target = getattr(target, part)
+    torch.manual_seed(seed)  # after the import, which may draw numbers
     try:
-        network = found if isinstance(found, nn.Module) else found()
+        network = target if isinstance(target, nn.Module) else target()
     except (Exception, SystemExit) as error:
         raise CheckFailed(f"{model}() broke: {first_line(error)}") from error
     if not isinstance(network, nn.Module):
-        raise CheckFailed(f"{model} gave a {type(network).__name__}; it must give an nn.Module")
+        kind = type(network).__name__
+        raise CheckFailed(f"{model} returned a {kind}; it must return an nn.Module")
     network = network.float().eval()
     if fresh:
         calibrate_batch_norms(network, shape, seed)
@@ -136,7 +140,7 @@ def _from_callable(model: str, seed: int, fresh: bool, shape: Shape | None) -> F
 def _import(name: str, hint: str) -> Any:
     try:
         return importlib.import_module(name)
-    except (Exception, SystemExit) as error:  # torchvision beside a foreign torch: RuntimeError
+    except (Exception, SystemExit) as error:  # torchvision with another torch: RuntimeError
         misspelt = isinstance(error, ModuleNotFoundError) and error.name == name.split(".")[0]
         kind = UsageError if misspelt and name != "timm" else Unavailable
         raise kind(f"{name} does not import: {first_line(error)}; {hint}") from error

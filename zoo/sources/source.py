@@ -1,4 +1,4 @@
-"""MODEL on the command line -> a network with weights, its input shape and its data."""
+"""MODEL on the command line becomes a network with weights, its input shape and its data."""
 
 from __future__ import annotations
 
@@ -27,37 +27,40 @@ class Source:
     """A network to compile or evaluate, and where it came from."""
 
     name: str
-    """A name that zoo.models knows."""
+    """A name that zoo.models knows, or the name of a foreign network."""
     network: nn.Module
     """In evaluation mode, on the CPU, float32."""
     shape: tuple[int, int, int]
     """Channels, height and width of one sample."""
     native: tuple[int, int, int] | None
-    """The shape that it was trained at, or published for, if that is known."""
+    """The shape that it was trained or published for. None if that is unknown."""
     origin: str
     """The run's folder, or `fresh:seed=0`."""
     classes: tuple[str, ...] | None = None
+    """Class names in the order of the output."""
     preprocessing: Preprocessing | None = None
+    """How pixels become input."""
     run: Run | None = None
+    """The run that it was loaded from."""
     untrained: bool = False
-    """Whether its weights are seeded noise, for which synthetic images are as good as any."""
+    """Whether its weights are seeded noise. Then synthetic images are as good as any."""
     words: tuple[str, ...] = ()
-    """What names it on a command line, to make the very same again."""
+    """The words of a command line that name the same network again."""
 
     @property
     def macs(self) -> int | None:
-        """Multiply-accumulates for one sample; None for networks of others.
+        """Multiply-accumulates for one sample. None for a foreign network.
 
-        Their layers may be called in ways that the counter of ours does not know.
+        Its layers may be called in ways that the zoo's counter does not know.
         """
         return None if self.name not in names() else macs(self.network, self.shape)
 
     def data(self) -> Data | None:
-        """The data set that the run was trained on; None for fresh weights."""
+        """The data set that the run was trained on. None for fresh weights."""
         return load_data(self.run.config) if self.run is not None else None
 
     def fitting_data(self) -> Data | None:
-        """That data set, or None where it is gone or its images have another size."""
+        """That data set, or None if it is gone or its images have another size."""
         try:
             data = self.data()
         except (UsageError, BadArtifact):
@@ -65,14 +68,14 @@ class Source:
         return data if data is not None and data.shape == self.shape else None
 
     def samples(self) -> Tensor | None:
-        """Test images to prove artifacts with, or None."""
+        """64 test images (N, C, H, W) to prove artifacts with, or None."""
         data = self.fitting_data()
         if data is None:
             return None
         return data.test.load(torch.linspace(0, len(data.test) - 1, 64).long())
 
     def labelled(self) -> tuple[Tensor, Tensor] | None:
-        """An even sample of the test images and their classes, or None."""
+        """An even sample of the test images (N, C, H, W) and their labels (N,), or None."""
         data = self.fitting_data()
         if data is None:
             return None
@@ -82,8 +85,8 @@ class Source:
     def calibration(self, folder: Path | None, count: int) -> tuple[Tensor, str] | None:
         """At most `count` images to quantise with, and where they come from.
 
-        Those of `folder`; else of the split that the network was trained on; else, for weights
-        that are noise themselves, synthetic ones. None where there is nothing to take.
+        They come from `folder` if it is given, and are synthetic for untrained weights. Otherwise
+        they come from the split that the network was trained on. None if there is no such split.
         """
         if folder is not None:
             return self._read_images(folder, count), str(folder)
@@ -99,9 +102,9 @@ class Source:
         return data.train.load(chosen), f"{data.name}, training half"
 
     def _read_images(self, folder: Path, count: int) -> Tensor:
-        """Images of a folder and those below it, evenly chosen, as the network's input."""
+        """Images from a folder and the folders in it, evenly chosen, as the network's input."""
         if not folder.is_dir():
-            raise UsageError(f"--calibrate {folder} is no folder; give one of images")
+            raise UsageError(f"--calibrate {folder} is not a folder; give a folder of images")
         paths = sorted(
             path
             for path in folder.rglob("*")
@@ -132,10 +135,10 @@ def resolve(
     seed: int = 0,
     shape: tuple[int, int, int] | None = None,
 ) -> Source:
-    """Return what MODEL means: a run's path, a name's newest run, fresh weights, or others' code.
+    """Return what MODEL names: a run's path, a name's newest run, fresh weights, or foreign code.
 
-    Without MODEL the newest run is meant. Raises UsageError for what is neither a path nor a
-    name, and for a `shape` whose channels a trained network does not take.
+    Without MODEL it is the newest run. Raises UsageError if MODEL is neither a path nor a name,
+    and for a `shape` whose channels a trained network does not take.
     """
     if model is None:
         if fresh:
@@ -146,21 +149,21 @@ def resolve(
     if Path(model).exists() and (model not in names() or "/" in model):
         return _trained(load_run(model), shape)
     if model not in names():
-        info(model)  # raises the error that offers close ones
+        info(model)  # raises the error that offers similar names
     if not fresh and list_runs(runs, model):
         return _trained(newest_run(runs, model), shape)
     return _fresh(model, seed, shape or info(model).shape)
 
 
 def _foreign(model: str, seed: int, fresh: bool, shape: tuple[int, int, int] | None) -> Source:
-    found = find_foreign(model, seed=seed, fresh=fresh, shape=shape)
+    foreign = find_foreign(model, seed=seed, fresh=fresh, shape=shape)
     return Source(
-        name=found.name,
-        network=found.network,
-        shape=found.shape,
-        native=found.native,
-        origin=found.origin,
-        preprocessing=found.preprocessing,
+        name=foreign.name,
+        network=foreign.network,
+        shape=foreign.shape,
+        native=foreign.native,
+        origin=foreign.origin,
+        preprocessing=foreign.preprocessing,
         untrained=fresh,
         words=(model, "--seed", str(seed), *(["--fresh"] if fresh else [])),
     )
@@ -191,7 +194,7 @@ def _trained(run: Run, shape: tuple[int, int, int] | None) -> Source:
 
 
 def _fresh(model: str, seed: int, shape: tuple[int, int, int]) -> Source:
-    """Seeded weights at the published class count, with norms that look trained."""
+    """Seeded weights with the published number of classes, and norms that look trained."""
     network = build(model, seed=seed, in_channels=shape[0])
     calibrate_batch_norms(network, shape, seed)
     return Source(
@@ -206,7 +209,10 @@ def _fresh(model: str, seed: int, shape: tuple[int, int, int]) -> Source:
 
 
 def load_data(config: RunConfig, *, only_test: bool = True) -> Data | None:
-    """Load the data set that a run was trained on, or None when the run names none."""
+    """Load the data set that a run was trained on. None if the run names none.
+
+    Raises UsageError or BadArtifact if the set is gone or has changed.
+    """
     data = config.data or {}
     if not data.get("name") or config.preprocessing is None:
         return None

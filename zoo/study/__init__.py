@@ -1,7 +1,7 @@
 """The claims of the ResNet paper as experiments: `zoo study degradation`.
 
-Each file is one experiment: the claim, the networks that decide it, a table, a picture. All train
-through zoo.training, so a study that is stopped goes on where it was.
+Each file is one experiment: the claim, the networks that decide it, a table and a picture. All
+train through zoo.training, so a study that was stopped can be resumed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ STUDIES = {
 }
 
 
-def study(name: str) -> Experiment:
-    """Return the experiment called `name`; an unknown name is a UsageError listing the known."""
+def find_study(name: str) -> Experiment:
+    """Return the experiment called `name`. UsageError for an unknown name."""
     if name not in STUDIES:
         raise UsageError(f"unknown study '{name}'; choose one of: {', '.join(STUDIES)}")
     return cast(Experiment, import_module(STUDIES[name]))

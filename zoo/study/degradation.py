@@ -1,7 +1,8 @@
-"""Degradation: a deeper plain network is worse on its own training images; a residual one is not.
+"""Degradation: a deeper plain network is worse on its own training images. A residual one is not.
 
-He et al. 2015 (arXiv:1512.03385), figures 1, 4 and 6. It is no overfitting, which would show on
-test images only: the deeper network can represent what the shallower one does, and is not found.
+He et al. 2015 (arXiv:1512.03385), figures 1, 4 and 6. This is not overfitting, which would show on
+test images only. The deeper network can represent what the shallower one does, but training does
+not find it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from zoo.runs.draft import METRICS, read_rows
 from zoo.study.drawing import PLAIN, RESIDUAL, line, name, panels
-from zoo.study.lab import Claim, Lab, Report, above, not_above, spread
+from zoo.study.lab import Claim, Findings, Lab, above, not_above, spread
 from zoo.training.evaluate import evaluate
 
 if TYPE_CHECKING:
@@ -29,11 +30,11 @@ class Outcome:
     """On the training images as they are, in evaluation mode."""
     test_error: float
     curve: list[float]
-    """Error on the augmented training images, epoch by epoch."""
+    """Error on the augmented training images, one figure for each epoch."""
 
 
-def run(lab: Lab) -> Report:
-    """Train plain and residual networks of two depths (in full: of five) and compare errors."""
+def run(lab: Lab) -> Findings:
+    """Train plain and residual networks of two depths (five with `full`) and compare errors."""
     depths = (20, 32, 44, 56, 110) if lab.full else (20, 56)
     outcomes = {
         (kind, depth): [_outcome(lab, f"{kind}{depth}", seed) for seed in range(lab.seeds)]
@@ -66,7 +67,7 @@ def run(lab: Lab) -> Report:
             verdict=not_above(residual, margin=max(0.0, fmean(plain)) / 10),
         ),
     ]
-    return Report(
+    return Findings(
         title="Degradation: error as plain and residual networks get deeper",
         setting=f"{lab.describe()}; depths {', '.join(map(str, depths))}, option A shortcuts",
         claims=claims,

@@ -1,4 +1,4 @@
-"""One look for all pictures: lines that are labelled where they end, little else."""
+"""The common look of all pictures: a few lines, and little else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PLAIN, RESIDUAL = "#b5482f", "#1f5f99"
-"""Networks without shortcuts are warm, those with shortcuts are cool."""
+"""Networks without shortcuts have a warm colour, those with shortcuts a cool one."""
 
 
 def panels(count: int, *, width: float = 4.6, height: float = 3.4) -> tuple[Figure, list[Axes]]:
@@ -26,12 +26,12 @@ def panels(count: int, *, width: float = 4.6, height: float = 3.4) -> tuple[Figu
 
 
 def line(axis: Axes, x: Any, y: Any, label: str, *, color: str, strong: bool = True) -> None:
-    """A line, named in the legend; pale where it is the weaker of two."""
+    """Draw a line with a name in the legend. It is pale if not `strong`."""
     axis.plot(x, y, color=color, alpha=1.0 if strong else 0.45, linewidth=1.6, label=label)
 
 
 def name(axis: Axes, title: str, x: str, y: str) -> None:
-    """Title, axis labels and legend."""
+    """Write the title, the names of the axes and the legend."""
     axis.set_title(title, loc="left", fontsize=10)
     axis.locator_params(axis="x", integer=True)
     axis.set_xlabel(x)

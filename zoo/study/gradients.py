@@ -1,8 +1,8 @@
 """Gradients: what reaches each layer, with and without shortcuts, with and without batch norm.
 
 He et al. 2015 (arXiv:1512.03385), section 4.1: plain networks with batch norm have gradients with
-healthy norms, so their difficulty is *not* caused by vanishing gradients. Without batch norm
-vanishing shows: then only the shortcut carries a signal to the end and a gradient back.
+healthy norms, so vanishing gradients do *not* cause their difficulty. Without batch norm gradients
+do vanish. Then only the shortcut carries a signal to the end and a gradient back.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.nn import functional
 from zoo.data import Data
 from zoo.models import build
 from zoo.study.drawing import PLAIN, RESIDUAL, line, name, panels
-from zoo.study.lab import FAILED, HELD, Claim, Lab, Report, above, spread
+from zoo.study.lab import FAILED, HELD, Claim, Findings, Lab, above, spread
 from zoo.training.recipe import RECIPES
 
 if TYPE_CHECKING:
@@ -27,27 +27,51 @@ if TYPE_CHECKING:
 SUMMARY = "gradient norm of each layer, before and during training"
 
 DEPTH, BATCH = 56, 128
+
+Norms = dict[tuple[str, bool], list[tuple[list[float], list[float]]]]
+"""Kind of network and whether it has batch norms -> for each seed, the gradient norm of each layer
+at the start and after the steps."""
+
 HEALTHY = 10.0
-"""The most by which the gradients of the first and the last stage may differ, either way."""
+"""Largest healthy ratio of the gradients of the first and the last stage, either way."""
 
 
-def run(lab: Lab) -> Report:
+def run(lab: Lab) -> Findings:
     """Measure the gradient of each convolution at the start and after some steps."""
     steps = 1000 if lab.full else 3 * lab.epochs
-    found = {
-        (kind, norm): [gradients(f"{kind}{DEPTH}", seed, lab.data, norm, steps) for seed in seeds]
-        for seeds in (range(lab.seeds),)
+    norms = {
+        (kind, norm): [
+            gradients(f"{kind}{DEPTH}", seed, lab.data, norm, steps) for seed in range(lab.seeds)
+        ]
         for kind in ("plain", "resnet")
         for norm in (True, False)
     }
-
-    start = [_share(result[0]) for result in found["plain", True]]
-    later = [_share(result[1]) for result in found["plain", True]]
-    decades = [
-        math.log10(_first_stage(ours[0]) / _first_stage(theirs[0]))
-        for ours, theirs in zip(found["resnet", False], found["plain", False], strict=True)
+    rows = [
+        (f"{kind}{DEPTH}", "yes" if norm else "no", seed, when, layer + 1, f"{value:.3e}")
+        for (kind, norm), seeds in norms.items()
+        for seed, result in enumerate(seeds)
+        for when, values in zip(("start", f"step {steps}"), result, strict=True)
+        for layer, value in enumerate(values)
     ]
-    claims = [
+    return Findings(
+        title="Gradients: what reaches each layer",
+        setting=f"{lab.describe()}; {DEPTH} layers, batch {BATCH}; without batch norm the weights "
+        "start at Xavier's scale, as before rectifiers had their own",
+        claims=_claims(norms, steps),
+        columns=("network", "batch norm", "seed", "when", "layer", "gradient norm"),
+        rows=rows,
+        figure=lambda: _figure(norms, steps),
+    )
+
+
+def _claims(norms: Norms, steps: int) -> list[Claim]:
+    start = [_share(result[0]) for result in norms["plain", True]]
+    later = [_share(result[1]) for result in norms["plain", True]]
+    decades = [
+        math.log10(_first_stage(residual[0]) / _first_stage(plain[0]))
+        for residual, plain in zip(norms["resnet", False], norms["plain", False], strict=True)
+    ]
+    return [
         Claim(
             paper="with batch norm a plain net's gradients do not vanish (section 4.1)",
             measured=f"plain{DEPTH}, first stage over last: {spread(start)} at the start, "
@@ -61,29 +85,13 @@ def run(lab: Lab) -> Report:
             verdict=HELD if max(start) <= HEALTHY else FAILED,
         ),
         Claim(
-            paper="without batch norm they vanish, but for the shortcuts that carry them "
-            "(what normalisation had to mend, section 1)",
+            paper="without batch norm they vanish, except where shortcuts carry them "
+            "(the problem that normalisation solved, section 1)",
             measured=f"decades from plain{DEPTH} to resnet{DEPTH}, first stage, at the start: "
             f"{spread(decades)}",
             verdict=above(decades),
         ),
     ]
-    rows = [
-        (f"{kind}{DEPTH}", "yes" if norm else "no", seed, when, layer + 1, f"{value:.3e}")
-        for (kind, norm), seeds in found.items()
-        for seed, result in enumerate(seeds)
-        for when, values in zip(("start", f"step {steps}"), result, strict=True)
-        for layer, value in enumerate(values)
-    ]
-    return Report(
-        title="Gradients: what reaches each layer",
-        setting=f"{lab.describe()}; {DEPTH} layers, batch {BATCH}; without batch norm the weights "
-        "start at Xavier's scale, as before rectifiers had their own",
-        claims=claims,
-        columns=("network", "batch norm", "seed", "when", "layer", "gradient norm"),
-        rows=rows,
-        figure=lambda: _figure(found, steps),
-    )
 
 
 def gradients(
@@ -96,10 +104,10 @@ def gradients(
         _take_norms_out(network, seed)
     weights = [m.weight for m in network.modules() if isinstance(m, nn.Conv2d)]
     recipe = RECIPES["paper"]
-    # Without batch norm the paper's rate diverges at once.
+    # Without batch norm, training at the paper's rate diverges at once.
     optimizer = torch.optim.SGD(network.parameters(), lr=recipe.lr if norm else 1e-3, momentum=0.9)
     generator = torch.Generator().manual_seed(seed)
-    found = []
+    results = []
     for step in range(steps + 1):
         chosen = torch.randint(len(data.train), (BATCH,), generator=generator)
         logits = network(data.train.load(chosen))
@@ -107,13 +115,13 @@ def gradients(
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if step in (0, steps):
-            found.append([float(w.grad.norm()) for w in weights if w.grad is not None])
+            results.append([float(w.grad.norm()) for w in weights if w.grad is not None])
         optimizer.step()
-    return found[0], found[1]
+    return results[0], results[1]
 
 
 def _take_norms_out(network: nn.Module, seed: int) -> None:
-    """Replace each batch norm by nothing, and draw the convolutions at Xavier's scale."""
+    """Remove each batch norm, and draw the convolutions at Xavier's scale."""
     for module in network.modules():
         for key, child in list(module.named_children()):
             if isinstance(child, nn.BatchNorm2d):
@@ -126,23 +134,21 @@ def _take_norms_out(network: nn.Module, seed: int) -> None:
 
 
 def _first_stage(values: list[float]) -> float:
-    """Mean gradient norm of the first stage: the layers up to a third, without the very first."""
+    """Mean gradient norm of the first stage: the first third of the layers, without the first."""
     return fmean(values[1 : len(values) // 3])
 
 
 def _share(values: list[float]) -> float:
-    """The first stage's gradient over the last one's."""
+    """The mean gradient norm of the first stage over that of the last stage."""
     return _first_stage(values) / fmean(values[-(len(values) // 3) :])
 
 
-def _figure(
-    found: dict[tuple[str, bool], list[tuple[list[float], list[float]]]], steps: int
-) -> Figure:
+def _figure(norms: Norms, steps: int) -> Figure:
     figure, axes = panels(2)
     for axis, norm in zip(axes, (True, False), strict=True):
         for kind, color in (("plain", PLAIN), ("resnet", RESIDUAL)):
             for when, label in enumerate(("at the start", f"after {steps} steps")):
-                curves = [result[when] for result in found[kind, norm]]
+                curves = [result[when] for result in norms[kind, norm]]
                 mean = [fmean(values) for values in zip(*curves, strict=True)]
                 layers = range(1, len(mean) + 1)
                 line(axis, layers, mean, f"{kind}, {label}", color=color, strong=when == 1)

@@ -1,8 +1,8 @@
-"""Identity: a residual unit learns f(x) = x at once, a plain one does not.
+"""Identity: a residual unit learns f(x) = x sooner than a plain one.
 
-He et al. 2015 (arXiv:1512.03385), section 3.1: if the layers added to a network were identities, it
-would be no worse than before. That it is worse suggests that several nonlinear layers are hard to
-drive to the identity; a residual unit only has to learn zero.
+He et al. 2015 (arXiv:1512.03385), section 3.1: a network would not get worse if the layers added to
+it were identities. It does get worse, which suggests that several nonlinear layers hardly learn the
+identity. A residual unit only has to learn zero.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.nn import functional
 from zoo.models.plain import PlainBlock
 from zoo.models.resnet import BasicBlock
 from zoo.study.drawing import PLAIN, RESIDUAL, line, name, panels
-from zoo.study.lab import Claim, Lab, Report, above, spread
+from zoo.study.lab import Claim, Findings, Lab, above, spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,21 +26,22 @@ SUMMARY = "steps until one unit has learned f(x) = x"
 
 CHANNELS, SIZE, BATCH = 16, 8, 64
 RATE = 0.01
+"""Adam's learning rate."""
 GOAL = 0.01
-"""Mean squared error over the variance of x at which f counts as learned."""
+"""f counts as learned at this mean squared error over the variance of x."""
 
 
-def run(lab: Lab) -> Report:
-    """Train single units, plain and residual, towards the identity; count the steps."""
+def run(lab: Lab) -> Findings:
+    """Train single units, plain and residual, towards the identity, and count the steps."""
     steps = 2000 if lab.full else 25 * lab.epochs
     seeds = range(max(5, lab.seeds))
     curves = {
         "plain": [learn(PlainBlock, seed, steps) for seed in seeds],
         "residual": [learn(BasicBlock, seed, steps) for seed in seeds],
     }
-    needed = {kind: [_steps_to_goal(curve) for curve in found] for kind, found in curves.items()}
+    needed = {kind: [_steps_to_goal(curve) for curve in each] for kind, each in curves.items()}
     more = [float(a - b) for a, b in zip(needed["plain"], needed["residual"], strict=True)]
-    reached = {kind: sum(n < steps for n in found) for kind, found in needed.items()}
+    reached = {kind: sum(n < steps for n in counts) for kind, counts in needed.items()}
     claim = Claim(
         paper="a residual unit is driven to identity more easily than a plain one (section 3.1)",
         measured=f"steps to an error of {GOAL:g}, plain less residual: {spread(more)}; "
@@ -53,7 +54,7 @@ def run(lab: Lab) -> Report:
         for kind in curves
         for seed in seeds
     ]
-    return Report(
+    return Findings(
         title="Identity: how soon one unit learns f(x) = x",
         setting=f"one unit of {CHANNELS} channels on {SIZE}x{SIZE} rectified noise, "
         f"Adam at {RATE:g}, {len(seeds)} seeds, the same noise for both",
@@ -65,7 +66,7 @@ def run(lab: Lab) -> Report:
 
 
 def learn(block: type[BasicBlock], seed: int, steps: int) -> list[float]:
-    """Relative squared error of f(x) = x before each step; x >= 0, as behind a ReLU."""
+    """Relative squared error of f(x) = x before each step. x >= 0, as behind a ReLU."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         unit = block(CHANNELS, CHANNELS)

@@ -1,4 +1,4 @@
-"""What the experiments share: trained networks, paired differences, verdicts, a report on disk."""
+"""What the experiments share: trained networks, paired differences, verdicts, files on disk."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MOST_ROWS = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One sentence of the paper, and what became of it here."""
+    """One claim of the paper, and whether it held here."""
 
     paper: str
     """What the paper says, and where."""
@@ -45,64 +45,71 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class Findings:
     """What an experiment found."""
 
     title: str
+    """The heading."""
     setting: str
     """Networks, data, recipe and seeds, in a sentence."""
     claims: list[Claim]
+    """The claims with their verdicts."""
     columns: tuple[str, ...]
+    """The heads of the table."""
     rows: list[tuple[Any, ...]]
+    """The rows of the table."""
     figure: Callable[[], Figure]
     """Draws the picture."""
 
 
 class Experiment(Protocol):
-    """The names that each file of this package has."""
+    """The names that each experiment's file defines."""
 
     SUMMARY: str
-    """A line for lists."""
+    """One line for lists."""
 
-    def run(self, lab: Lab) -> Report:
-        """Do the experiment."""
+    def run(self, lab: Lab) -> Findings:
+        """Train or measure, and return what was found."""
 
 
 @dataclass(kw_only=True)
 class Lab:
-    """Where an experiment runs, how large it is, and the networks it has trained so far."""
+    """Where an experiment runs, how large it is, and the networks that it has trained."""
 
     folder: Path
-    """Its runs and its report go here."""
+    """Where its runs and its report are written."""
     full: bool = False
-    """The paper's setting, for a GPU and days, instead of one for two cores and minutes."""
+    """Use the paper's setting, for a GPU and days, instead of one for two cores and minutes."""
     seeds: int = 3
+    """How many times each network is trained."""
     epochs: int = 20
-    """Of each training where it is not full; other lengths are in proportion."""
+    """Of each training run, unless it is full. Other lengths are in proportion."""
     work: Work = field(default_factory=lambda: Work(quiet=True))
+    """How training runs are carried out."""
     source: str = ""
-    """A data set for `zoo.data.load` in place of the default one."""
+    """A data set for `zoo.data.load` instead of the default one."""
     say: Callable[[str], None] = lambda line: None
+    """Called with a line of progress."""
     _data: Data | None = None
 
     @property
     def data(self) -> Data:
-        """CIFAR-10 in full; else the bundled digits."""
+        """CIFAR-10 with `full`, else the bundled digits."""
         if self._data is None:
             self._data = load(self.source or ("cifar10" if self.full else "digits"))
         return self._data
 
     @property
     def recipe(self) -> Recipe:
-        """The paper's, whole or shortened; neither averages weights nor smooths labels."""
+        """The paper's recipe, whole or shortened. Neither averages weights nor smooths labels."""
         paper = RECIPES["paper"]
         if self.full:
             return paper
-        # The paper's 0.1 is too high for 56 layers and 14 steps an epoch: docs/log.md.
+        # The paper's rate of 0.1 is too high for 56 layers and 14 steps an epoch: docs/log.md.
         return replace(paper, epochs=self.epochs, batch=64, lr=0.03, shift=1, flip=False)
 
     def describe(self) -> str:
-        """Data, recipe and seeds, for a report."""
+        """Data, recipe and seeds, in words for a report."""
         recipe = self.recipe
         return (
             f"{self.data.name}, {len(self.data.train):,} training images of "
@@ -112,7 +119,7 @@ class Lab:
         )
 
     def train(self, model: str, seed: int, **options: Any) -> Run:
-        """Train a network, or take the run that is there; one that was stopped goes on."""
+        """Train a network. Take a finished run if there is one, or resume an unfinished one."""
         recipe = self.recipe
         if self.full and model.endswith("110"):
             recipe = RECIPES["paper-deep"]
@@ -131,7 +138,7 @@ class Lab:
 
 
 def _begun_for(folder: Path, config: RunConfig) -> bool:
-    """Whether an unfinished run is the training that `config` wants; a damaged one is not."""
+    """Whether an unfinished run is the training run of `config`. A damaged one is not."""
     try:
         return same_training(read_config(folder / TRAINING), config)
     except BadArtifact:
@@ -139,7 +146,7 @@ def _begun_for(folder: Path, config: RunConfig) -> bool:
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
-    """95 % interval of the mean by Student's t; infinite for a single value."""
+    """95 % interval of the mean, by Student's t. Infinite for a single value."""
     from scipy.stats import t
 
     if len(values) < 2:
@@ -149,37 +156,37 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def above(values: Sequence[float]) -> str:
-    """Whether the mean of paired differences is above 0, beyond what the seeds scatter."""
+    """The verdict on whether the mean of paired differences is above 0, beyond their scatter."""
     low, high = interval(values)
     return HELD if low > 0 else FAILED if high < 0 else OPEN
 
 
 def not_above(values: Sequence[float], margin: float) -> str:
-    """Whether the mean of paired differences is at most 0, give or take `margin`."""
+    """The verdict on whether the mean of paired differences is at most 0, within `margin`."""
     low, high = interval(values)
     return FAILED if low > 0 else HELD if high <= margin else OPEN
 
 
 def spread(values: Sequence[float], unit: str = "") -> str:
-    """`12.3 % (11.0 to 13.6, n = 3)`"""
+    """The mean and its interval, as `12.3 % (11.0 to 13.6, n = 3)`."""
     low, high = interval(values)
     ends = f"{low:.3g} to {high:.3g}, " if math.isfinite(low) else ""
     return f"{fmean(values):.3g}{unit} ({ends}n = {len(values)})"
 
 
 def check_drawing() -> None:
-    """Raise Unavailable where nothing can be drawn: before hours of training, not after."""
+    """Raise Unavailable if nothing can be drawn: before hours of training, not after them."""
     if find_spec("matplotlib") is None:
         raise Unavailable("a study draws with matplotlib; run `pip install 'resnet-zoo[study]'`")
 
 
-def publish(report: Report, name: str, folder: Path) -> list[Path]:
-    """Write figure.svg, figure.png, table.csv, report.md and report.json; returns their paths."""
+def publish(findings: Findings, name: str, folder: Path) -> list[Path]:
+    """Write figure.svg, figure.png, table.csv, report.md and report.json. Returns their paths."""
     import matplotlib
 
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = name  # the same picture, the same bytes
-    figure = report.figure()
+    figure = findings.figure()
     files: dict[str, bytes] = {}
     for kind in ("svg", "png"):
         image = io.BytesIO()
@@ -189,37 +196,37 @@ def publish(report: Report, name: str, folder: Path) -> list[Path]:
         files[f"figure.{kind}"] = image.getvalue()
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(report.columns)
-    writer.writerows(report.rows)
+    writer.writerow(findings.columns)
+    writer.writerows(findings.rows)
     files["table.csv"] = table.getvalue().encode()
     here = conditions() | {"threads": torch.get_num_threads()}
     plain = {
         "study": name,
-        "title": report.title,
-        "setting": report.setting,
-        "claims": [asdict(claim) for claim in report.claims],
-        "columns": report.columns,
-        "rows": report.rows,
+        "title": findings.title,
+        "setting": findings.setting,
+        "claims": [asdict(claim) for claim in findings.claims],
+        "columns": findings.columns,
+        "rows": findings.rows,
         "conditions": here,
     }
     files["report.json"] = (json.dumps(plain, indent=2, ensure_ascii=False) + "\n").encode()
-    files["report.md"] = _markdown(report, here).encode()
+    files["report.md"] = _markdown(findings, here).encode()
     folder.mkdir(parents=True, exist_ok=True)
     for file, content in files.items():
         write_atomic(folder / file, content)
     return [folder / file for file in files]
 
 
-def _markdown(report: Report, here: dict[str, Any]) -> str:
-    lines = [f"# {report.title}", "", report.setting, ""]
-    for claim in report.claims:
+def _markdown(findings: Findings, here: dict[str, Any]) -> str:
+    lines = [f"# {findings.title}", "", findings.setting, ""]
+    for claim in findings.claims:
         lines += [f"- **{claim.verdict}**: {claim.paper}", f"  Measured: {claim.measured}"]
     lines += ["", "![](figure.svg)", ""]
-    if len(report.rows) <= _MOST_ROWS:
-        lines += ["| " + " | ".join(report.columns) + " |", "|" + "---|" * len(report.columns)]
-        lines += ["| " + " | ".join(map(str, row)) + " |" for row in report.rows]
+    if len(findings.rows) <= _MOST_ROWS:
+        lines += ["| " + " | ".join(findings.columns) + " |", "|" + "---|" * len(findings.columns)]
+        lines += ["| " + " | ".join(map(str, row)) + " |" for row in findings.rows]
     else:
-        lines += [f"The {len(report.rows):,} figures are in table.csv."]
+        lines += [f"The {len(findings.rows):,} figures are in table.csv."]
     threads = f"{here['threads']} thread" + "s" * (here["threads"] > 1)
     lines += [
         "",

@@ -1,8 +1,8 @@
 """Responses: how much each layer of a trained network changes what flows through it.
 
 He et al. 2015 (arXiv:1512.03385), figure 7: the standard deviation of each 3x3 layer's output after
-batch norm, before the nonlinearity and the addition. Residual layers answer weakly: what they add
-is small, the more so the deeper the network.
+batch norm, before the nonlinearity and the addition. Residual layers respond weakly: what they add
+is small, and smaller in deeper networks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import nn
 from zoo.data import Data
 from zoo.models.unit import ResidualUnit
 from zoo.study.drawing import PLAIN, RESIDUAL, line, name, panels
-from zoo.study.lab import Claim, Lab, Report, above, spread
+from zoo.study.lab import Claim, Findings, Lab, above, spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 SUMMARY = "standard deviation of the layers' responses (figure 7)"
 
 
-def run(lab: Lab) -> Report:
+def run(lab: Lab) -> Findings:
     """Train plain and residual networks of two depths and measure their layers' responses."""
     models = ("plain20", "plain56", "resnet20", "resnet56", *(("resnet110",) if lab.full else ()))
-    found = {
+    deviations = {
         model: [responses(lab.train(model, seed).build(), lab.data) for seed in range(lab.seeds)]
         for model in models
     }
-    means = {model: [fmean(values) for values in seeds] for model, seeds in found.items()}
+    means = {model: [fmean(values) for values in seeds] for model, seeds in deviations.items()}
 
     def less(one: str, other: str) -> list[float]:
         return [a - b for a, b in zip(means[one], means[other], strict=True)]
@@ -54,17 +54,17 @@ def run(lab: Lab) -> Report:
     )
     rows = [
         (model, seed, layer + 1, round(value, 4))
-        for model, seeds in found.items()
+        for model, seeds in deviations.items()
         for seed, values in enumerate(seeds)
         for layer, value in enumerate(values)
     ]
-    return Report(
+    return Findings(
         title="Responses: what the layers of trained networks answer",
         setting=f"{lab.describe()}; deviation over the test images, means over the layers",
         claims=claims,
         columns=("network", "seed", "layer", "standard deviation"),
         rows=rows,
-        figure=lambda: _figure(found),
+        figure=lambda: _figure(deviations),
     )
 
 
@@ -78,17 +78,17 @@ def responses(network: nn.Module, data: Data) -> list[float]:
         for key, norm in unit.named_children()
         if isinstance(norm, nn.BatchNorm2d) and key.startswith("bn")
     ]
-    found: list[float] = []
+    deviations: list[float] = []
     for norm in norms:
-        norm.register_forward_hook(lambda _m, _i, out: found.append(float(out.std())))
+        norm.register_forward_hook(lambda _m, _i, out: deviations.append(float(out.std())))
     images = data.test.load(torch.arange(min(512, len(data.test))))
     network.eval()(images.to(next(network.parameters()).device))
-    return found
+    return deviations
 
 
-def _figure(found: dict[str, list[list[float]]]) -> Figure:
+def _figure(deviations: dict[str, list[list[float]]]) -> Figure:
     figure, axes = panels(2)
-    for model, seeds in found.items():
+    for model, seeds in deviations.items():
         mean = [fmean(values) for values in zip(*seeds, strict=True)]
         color = PLAIN if model.startswith("plain") else RESIDUAL
         place = [layer / (len(mean) - 1) for layer in range(len(mean))]

@@ -1,7 +1,7 @@
 """Shortcuts: zero padding (A), projections where the shape changes (B), or everywhere (C).
 
 He et al. 2015 (arXiv:1512.03385), table 3: all three are far better than the plain network and
-close to each other, so projections are not essential for addressing degradation.
+close to each other. So projections are not essential against degradation.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from zoo.study.drawing import PLAIN, RESIDUAL, panels
-from zoo.study.lab import Claim, Lab, Report, above, interval, spread
+from zoo.study.lab import Claim, Findings, Lab, above, interval, spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 SUMMARY = "test error with option A, B and C shortcuts, and with none"
 
 
-def run(lab: Lab) -> Report:
-    """Train one depth with each option and without shortcuts; compare test errors."""
+def run(lab: Lab) -> Findings:
+    """Train one depth with each option and without shortcuts, and compare test errors."""
     depth = 110 if lab.full else 56
     errors = {
         option: [_test_error(lab, f"resnet{depth}", seed, option) for seed in range(lab.seeds)]
@@ -51,10 +51,10 @@ def run(lab: Lab) -> Report:
     ]
     rows = [
         (option, seed, round(error, 3))
-        for option, found in errors.items()
-        for seed, error in enumerate(found)
+        for option, each in errors.items()
+        for seed, error in enumerate(each)
     ]
-    return Report(
+    return Findings(
         title="Shortcuts: zero padding, projections, or none",
         setting=f"{lab.describe()}; {depth} layers",
         claims=claims,
@@ -72,12 +72,12 @@ def _test_error(lab: Lab, model: str, seed: int, option: str | None) -> float:
 
 def _figure(errors: dict[str, list[float]]) -> Figure:
     figure, (axis,) = panels(1)
-    for place, (option, found) in enumerate(errors.items()):
+    for place, (option, each) in enumerate(errors.items()):
         color = PLAIN if option == "plain" else RESIDUAL
-        low, high = interval(found)
+        low, high = interval(each)
         axis.plot([place] * 2, [max(0, low), min(100, high)], color=color, linewidth=1.4)
-        axis.plot([place] * len(found), found, "o", color=color, alpha=0.4, markersize=4)
-        axis.plot(place, fmean(found), "_", color=color, markersize=16, markeredgewidth=2)
+        axis.plot([place] * len(each), each, "o", color=color, alpha=0.4, markersize=4)
+        axis.plot(place, fmean(each), "_", color=color, markersize=16, markeredgewidth=2)
     axis.set_xticks(range(len(errors)), list(errors))
     axis.set_title("test error by shortcut: seeds, mean, 95 % interval", loc="left", fontsize=10)
     axis.set_ylabel("test error %")
