@@ -23,7 +23,7 @@ from compile.precision import PRECISIONS, Precision
 from compile.proof.check import check_artifact
 from compile.spec import CompileSpec
 from tests.support.layout import ROOT, sources
-from tests.support.networks import SHAPE, small_net, small_subject
+from tests.support.networks import SHAPE, small_net, small_prepared
 from zoo.cli import _run
 
 NAME = "throwaway"
@@ -87,10 +87,10 @@ def rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.mark.parametrize("precision", ["fp32", "fp64"])
 def test_a_file_and_a_row_are_enough(precision: str, rows: Path) -> None:
     spec = CompileSpec(shape=SHAPE, batch=(1, 8), precision=precision)
-    subject = small_subject()
-    made = compile_module(subject, spec, backend=NAME, root=rows)
+    prepared = small_prepared()
+    made = compile_module(prepared, spec, backend=NAME, root=rows)
     assert made.path.name == f"{NAME}-{precision}-b1-8-cpu"
-    assert not compile_module(subject, spec, backend=NAME, root=rows).built
+    assert not compile_module(prepared, spec, backend=NAME, root=rows).built
     x = torch.randn(3, *SHAPE)
     torch.testing.assert_close(load(made.path)(x), small_net()(x))
     (row,) = check_artifact(made.path, None)
@@ -101,7 +101,7 @@ def test_a_file_and_a_row_are_enough(precision: str, rows: Path) -> None:
     with pytest.raises(UsageError, match=f"Triton has nothing that runs a .pt2 file of {NAME}"):
         triton_platform(made.manifest, made.path)
     with pytest.raises(UsageError, match=f"{NAME} gives no values from inside; .* eager"):
-        bisect(made.path, subject)
+        bisect(made.path, prepared)
 
 
 def test_it_builds_nothing_portable_unless_it_says_so(rows: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_backend_without_its_row_is_refused_in_one_line(
         with pytest.raises(Unavailable, match=f"needs the backend '{NAME}'; here are: eager"):
             use()
     with pytest.raises(UsageError, match="unknown backend"):
-        bisect(made.path, small_subject())
+        bisect(made.path, small_prepared())
     artifact = open_artifact(made.path)
     assert artifact.manifest["backend"] == NAME
 

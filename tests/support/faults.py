@@ -250,7 +250,7 @@ def nothing_in(root: Path) -> bool:
 
 
 def attempt(
-    subject: PreparedModel | nn.Module,
+    prepared: PreparedModel | nn.Module,
     backend: str,
     precision: str,
     root: Path,
@@ -268,7 +268,7 @@ def attempt(
         spy = Spy(patch, without)
         message = ""
         try:
-            compile_module(subject, spec, backend=backend, root=root, runner=runner, name="net")
+            compile_module(prepared, spec, backend=backend, root=root, runner=runner, name="net")
         except CheckFailed as error:
             message = str(error)
     published = not message
