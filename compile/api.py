@@ -20,7 +20,7 @@ from compile import machine
 from compile.artifact.manifest import Manifest, write_manifest
 from compile.artifact.publishing import find_artifacts, publish, staging
 from compile.artifact.reading import open_artifact
-from compile.backends import BACKENDS, choose
+from compile.backends import BACKENDS, check_portable, choose
 from compile.backends.base import Backend, Built
 from compile.errors import CheckFailed, Unavailable, UsageError, ZooError, first_line
 from compile.loading import load
@@ -106,6 +106,8 @@ def compile_module(
     """
     start = time.perf_counter()
     chosen = choose(backend, spec.precision, spec.device)
+    if spec.portable:
+        check_portable([backend])
     prepared = _prepare(module, spec, model, samples, calibration)
     request = _request(prepared, spec, chosen, _model(prepared, spec, name, model), command)
     final = request.folder(Path(root))
