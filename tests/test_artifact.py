@@ -128,9 +128,9 @@ def test_what_was_made_for_something_else(name: str, copy_of: Copy, runner: Path
     assert words in refused_by_runner(runner, folder)
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "manifest.sha256"])
+@pytest.mark.parametrize("name", ["manifest.json", "manifest.sha256", "model.ts"])
 @pytest.mark.parametrize("kind", ["fifo", "folder", "link", "device", "sparse"])
-def test_a_manifest_that_is_no_plain_file_is_refused_at_once(
+def test_what_is_no_plain_file_is_refused_at_once(
     kind: str, name: str, copy_of: Copy, runner: Path
 ) -> None:
     """A FIFO would block for ever, /dev/zero and 64 GiB of nothing would fill the memory."""
