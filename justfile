@@ -26,11 +26,12 @@ _install:
     {{ pip }} --no-build-isolation -e '.[dev,int8,onnxruntime,openvino,study]'
     @echo {{ wanted }} > .venv/installed
 
-# Build the C++ runner, build/runtime/zoo-run
+# Build the C++ runner, build/runtime/zoo-run, and link it into .venv/bin
 [group('set-up')]
 runner: install
     @{{ configure }} --log-level=WARNING
     @{{ alone }} cmake --build build/runtime --target zoo-run -j {{ jobs }}
+    @ln -sf ../../build/runtime/zoo-run .venv/bin/zoo-run
 
 # Say what this machine has and what it lacks
 [group('set-up')]
@@ -55,6 +56,12 @@ demo: install runner
 [group('use')]
 bench *options: install runner
     {{ zoo }} bench {{ options }}
+
+# Measure ResNet-50 in every backend and write the README's table; half an hour on a quiet machine
+[group('use')]
+table-resnet50: install runner
+    {{ zoo }} compile resnet50 --fresh --backend all --precision all
+    {{ python }} -m results.resnet50
 
 # Run the tests, Python's and C++'s, and a slice of each long suite
 [group('check')]

@@ -20,6 +20,7 @@ from compile.spec import CompileSpec
 from tests.support.networks import KINDS, SHAPE, SmallNet, small_net, small_prepared
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give the processes of `pytest -n 2` whole files; all that share artifacts go to one."""
     if not config.pluginmanager.hasplugin("xdist"):

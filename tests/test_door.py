@@ -49,10 +49,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="module")
-def artifact(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def artifact(run: Run, runner: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That network, for batches of 1 to 4, for torchscript."""
     root = tmp_path_factory.mktemp("artifacts")
-    return zoo.compile(run, backend="torchscript", batch=(1, 4), root=root).path
+    result = zoo.compile(run, backend="torchscript", batch=(1, 4), root=root, runner=runner)
+    return result.path
 
 
 def test_importing_zoo_and_listing_its_networks_needs_no_torch(tmp_path: Path) -> None:

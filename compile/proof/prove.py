@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,8 +56,8 @@ class _Ran:
 
     verdicts: Mapping[str, parity.Verdict]
     """`python` or `zoo-run`, with the program where there are several -> what judging it found."""
-    beside: Sequence[Sequence[torch.Tensor]]
-    """For each program, the outputs of two zoo-runs that ran at the same time."""
+    beside: tuple[tuple[torch.Tensor, ...], ...]
+    """For each program, what two zoo-runs at once gave; empty without zoo-run."""
 
 
 @contextmanager
@@ -134,7 +134,7 @@ def _run(artifact: Artifact, run: Program, task: Task, runner: Path | None) -> _
     verdicts = {
         where: parity.judge(out, task.golden, task.bounds) for where, out in outputs.items()
     }
-    return _Ran(verdicts=verdicts, beside=beside)
+    return _Ran(verdicts=verdicts, beside=tuple(beside))
 
 
 def _constants(

@@ -37,6 +37,7 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
     root: str | Path = "artifacts",
     runner: str | Path | None = None,
     force: bool = False,
+    accept_error: bool = False,
 ) -> Result:
     """Compile a network into an artifact below `root`, prove it, and return where it stands.
 
@@ -63,6 +64,7 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
         runner: a zoo-run that must compute the same; by default the one on PATH, or the one built
             in this checkout, if there is one.
         force: build again what stands there.
+        accept_error: publish the artifact though its proof failed; its manifest says so.
 
     Returns:
         `path`, `built` (False where the same artifact stood there already), `seconds` and
@@ -100,6 +102,7 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
         root=root,
         model=_model(source),
         force=force,
+        accept_error=accept_error,
         runner=find_runner(None if runner is None else Path(runner)),
         command=f"zoo.compile({' '.join(source.words)!r}, backend={backend!r}, ...)  # {spec}",
     )
@@ -121,6 +124,8 @@ def _source(
     from zoo.sources.source import Source, resolve
 
     if not isinstance(model, nn.Module):
+        if name is not None:
+            raise UsageError(f"name={name!r} is for a module of yours; {model} has its own name")
         wanted = str(model.folder if isinstance(model, Run) else model)
         return resolve(wanted, runs=runs, fresh=fresh, seed=seed, shape=shape)
     kind = type(model).__name__

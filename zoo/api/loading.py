@@ -60,22 +60,25 @@ class Classifier:
         return found
 
 
-def load(path: str | Path) -> Classifier:
+def load(path: str | Path, *, accept_error: bool = False) -> Classifier:
     """Verify an artifact, load it into this process, and return it as a function.
 
     `path` is the artifact's folder. Every file is compared with its hash before a loader reads it.
+    `accept_error` takes an artifact that failed its proof and was published all the same.
 
-    Raises BadArtifact where it is damaged or was built for another torch, CPU
-    or GPU; Unavailable where this machine lacks something that can be installed.
+    Raises BadArtifact where it is damaged, not proved, or built for another torch, CPU or GPU;
+    Unavailable where this machine lacks something that can be installed.
 
     >>> classifier = load("artifacts/resnet18-3fa9c2d1/inductor-fp32-b1-cpu")
     >>> scores = classifier(torch.zeros(1, *classifier.shape))
     """
     from compile.artifact.manifest import classes_of
     from compile.artifact.reading import open_artifact
+    from compile.artifact.status import require_proved
     from compile.loading import load_artifact
 
     artifact = open_artifact(Path(path))
+    require_proved(artifact, accept_error=accept_error)
     manifest, batches = artifact.manifest, [program.batch for program in artifact.programs]
     model, classes = manifest["model"], classes_of(manifest)
     return Classifier(
@@ -87,5 +90,5 @@ def load(path: str | Path) -> Classifier:
         dtype=artifact.input.dtype,
         classes=None if classes is None else tuple(classes),
         preprocessing=model["preprocessing"],
-        _program=load_artifact(artifact),
+        _program=load_artifact(artifact, unproved=True),
     )
