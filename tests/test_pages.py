@@ -12,7 +12,9 @@ from tests.support.layout import ROOT
 PAGES = (
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "README.md",
     "docs/glossary.md",
+    "docs/guide.md",
     "docs/log.md",
     "docs/parity.md",
     "results/README.md",
