@@ -53,4 +53,5 @@ def test_all_text_has_one_size(tmp_path: Path) -> None:
     texts = _figure(report("layer1.0", None)).findobj(Text)
     assert {text.get_fontsize() for text in texts if text.get_text()} == {TEXT_SIZE}
     draw(report("layer1.0", None), tmp_path / "a.png")
-    assert Image.open(tmp_path / "a.png").size == (960, 600)
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.size == (960, 600)
