@@ -24,6 +24,7 @@ from compile.backends import BACKENDS, choose
 from compile.backends.base import Backend, Built
 from compile.errors import CheckFailed, Unavailable, UsageError, ZooError, first_line
 from compile.loading import load
+from compile.precision import held_as
 from compile.proof.describing import INPUT, OUTPUT, Model, Request, artifact_folder, describe
 from compile.proof.golden import write_golden
 from compile.proof.images import Calibration
@@ -81,7 +82,8 @@ def compile_module(
 
     Args:
         module: maps float32 (N, C, H, W) to (N, classes); its weights are finite. Or a
-            PreparedModel of one, which several calls share; it brings its own images.
+            PreparedModel of one, which several calls share; it brings its own samples and
+            calibration.
         spec: input shape, batches, precision, device and CPU target.
         backend: a name in BACKENDS.
         root: folder of all artifacts; made where it is missing.
@@ -104,7 +106,7 @@ def compile_module(
     """
     start = time.perf_counter()
     chosen = choose(backend, spec.precision, spec.device)
-    prepared = _prepared(module, spec, model, samples, calibration)
+    prepared = _prepare(module, spec, model, samples, calibration)
     request = _request(prepared, spec, chosen, _model(prepared, spec, name, model), command)
     final = request.folder(Path(root))
     reused = None if force else _reusable(final, request, runner, accept_error)
@@ -146,18 +148,19 @@ def _make(
     return manifest
 
 
-def _prepared(
+def _prepare(
     module: nn.Module | PreparedModel,
     spec: CompileSpec,
     model: Model | None,
     samples: torch.Tensor | None,
     calibration: torch.Tensor | None,
 ) -> PreparedModel:
-    """The model as given, or one of the module and the images."""
+    """The model as given, or one prepared from the module and the images."""
     if isinstance(module, PreparedModel):
         if samples is not None or calibration is not None:
             raise UsageError(
-                "a PreparedModel brings its own samples and calibration: give them to it"
+                "a PreparedModel brings its own samples and calibration: give them to "
+                "PreparedModel(...)"
             )
         return module
     pixels = (model.preprocessing if model else None) or {}
@@ -204,8 +207,7 @@ def _request(
 
 def _check_precision(built: Built, spec: CompileSpec) -> None:
     """The file holds what was asked for; TF32 multiplies the float32 that it holds."""
-    expected = "fp32" if spec.precision == "tf32" else spec.precision
-    if built.precision not in (expected, spec.precision):
+    if built.precision not in (held_as(spec.precision), spec.precision):
         raise CheckFailed(f"asked for {spec.precision}, the file holds {built.precision}")
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
-from compile.artifact.programs import Program, check_input
+from compile.artifact.programs import Program, ProgramFile, check_input
 from compile.artifact.reading import Artifact, open_artifact
 from compile.artifact.status import require_proved
-from compile.backends import BACKENDS, backend
-from compile.errors import BadArtifact, Unavailable, ZooError, first_line
+from compile.backends import backend_of
+from compile.errors import BadArtifact, ZooError, first_line
 from compile.precision import tensor_float
 
 
@@ -37,34 +39,50 @@ def load_artifact(
 
     `unproved` is for those who prove it, or look for its fault: they load it whatever its status.
     """
+    loaded = load_programs(artifact, unproved=unproved)
+    device = artifact.manifest["device"]
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        program = check_input(x, artifact.input, artifact.programs, allow_nonfinite=allow_nonfinite)
+        with running(artifact, program):
+            return loaded[program](x.to(device))
+
+    return run
+
+
+def load_programs(artifact: Artifact, *, unproved: bool = False) -> dict[ProgramFile, Program]:
+    """Load the programs of an opened artifact as they are.
+
+    They check nothing: call them inside `running`, with an input that `check_input` accepts, on the
+    artifact's device. Raises BadArtifact where a file does not load, or the artifact is not proved
+    and `unproved` does not allow that; Unavailable where this zoo does not have the backend.
+    """
     if not unproved:
         require_proved(artifact)
+    backend = backend_of(artifact.manifest, artifact.path)
     loaded = {}
-    name = artifact.manifest["backend"]
-    if name not in BACKENDS:
-        known = ", ".join(BACKENDS)
-        raise Unavailable(f"{artifact.path} needs the backend {name!r}; here are: {known}")
-    maker = backend(name)
-    device = artifact.manifest["device"]
-    tf32 = artifact.manifest["parity"]["tf32"]
     for program in artifact.programs:
+        path = artifact.files[program.file].path
         try:
-            loaded[program] = maker.load(artifact.files[program.file].path, program, device)
+            loaded[program] = backend.load(path, program, artifact.manifest["device"])
         except ZooError:
             raise
         except Exception as error:  # each loader has exceptions of its own
             reason = first_line(error)
             raise BadArtifact(f"{artifact.path / program.file} does not load: {reason}") from error
+    return loaded
 
-    def run(x: torch.Tensor) -> torch.Tensor:
-        program = check_input(x, artifact.input, artifact.programs, allow_nonfinite=allow_nonfinite)
-        try:
-            with torch.no_grad(), tensor_float(tf32):
-                return loaded[program](x.to(device))
-        except Exception as error:
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            interpreter = lines[0].startswith("The following operation")  # TorchScript's own
-            reason = lines[-1] if interpreter else first_line(error)
-            raise BadArtifact(f"{artifact.name}/{program.file} broke: {reason}") from error
 
-    return run
+@contextmanager
+def running(artifact: Artifact, program: ProgramFile) -> Iterator[None]:
+    """Where a loaded program is called: no gradients, TF32 as the manifest says, and whatever it
+    raises becomes BadArtifact, in one line.
+    """
+    try:
+        with torch.no_grad(), tensor_float(artifact.manifest["parity"]["tf32"]):
+            yield
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        interpreter = lines[0].startswith("The following operation")  # TorchScript's own
+        reason = lines[-1] if interpreter else first_line(error)
+        raise BadArtifact(f"{artifact.name}/{program.file} broke: {reason}") from error

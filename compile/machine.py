@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from compile.errors import NotBuildable, Unavailable, UsageError
+from compile.precision import VNNI
+from compile.precision import precision as find_precision
 
 _V3 = ("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave")
 _V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
@@ -33,12 +35,6 @@ LEVELS: dict[str, tuple[str, ...]] = {
     "x86-64-v3": _V3,
 }
 """gcc -march levels, best first, with the flags of /proc/cpuinfo that they need."""
-
-_BF16_FLAGS = ("avx512bw", "avx512dq", "avx512vl")
-"""What torch's bf16 convolutions need of a CPU; without it they raise when they are called."""
-
-_VNNI_FLAGS = ("avx512_vnni", "avx_vnni")
-"""Either adds the products of bytes in 32 bits."""
 
 _ONEDNN_FLAGS = (
     *("avx_vnni", "avx_ne_convert", "avx512_vnni", "avx512_bf16", "avx512_fp16"),
@@ -65,7 +61,7 @@ def native_level(flags: frozenset[str] | None = None) -> str:
 
 def vnni() -> str | None:
     """Return the flag by which this CPU multiplies bytes without overflow, None if it does not."""
-    return next((flag for flag in _VNNI_FLAGS if flag in cpu_flags()), None)
+    return next((flag for flag in VNNI if flag in cpu_flags()), None)
 
 
 def resolve_target(target: str, precision: str) -> str:
@@ -76,16 +72,9 @@ def resolve_target(target: str, precision: str) -> str:
         raise UsageError(f"unknown target '{target}'; choose one of: native, {', '.join(LEVELS)}")
     if target != native_level() and not cpu_flags().issuperset(LEVELS[target]):
         raise Unavailable(f"this CPU cannot run {target}; parity needs to: use --target native")
-    if precision == "int8" and set(_VNNI_FLAGS).isdisjoint(LEVELS[target]):
-        raise NotBuildable(
-            f"CPUs of {target} need not have the int8 instructions of VNNI: use --target native "
-            "or --precision fp32"
-        )
-    if precision == "bf16" and not set(_BF16_FLAGS).issubset(LEVELS[target]):
-        raise NotBuildable(
-            f"CPUs of {target} run no bf16, torch's needs AVX-512: "
-            "use --target x86-64-v4 or --precision fp32"
-        )
+    row = find_precision(precision)
+    if any(set(group).isdisjoint(LEVELS[target]) for group in row.cpu_flags):
+        raise NotBuildable(f"CPUs of {target} {row.without_flags}")
     return target
 
 
@@ -111,8 +100,8 @@ def package_version(name: str) -> str | None:
 
 def versions(*extra: str) -> dict[str, str]:
     """Return the versions that a result or an artifact records; `extra` names distributions."""
-    found = {name: package_version(name) for name in ("torch", "numpy", *extra)}
-    known = {name: number for name, number in found.items() if number is not None}
+    numbers = {name: package_version(name) for name in ("torch", "numpy", *extra)}
+    known = {name: number for name, number in numbers.items() if number is not None}
     return {"python": platform.python_version(), **known}
 
 

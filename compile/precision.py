@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     import torch
 
 
+VNNI = ("avx512_vnni", "avx_vnni")
+"""CPU flags of which either adds the products of bytes in 32 bits."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Precision:
     """One row of PRECISIONS."""
@@ -24,22 +28,68 @@ class Precision:
     k: float
     """A backend may be at most k times as wrong as eager PyTorch at this precision."""
     least: float
-    """Relative error that eager PyTorch counts as having at least, one rounding step, at int8 half
-    of one: less is luck. Another order of summation has it no more, and one value on the edge of
-    two steps falls to the other side."""
+    """Smallest relative error that eager PyTorch is counted as having. It is one rounding step, and
+    half a step at int8. A smaller error is luck: a program that adds in another order need not have
+    it, and one value near the middle of two steps is rounded to the other one."""
+    lowered: bool = True
+    """Whether the graph loses something against float32. Then the float32 graph that it was made
+    from is held to the bounds of REFERENCE as well."""
+    quantised: bool = False
+    """Whether weights and activations lie on a grid that calibration images decide. PyTorch
+    computes such a graph in float32, and some of its layers may stay in float32."""
+    on_own_grid: bool = False
+    """Whether the oracle is the fake-quantised graph. Otherwise it is the module itself."""
+    float_grid: bool = False
+    """Whether the grid is float8's numbers, stretched to int8's range, instead of int8's."""
+    tf32: bool = False
+    """Whether a GPU multiplies float32 in TF32. A CPU has no TF32 to be wrong by, so PyTorch's own
+    error is measured on the GPU. No constant in a file shows it: those are float32's."""
+    cpu_flags: tuple[tuple[str, ...], ...] = ()
+    """What a CPU needs to run machine code at this precision: of each group, one flag."""
+    without_flags: str = ""
+    """What to say of CPUs that may lack one, and what to do instead; follows `CPUs of LEVEL`."""
 
+    @property
+    def eager_dtype(self) -> str:
+        """Name of the torch dtype that eager PyTorch computes in."""
+        return "float32" if self.quantised else self.dtype
+
+
+REFERENCE = "fp32"
+"""The precision that every other one is lowered from."""
 
 PRECISIONS = {
-    "fp32": Precision(dtype="float32", eps=2.0**-23, k=2.0, least=2.0**-23),
-    "tf32": Precision(dtype="float32", eps=2.0**-10, k=3.0, least=2.0**-10),
-    "bf16": Precision(dtype="bfloat16", eps=2.0**-7, k=3.0, least=2.0**-7),
+    "fp32": Precision(dtype="float32", eps=2.0**-23, k=2.0, least=2.0**-23, lowered=False),
+    "tf32": Precision(dtype="float32", eps=2.0**-10, k=3.0, least=2.0**-10, tf32=True),
+    "bf16": Precision(
+        dtype="bfloat16",
+        eps=2.0**-7,
+        k=3.0,
+        least=2.0**-7,
+        # torch's bf16 convolutions need these, and raise when they are called without.
+        cpu_flags=(("avx512bw",), ("avx512dq",), ("avx512vl",)),
+        without_flags="run no bf16, torch's needs AVX-512: "
+        "use --target x86-64-v4 or --precision fp32",
+    ),
     "fp16": Precision(dtype="float16", eps=2.0**-10, k=3.0, least=2.0**-10),
-    "int8": Precision(dtype="int8", eps=2.0**-7, k=3.0, least=2.0**-8),
-    "fp8": Precision(dtype="float8_e4m3fn", eps=2.0**-3, k=3.0, least=0.0),
+    "int8": Precision(
+        dtype="int8",
+        eps=2.0**-7,
+        k=3.0,
+        least=2.0**-8,
+        quantised=True,
+        on_own_grid=True,
+        cpu_flags=(VNNI,),
+        without_flags="need not have the int8 instructions of VNNI: use --target native "
+        "or --precision fp32",
+    ),
+    # TensorRT has few float8 kernels and leaves layers out, so the oracle is the module.
+    "fp8": Precision(
+        dtype="float8_e4m3fn", eps=2.0**-3, k=3.0, least=0.0, quantised=True, float_grid=True
+    ),
 }
-
-QUANTIZED = ("int8", "fp8")
-"""Precisions whose weights and activations lie on a grid that calibration images decide."""
+"""The precisions by name. To add one: one row here, its name in a backend's PRECISIONS and in the
+list of manifest.schema.json, which the runner reads too."""
 
 
 def precision(name: str) -> Precision:
@@ -49,6 +99,26 @@ def precision(name: str) -> Precision:
     except KeyError:
         known = ", ".join(PRECISIONS)
         raise UsageError(f"unknown precision '{name}'; choose one of: {known}") from None
+
+
+def held_as(name: str) -> str:
+    """Return the precision that the constants in a file of precision `name` show.
+
+    That is `name`, or for TF32 the precision whose dtype it multiplies.
+    """
+    return _of_dtype(precision(name).dtype) if precision(name).tf32 else name
+
+
+def in_tf32(held: str) -> str | None:
+    """Return the precision that multiplies the dtype of `held` in TF32; None where none does."""
+    rows = PRECISIONS.items()
+    dtype = precision(held).dtype
+    return next((name for name, row in rows if row.tf32 and row.dtype == dtype), None)
+
+
+def _of_dtype(dtype: str) -> str:
+    rows = PRECISIONS.items()
+    return next(name for name, row in rows if row.dtype == dtype and not row.tf32)
 
 
 def of_constants(constants: Iterable[torch.Tensor]) -> str:
@@ -63,10 +133,12 @@ def of_constants(constants: Iterable[torch.Tensor]) -> str:
         dtypes.setdefault(value.ndim, set()).add(str(value.dtype).removeprefix("torch."))
     names = dtypes.get(4) or dtypes.get(2) or set()
     for name, row in PRECISIONS.items():
-        if names == {row.dtype} or (name in QUANTIZED and names == {row.dtype, "float32"}):
+        if row.tf32:
+            continue
+        if names == {row.dtype} or (row.quantised and names == {row.dtype, row.eager_dtype}):
             return name
-    found = ", ".join(sorted(names)) or "no constants"
-    raise CheckFailed(f"the convolutions in the saved file hold {found}; expected one dtype")
+    held = ", ".join(sorted(names)) or "no constants"
+    raise CheckFailed(f"the convolutions in the saved file hold {held}; expected one dtype")
 
 
 @contextmanager

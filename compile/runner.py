@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from compile.errors import CheckFailed, Unavailable, by_code
+from compile.errors import CheckFailed, Unavailable, UsageError, by_code
 from compile.files import disk_errors, held
 from compile.machine import usable_cores
 
@@ -91,12 +91,24 @@ def has_engine(runner: Path | None, backend: str) -> bool:
 
 @cache
 def _engines(runner: Path) -> frozenset[str]:
-    """The backends that a zoo-run names on the second line of --version."""
-    lines = call_runner(runner, ["--version"], timeout=60).splitlines()
-    named = next((line for line in lines if line.startswith("engines: ")), None)
-    if named is None:
-        raise Unavailable(f"{runner} is no zoo-run of this version; build one with `just runner`")
-    return frozenset(re.findall(r"[\w-]+(?= \.)", named.removeprefix("engines: ")))
+    """The backends that a zoo-run has engines for."""
+    return frozenset(engine["backend"] for engine in capabilities(runner)["engines"])
+
+
+@cache
+def capabilities(runner: Path) -> dict[str, Any]:
+    """What a zoo-run says that it can do: `engines`, `defaults` of a measurement, and more.
+
+    Raises Unavailable for one that does not say it, such as that of an older version.
+    """
+    try:
+        text = call_runner(runner, ["--capabilities"], timeout=60)
+        said: dict[str, Any] = json.loads(text)
+    except (UsageError, ValueError):
+        raise Unavailable(
+            f"{runner} is not a zoo-run of this version; build one with `just runner`"
+        ) from None
+    return said
 
 
 def call_runner(runner: Path, arguments: Sequence[str], *, timeout: float | None = None) -> str:

@@ -17,9 +17,10 @@ from compile import files
 from compile.api import compile_module
 from compile.runner import build_runner, find_runner
 from compile.spec import CompileSpec
-from tests.support.networks import KINDS, SHAPE, SmallNet, small_net, small_subject
+from tests.support.networks import KINDS, SHAPE, SmallNet, small_net, small_prepared
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give the processes of `pytest -n 2` whole files; all that share artifacts go to one."""
     if not config.pluginmanager.hasplugin("xdist"):
@@ -75,11 +76,11 @@ def built(tmp_path_factory: pytest.TempPathFactory, runner: Path) -> dict[str, P
     """One artifact of each kind, proved in Python and by zoo-run. Never change them."""
     root = tmp_path_factory.mktemp("artifacts")
     found = {}
-    subject = small_subject()
+    prepared = small_prepared()
     for kind, (backend, precision, batch) in KINDS.items():
         spec = CompileSpec(shape=SHAPE, precision=precision, batch=batch)
         result = compile_module(
-            subject, spec, backend=backend, root=root, runner=runner, name="smallnet"
+            prepared, spec, backend=backend, root=root, runner=runner, name="smallnet"
         )
         found[kind] = result.path
     return found

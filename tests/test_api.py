@@ -13,7 +13,7 @@ import torch
 
 from compile.api import compile_module, load
 from compile.artifact.reading import open_artifact
-from compile.backends import BACKENDS, backend, choose
+from compile.backends import BACKENDS, backend, choose, torchscript
 from compile.errors import BadArtifact, CheckFailed, Unavailable, UsageError
 from compile.network.prepare import cast
 from compile.precision import PRECISIONS
@@ -148,7 +148,7 @@ def test_a_build_that_breaks_is_one_line(
     def explode(*_: object) -> None:
         raise RuntimeError(f"{before}first line\nsecond line")
 
-    monkeypatch.setattr(backend("torchscript"), "build", explode)
+    monkeypatch.setattr(torchscript, "build", explode)
     with pytest.raises(CheckFailed, match=r": first line$"):
         compile_module(net, CompileSpec(shape=SHAPE), backend="torchscript", root=tmp_path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -27,7 +27,7 @@ from compile.errors import BadArtifact, Unavailable
 from compile.proof.describing import required_flags
 from compile.spec import CompileSpec
 from tests.support.forgery import rewrite
-from tests.support.networks import KINDS, PYTHON_ONLY, SHAPE, small_subject
+from tests.support.networks import KINDS, PYTHON_ONLY, SHAPE, small_prepared
 
 Copy = Callable[[str], Path]
 C_KINDS = [kind for kind in KINDS if kind not in PYTHON_ONLY]
@@ -104,7 +104,7 @@ def test_a_graph_asks_for_vnni_where_its_products_would_overflow_without(
     built = Built(programs=(), precision="any")
     for precision, needed in (("fp32", []), ("int8", [flag] if flag else [])):
         spec = CompileSpec(shape=SHAPE, precision=precision, target="any")
-        assert required_flags(spec, built, small_subject().task(spec, backend("onnx"))) == needed
+        assert required_flags(spec, built, small_prepared().task(spec, backend("onnx"))) == needed
 
 
 def _flags(manifest: Manifest) -> None:

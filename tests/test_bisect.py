@@ -22,7 +22,7 @@ from compile.network.quantize import scheme_here
 from compile.proof.gates import weights_of
 from compile.proof.prepared import PreparedModel
 from compile.spec import CompileSpec
-from tests.support.bisect import DEEP, MODEL, block_of, plant, seal, subject_of
+from tests.support.bisect import DEEP, MODEL, block_of, plant, prepared_of, seal
 from tests.support.forgery import rewrite
 from tests.support.slices import first_of_kind
 from zoo.cli import _run
@@ -30,13 +30,13 @@ from zoo.sources.source import resolve
 
 
 @pytest.fixture(scope="module")
-def subject() -> PreparedModel:
+def prepared() -> PreparedModel:
     """A resnet20: thirteen blocks of the smallest images."""
-    return subject_of()
+    return prepared_of()
 
 
 @pytest.fixture(scope="module")
-def deep(subject: PreparedModel, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def deep(prepared: PreparedModel, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Its artifacts, by backend and precision. Never change them."""
     root = tmp_path_factory.mktemp("deep")
     found = {}
@@ -51,7 +51,7 @@ def deep(subject: PreparedModel, tmp_path_factory: pytest.TempPathFactory) -> di
     }.items():
         backend, precision = kind.split()
         spec = CompileSpec(shape=DEEP, precision=precision, batch=batch)
-        result = compile_module(subject, spec, backend=backend, root=root, model=MODEL)
+        result = compile_module(prepared, spec, backend=backend, root=root, model=MODEL)
         found[kind] = result.path
     return found
 
@@ -69,15 +69,15 @@ PLACES = [
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize(("kind", "seed"), first_of_kind(PLACES))
 def test_a_fault_at_a_random_place_is_found(
-    kind: str, seed: int, deep: dict[str, Path], subject: PreparedModel, tmp_path: Path
+    kind: str, seed: int, deep: dict[str, Path], prepared: PreparedModel, tmp_path: Path
 ) -> None:
     """One weight of the saved graph, drawn by lot: its block is named, and its module inside."""
     backend_name, precision = kind.split()
-    weights = subject.weights(precision, scheme_here(backend(backend_name).QUANTIZER))
+    weights = prepared.weights(precision, scheme_here(backend(backend_name).QUANTIZER))
     name, weight = random.Random(seed).choice(sorted(weights, key=itemgetter(0)))
     folder = Path(shutil.copytree(deep[kind], tmp_path / "faulty"))
     plant(folder, weight, seed, size=0.5 if precision == "int8" else 0.01)
-    report = bisect(folder, subject)
+    report = bisect(folder, prepared)
     block, module = block_of(name)
     assert not report.passed
     assert report.culprit == block, (name, report)
@@ -90,9 +90,9 @@ def test_a_fault_at_a_random_place_is_found(
     "kind", ["torchscript fp32", "torchscript bf16", "onnx fp32", "eager fp32", "onnx int8"]
 )
 def test_a_sound_artifact_names_no_block(
-    kind: str, deep: dict[str, Path], subject: PreparedModel
+    kind: str, deep: dict[str, Path], prepared: PreparedModel
 ) -> None:
-    report = bisect(deep[kind], subject, full=True)
+    report = bisect(deep[kind], prepared, full=True)
     assert report.passed
     assert report.culprit is None, report
     assert [point.name for point in report.points] == report.blocks
@@ -109,18 +109,18 @@ REFUSED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_looked_into_is_refused(
-    name: str, deep: dict[str, Path], subject: PreparedModel, tmp_path: Path
+    name: str, deep: dict[str, Path], prepared: PreparedModel, tmp_path: Path
 ) -> None:
     folder = Path(shutil.copytree(deep["onnx fp32"], tmp_path / "refused"))
     change, words = REFUSED[name]
     rewrite(folder, change)
     with pytest.raises(UsageError, match=words):
-        bisect(folder, subject)
+        bisect(folder, prepared)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_other_weights_and_nameless_steps_are_refused(
-    deep: dict[str, Path], subject: PreparedModel, tmp_path: Path
+    deep: dict[str, Path], prepared: PreparedModel, tmp_path: Path
 ) -> None:
     other = resolve("resnet20", runs=Path("nowhere"), fresh=True, seed=1, shape=DEEP)
     with pytest.raises(BadArtifact, match="--model"):
@@ -130,12 +130,12 @@ def test_other_weights_and_nameless_steps_are_refused(
     torch.jit.load(path).save(path)  # without the list of modules
     seal(folder)
     with pytest.raises(BadArtifact, match="which module"):
-        bisect(folder, subject, full=True)
+        bisect(folder, prepared, full=True)
 
 
 def test_a_grid_is_made_again_of_the_same_images(
     deep: dict[str, Path],
-    subject: PreparedModel,
+    prepared: PreparedModel,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -144,7 +144,7 @@ def test_a_grid_is_made_again_of_the_same_images(
     points = json.loads(capsys.readouterr().out)["points"]
     assert [point["name"] for point in points][:3] == ["conv1", "relu", "layer1.0"]
     with pytest.raises(BadArtifact, match="--calibrate"):
-        bisect(deep["onnx int8"], subject_of(negative=True))
+        bisect(deep["onnx int8"], prepared_of(negative=True))
     folder = str(tmp_path / "images")
     Path(folder).mkdir()
     for code, words in (
@@ -154,7 +154,7 @@ def test_a_grid_is_made_again_of_the_same_images(
     ):
         assert _run(["bisect", *words, "--quiet"]) == code
         assert "--calibrate" in capsys.readouterr().err
-    quantised = subject_of()
+    quantised = prepared_of()
     grid = quantised.quantised_tasks.graph(scheme_here("x86")).network
     for node in grid.graph.nodes:
         if "quantized_decomposed.quantize_per_tensor" in str(node.target):
@@ -175,14 +175,14 @@ def test_a_grid_is_made_again_of_the_same_images(
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_command(
     deep: dict[str, Path],
-    subject: PreparedModel,
+    prepared: PreparedModel,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = Path(shutil.copytree(deep["torchscript fp32"], tmp_path / "artifact"))
     assert _run(["bisect", str(folder), "--quiet"]) == 0
     assert capsys.readouterr().out.strip().endswith(f"next: zoo check {folder}")
-    plant(folder, dict(weights_of(subject.network.folded))["layer2.1.conv1.weight"], seed=0)
+    plant(folder, dict(weights_of(prepared.network.folded))["layer2.1.conv1.weight"], seed=0)
     assert _run(["bisect", str(folder), "--quiet"]) == 1
     out, err = capsys.readouterr()
     assert [line for line in out.splitlines() if line.endswith("<- here")] == [

@@ -13,19 +13,19 @@ from torch import nn
 from compile.api import compile_module
 from compile.artifact.reading import open_artifact
 from compile.backends import inductor
-from compile.bisect import taps
 from compile.bisect.reference import graph
 from compile.bisect.search import bisect
 from compile.errors import BadArtifact, CheckFailed, UsageError
 from compile.graphs.blocks import Operation, Steps, blocks
 from compile.graphs.names import exported
+from compile.graphs.taps import GraphTaps
 from compile.network.quantize import scheme_here
 from compile.proof.gates import weights_of
 from compile.proof.prepared import PreparedModel
 from compile.spec import MAX_BATCH, CompileSpec
 from tests.support.bisect import perturbed, plant, same, seal
 from tests.support.forgery import rewrite
-from tests.support.networks import SHAPE, small_subject
+from tests.support.networks import SHAPE, small_prepared
 from zoo.cli import _run
 
 SMALL = ["conv1", "relu1", "conv2..relu2", "conv3", "relu3", "fc"]
@@ -57,27 +57,27 @@ def test_values_that_are_written_over_later(backend: str, tmp_path: Path) -> Non
     """They are kept in time; a module that runs twice is two places."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
-        subject = PreparedModel(InPlace().eval(), SHAPE)
-    made = compile_module(subject, CompileSpec(shape=SHAPE), backend=backend, root=tmp_path)
-    report = bisect(made.path, subject, full=True)
+        prepared = PreparedModel(InPlace().eval(), SHAPE)
+    made = compile_module(prepared, CompileSpec(shape=SHAPE), backend=backend, root=tmp_path)
+    report = bisect(made.path, prepared, full=True)
     assert report.passed, report
     wanted = ["conv1", "relu", "conv2..relu", "conv3", "relu (2)", "fc"]
     assert report.blocks == wanted
-    plant(made.path, dict(weights_of(subject.network.folded))["conv3.weight"], seed=1)
-    assert bisect(made.path, subject).culprit == "conv3"
+    plant(made.path, dict(weights_of(prepared.network.folded))["conv3.weight"], seed=1)
+    assert bisect(made.path, prepared).culprit == "conv3"
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_bytes_are_followed_through_the_network(precision: str, tmp_path: Path) -> None:
     """The normalisation stands around the network, and the cast around that."""
-    subject = PreparedModel(two_layers(wrong=False), SHAPE, mean=[0.4, 0.5], std=[0.2, 0.3])
+    prepared = PreparedModel(two_layers(wrong=False), SHAPE, mean=[0.4, 0.5], std=[0.2, 0.3])
     spec = CompileSpec(shape=SHAPE, precision=precision, input_type="uint8")
-    made = compile_module(subject, spec, backend="torchscript", root=tmp_path)
-    report = bisect(made.path, subject, full=True)
+    made = compile_module(prepared, spec, backend="torchscript", root=tmp_path)
+    report = bisect(made.path, prepared, full=True)
     assert (report.passed, report.blocks) == (True, ["conv", "fc"])
-    plant(made.path, dict(weights_of(subject.network.folded))["fc.weight"], seed=3, size=0.1)
-    assert bisect(made.path, subject).culprit == "fc"
+    plant(made.path, dict(weights_of(prepared.network.folded))["fc.weight"], seed=3, size=0.1)
+    assert bisect(made.path, prepared).culprit == "fc"
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's own, when it copies a graph
@@ -94,52 +94,52 @@ def test_a_network_that_was_exported_before(precision: str, tmp_path: Path) -> N
             return self.inner(x / 2)
 
     network = exported(
-        small_subject().network.folded, CompileSpec(shape=SHAPE, batch=(1, MAX_BATCH))
+        small_prepared().network.folded, CompileSpec(shape=SHAPE, batch=(1, MAX_BATCH))
     ).module()
-    given = small_subject().quantised_tasks.calibration
-    subject = PreparedModel(
+    given = small_prepared().quantised_tasks.calibration
+    prepared = PreparedModel(
         Halved(network), SHAPE, calibration=given, mean=[0.5] * 2, std=[0.2] * 2
     )
     backend = "onnx" if precision == "int8" else "eager"
     spec = CompileSpec(shape=SHAPE, precision=precision, input_type="uint8")
-    made = compile_module(subject, spec, backend=backend, root=tmp_path)
-    report = bisect(made.path, subject, full=True)
+    made = compile_module(prepared, spec, backend=backend, root=tmp_path)
+    report = bisect(made.path, prepared, full=True)
     assert (report.passed, report.blocks) == (True, SMALL)
 
 
 def test_bytes_are_followed_onto_the_grid(tmp_path: Path) -> None:
-    subject = small_subject()
+    prepared = small_prepared()
     spec = CompileSpec(shape=SHAPE, precision="int8", input_type="uint8")
-    made = compile_module(subject, spec, backend="onnx", root=tmp_path)
-    report = bisect(made.path, subject, full=True)
+    made = compile_module(prepared, spec, backend="onnx", root=tmp_path)
+    report = bisect(made.path, prepared, full=True)
     assert (report.passed, report.blocks) == (True, SMALL)
-    weights = dict(subject.weights("int8", scheme_here("x86")))
+    weights = dict(prepared.weights("int8", scheme_here("x86")))
     plant(made.path, weights["conv3.weight"], seed=3, size=1.0)
-    assert bisect(made.path, subject).culprit == "conv3"
+    assert bisect(made.path, prepared).culprit == "conv3"
 
 
 def test_inductor_keeps_the_graph_on_its_grid(
     copy_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the names of the network's modules, which tracing it again would lose."""
-    monkeypatch.setattr(taps._InductorPrefixes, "compile", lambda self, module: module)
+    monkeypatch.setattr(inductor, "_compile_part", lambda module, spec: module)
     folder = copy_of("inductor-int8")
-    report = bisect(folder, small_subject(), full=True)
+    report = bisect(folder, small_prepared(), full=True)
     assert (report.passed, report.blocks) == (True, SMALL)
     graph = torch.export.load(folder / "graph.pt2")
-    wanted = dict(small_subject().weights("int8", scheme_here("x86")))["conv2.weight"]
+    wanted = dict(small_prepared().weights("int8", scheme_here("x86")))["conv2.weight"]
     (found,) = [value for value in graph.state_dict.values() if same(value, wanted)]
     found.copy_(perturbed(found, seed=0, size=1.0))
     torch.export.save(graph, folder / "graph.pt2")
     seal(folder)
-    report = bisect(folder, small_subject(), full=True)
+    report = bisect(folder, small_prepared(), full=True)
     assert report.culprit == "conv2..relu2"
     assert "weights differ" not in report.reason, "those of the package are right"
 
 
 def test_a_value_is_kept_before_it_is_written_over() -> None:
-    subject = PreparedModel(InPlace().eval(), SHAPE)
-    network = taps.GraphTaps(graph(subject.network, "fp32"), 0)
+    prepared = PreparedModel(InPlace().eval(), SHAPE)
+    network = GraphTaps(graph(prepared.network, "fp32"), 0)
     x = torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(7))
     before, after = network.tap([network.ends["conv1", 1], network.ends["relu", 1]])(x)
     assert before.min() < 0
@@ -190,39 +190,41 @@ def test_inductor_compiles_parts_of_the_graph_it_keeps(forged: Path) -> None:
 
 
 def test_torch_compile_compiles_parts_of_the_graph_it_loads(tmp_path: Path) -> None:
-    subject = PreparedModel(two_layers(wrong=False), SHAPE)
-    made = compile_module(subject, CompileSpec(shape=SHAPE), backend="torch-compile", root=tmp_path)
-    report = bisect(made.path, subject, full=True)
+    prepared = PreparedModel(two_layers(wrong=False), SHAPE)
+    made = compile_module(
+        prepared, CompileSpec(shape=SHAPE), backend="torch-compile", root=tmp_path
+    )
+    report = bisect(made.path, prepared, full=True)
     assert (report.passed, report.blocks) == (True, ["conv", "fc"])
-    plant(made.path, subject.network.module.conv.weight, seed=2)
-    assert bisect(made.path, subject).culprit == "conv"
+    plant(made.path, prepared.network.module.conv.weight, seed=2)
+    assert bisect(made.path, prepared).culprit == "conv"
 
 
 def test_a_file_that_is_not_what_its_graph_says(
     forged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The graph is right, the program is not: its own constants name the layer, if they differ."""
-    monkeypatch.setattr(taps._InductorPrefixes, "compile", lambda self, module: module)
+    monkeypatch.setattr(inductor, "_compile_part", lambda module, spec: module)
     folder = Path(shutil.copytree(forged, tmp_path / "file"))
-    subject = PreparedModel(two_layers(wrong=False), SHAPE)
+    prepared = PreparedModel(two_layers(wrong=False), SHAPE)
     torch.export.save(
-        exported(subject.network.folded, CompileSpec(shape=SHAPE)), folder / "graph.pt2"
+        exported(prepared.network.folded, CompileSpec(shape=SHAPE)), folder / "graph.pt2"
     )
     seal(folder)
-    report = bisect(folder, subject)
+    report = bisect(folder, prepared)
     assert not report.passed
     assert (report.culprit, report.inside) == ("conv", "conv")
     assert "weights differ" in report.reason
-    right = [weight for _, weight in weights_of(subject.network.folded)]
+    right = [weight for _, weight in weights_of(prepared.network.folded)]
     monkeypatch.setattr(inductor, "constants", lambda *_: iter(right))
-    report = bisect(folder, subject)
+    report = bisect(folder, prepared)
     assert (report.passed, report.culprit) == (False, None)
     assert "only as a whole" in report.reason
 
 
 def test_the_graph_is_verified_and_is_no_file_of_the_program(forged: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(forged, tmp_path / "graph"))
-    subject = PreparedModel(two_layers(wrong=False), SHAPE)
+    prepared = PreparedModel(two_layers(wrong=False), SHAPE)
     assert "graph.pt2" not in open_artifact(folder).files
     content = bytearray((folder / "graph.pt2").read_bytes())
     content[len(content) // 2] ^= 1
@@ -230,7 +232,7 @@ def test_the_graph_is_verified_and_is_no_file_of_the_program(forged: Path, tmp_p
     assert _run(["inspect", str(folder), "--json"]) == 3
     open_artifact(folder)  # whoever only runs the program does not read it
     with pytest.raises(BadArtifact, match="sha256"):
-        bisect(folder, subject)
+        bisect(folder, prepared)
     rewrite(
         folder,
         lambda m: m.update(graph={"file": "../graph.pt2", **m["files"]["golden.safetensors"]}),
@@ -242,7 +244,7 @@ def test_the_graph_is_verified_and_is_no_file_of_the_program(forged: Path, tmp_p
         open_artifact(folder)
     rewrite(folder, lambda m: m.update(graph=None))
     with pytest.raises(BadArtifact, match="--force"):
-        bisect(folder, subject)
+        bisect(folder, prepared)
 
 
 def test_a_network_without_named_modules_is_refused(tmp_path: Path) -> None:
@@ -254,10 +256,10 @@ def test_a_network_without_named_modules_is_refused(tmp_path: Path) -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.flatten(x, 1) @ self.weight.T
 
-    subject = PreparedModel(Nameless().eval(), SHAPE)
-    made = compile_module(subject, CompileSpec(shape=SHAPE), backend="torchscript", root=tmp_path)
+    prepared = PreparedModel(Nameless().eval(), SHAPE)
+    made = compile_module(prepared, CompileSpec(shape=SHAPE), backend="torchscript", root=tmp_path)
     with pytest.raises(UsageError, match="no named modules"):
-        bisect(made.path, subject, full=True)
+        bisect(made.path, prepared, full=True)
 
 
 def test_blocks_of_a_graph_written_by_hand() -> None:

@@ -120,12 +120,12 @@ def test_nothing_is_overwritten(run: Run, tmp_path: Path) -> None:
     assert first.path.read_bytes() == b"damaged"
     folder = export_run(run, "hf", tmp_path).path
     (folder / "README.md").write_text("mine")
-    with pytest.raises(UsageError, match="there already"):
+    with pytest.raises(UsageError, match="exists already"):
         export_run(run, "hf", tmp_path)
     assert (folder / "README.md").read_text() == "mine"
     folder.rename(tmp_path / "mine")
     folder.symlink_to(tmp_path / "nowhere")
-    with pytest.raises(UsageError, match="there already"):
+    with pytest.raises(UsageError, match="exists already"):
         export_run(run, "hf", tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(Unavailable):

@@ -7,14 +7,15 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 
 from compile.artifact.reading import open_artifact
+from zoo.cli import _run
 from zoo.errors import CheckFailed, Unavailable, UsageError
 from zoo.sources.foreign import find_foreign, is_foreign
 from zoo.sources.source import resolve
@@ -130,61 +131,69 @@ def test_timm_that_does_not_import(monkeypatch: pytest.MonkeyPatch) -> None:
         find_foreign("timm:resnet18", seed=0, fresh=True, shape=None)
 
 
-def zoo(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "zoo", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+Zoo = Callable[..., tuple[int, str, str]]
 
 
-def test_the_command_in_the_manifest_builds_it_again(nets: str, tmp_path: Path) -> None:
+@pytest.fixture
+def zoo(capfd: pytest.CaptureFixture[str]) -> Zoo:
+    """A command of zoo, in this process: its exit code, stdout and stderr."""
+
+    def call(*words: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        return _run(list(words)), *capfd.readouterr()
+
+    return call
+
+
+def test_the_command_in_the_manifest_builds_it_again(nets: str, zoo: Zoo) -> None:
     """Weights, name and place are the same; the second build replaces the first."""
-    done = zoo(
+    code, out, err = zoo(
         *("compile", f"{nets}:Net", "--input", "1x3x8x8", "--seed", "5", "--batch", "1:4"),
         *("--backend", "torchscript", "--precision", "bf16", "--json"),
     )
-    assert done.returncode == 0, done.stderr
-    path = Path(json.loads(done.stdout)["cells"][0]["path"])
+    assert code == 0, err
+    path = Path(json.loads(out)["cells"][0]["path"])
     words = open_artifact(path).manifest["build"]["command"].split()
     assert words[:2] == ["zoo", "compile"]
-    again = zoo(*words[1:], "--force", "--json")
-    cell = json.loads(again.stdout)["cells"][0]
+    _, out, _ = zoo(*words[1:], "--force", "--json")
+    cell = json.loads(out)["cells"][0]
     assert Path(cell["path"]) == path and cell["built"]
-    checked = zoo("check", "--json")
-    assert {row["total"] for row in json.loads(checked.stdout)["rows"]} == {None}
-    assert "no data" in zoo("check").stdout
+    _, out, _ = zoo("check", "--json")
+    assert {row["total"] for row in json.loads(out)["rows"]} == {None}
+    assert "no data" in zoo("check")[1]
 
 
-def test_int8_wants_images(nets: str, tmp_path: Path) -> None:
+def test_int8_wants_images(nets: str, zoo: Zoo, tmp_path: Path) -> None:
     base = ("compile", f"{nets}:Net", "--input", "1x3x8x8", "--backend", "onnx")
-    done = zoo(*base, "--precision", "int8")
-    assert done.returncode == 4 and "--calibrate" in done.stderr
+    code, _, err = zoo(*base, "--precision", "int8")
+    assert code == 4 and "--calibrate" in err
     (tmp_path / "images").mkdir()
-    done = zoo(*base, "--precision", "int8", "--calibrate", "images")
-    assert done.returncode == 3 and "no images" in done.stderr
+    code, _, err = zoo(*base, "--precision", "int8", "--calibrate", "images")
+    assert code == 3 and "no images" in err
     from PIL import Image
 
     for index in range(5):
         Image.new("RGB", (9, 9), (index, 2, 3)).save(tmp_path / "images" / f"{index}.png")
-    done = zoo(*base, "--precision", "int8", "--calibrate", "images")
-    assert done.returncode == 3 and "5 calibration images are too few" in done.stderr
-    several = zoo(*base, "--precision", "all", "--json")
-    assert several.returncode == 0, several.stderr
-    cells = json.loads(several.stdout)["cells"]
+    code, _, err = zoo(*base, "--precision", "int8", "--calibrate", "images")
+    assert code == 3 and "5 calibration images are too few" in err
+    code, out, err = zoo(*base, "--precision", "all", "--json")
+    assert code == 0, err
+    cells = json.loads(out)["cells"]
     assert [bool(cell["refused"]) for cell in cells] == [False, False, True]
 
 
-def test_a_build_that_hangs_is_ended(nets: str, tmp_path: Path) -> None:
-    done = zoo(
+def test_a_build_that_hangs_is_ended(nets: str, zoo: Zoo, tmp_path: Path) -> None:
+    code, _, err = zoo(
         *("compile", f"{nets}:Slow", "--input", "1x3x8x8", "--backend", "torchscript"),
         *("--timeout", "12"),
-        timeout=60,
     )
-    assert done.returncode == 1, done.stderr
-    assert "still building after 12 s" in done.stderr
+    assert code == 1, err
+    assert "still building after 12 s" in err
     assert not [path for path in tmp_path.rglob("*") if path.name == "manifest.json"]
 
 
 def test_a_killed_build_leaves_nothing_that_looks_like_an_artifact(
-    nets: str, tmp_path: Path
+    nets: str, zoo: Zoo, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "zoo", "compile", f"{nets}:Slow", "--input", "1x3x8x8"]
     command += ["--backend", "torchscript"]
@@ -196,10 +205,10 @@ def test_a_killed_build_leaves_nothing_that_looks_like_an_artifact(
         os.kill(child.pid, signal.SIGKILL)
     left = list((tmp_path / "artifacts").glob("*/*"))
     assert left and all(path.name.startswith(".staging-") for path in left)
-    listed = zoo("list", "--json")
-    assert json.loads(listed.stdout)["artifacts"] == []
-    done = zoo("compile", f"{nets}:Net", "--input", "1x3x8x8", "--backend", "torchscript")
-    assert done.returncode == 0, done.stderr
+    _, listed, _ = zoo("list", "--json")
+    assert json.loads(listed)["artifacts"] == []
+    code, _, err = zoo("compile", f"{nets}:Net", "--input", "1x3x8x8", "--backend", "torchscript")
+    assert code == 0, err
 
 
 def test_two_commands_at_once_leave_one_whole_artifact(nets: str, tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ class Row:
     """A gate and a fault that it alone catches."""
 
     gate: str
-    subject: Callable[[], PreparedModel]
+    prepared: Callable[[], PreparedModel]
     cell: tuple[str, str] = ("torchscript", "fp32")
     """Backend and precision."""
     batch: tuple[int, int] = (1, 1)
@@ -179,22 +179,22 @@ class Row:
 
 
 ROWS = (
-    Row(gate=BOUND, subject=darker),
-    Row(gate=CLASS, subject=classes_exchanged, cell=("torchscript", "bf16")),
-    Row(gate=UNCLEAR, subject=equal_classes),
+    Row(gate=BOUND, prepared=darker),
+    Row(gate=CLASS, prepared=classes_exchanged, cell=("torchscript", "bf16")),
+    Row(gate=UNCLEAR, prepared=equal_classes),
     Row(
         gate="fp32 before the cast",
-        subject=lambda: WronglyFolded(folded("epsilon 1e-3 for 1e-5")),
+        prepared=lambda: WronglyFolded(folded("epsilon 1e-3 for 1e-5")),
         cell=("torchscript", "bf16"),
     ),
-    Row(gate="constants", subject=folded_in_bf16, cell=("torchscript", "bf16")),
-    Row(gate="constants", subject=a_step_off, cell=("onnx", "int8")),
-    Row(gate="batches", subject=one_batch, batch=(1, 8)),
-    Row(gate="batches refused", subject=sound, batch=(1, 8), environment=any_batch),
-    Row(gate="quantisation noise", subject=black_calibration, cell=("onnx", "int8")),
-    Row(gate="accuracy budget", subject=other_calibration, cell=("onnx", "int8")),
-    Row(gate=PRECISION, subject=not_cast, cell=("torchscript", "bf16")),
-    Row(gate=ZOO_RUN, subject=sound, environment=shifted_runner),
+    Row(gate="constants", prepared=folded_in_bf16, cell=("torchscript", "bf16")),
+    Row(gate="constants", prepared=a_step_off, cell=("onnx", "int8")),
+    Row(gate="batches", prepared=one_batch, batch=(1, 8)),
+    Row(gate="batches refused", prepared=sound, batch=(1, 8), environment=any_batch),
+    Row(gate="quantisation noise", prepared=black_calibration, cell=("onnx", "int8")),
+    Row(gate="accuracy budget", prepared=other_calibration, cell=("onnx", "int8")),
+    Row(gate=PRECISION, prepared=not_cast, cell=("torchscript", "bf16")),
+    Row(gate=ZOO_RUN, prepared=sound, environment=shifted_runner),
 )
 
 REDUNDANT = {NON_FINITE}
@@ -203,7 +203,7 @@ it its name."""
 
 
 def names(row: Row) -> str:
-    doc = (row.environment or row.subject).__doc__ or row.gate
+    doc = (row.environment or row.prepared).__doc__ or row.gate
     return f"{row.gate}-{doc.split('.')[0].split(':')[0]}"
 
 
@@ -214,11 +214,11 @@ def test_only_this_gate_catches_it(
     runner = request.getfixturevalue("runner") if row.gate == ZOO_RUN else None
     if row.environment is not None:
         row.environment(monkeypatch)
-    subject = row.subject()
+    prepared = row.prepared()
 
     def compiled(root: str, without: tuple[str, ...]) -> Any:
         place = tmp_path / root
-        return attempt(subject, *row.cell, place, batch=row.batch, runner=runner, without=without)
+        return attempt(prepared, *row.cell, place, batch=row.batch, runner=runner, without=without)
 
     kept = compiled("kept", ())
     assert not kept.published, kept.ratio

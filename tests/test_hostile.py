@@ -204,9 +204,9 @@ class OfTheLargest(nn.Module):
 def test_what_the_module_itself_has_no_answer_to_is_left_out(breaks: bool) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3)
-        subject = PreparedModel(OfTheLargest(breaks=breaks), SHAPE)
+        prepared = PreparedModel(OfTheLargest(breaks=breaks), SHAPE)
     spec = CompileSpec(shape=SHAPE)
-    task = subject.task(spec, backend("eager"))
+    task = prepared.task(spec, backend("eager"))
     reason = "the module itself gives no finite output for it"
     assert task.golden.left_out == ({"kind": "zeros", "reason": reason},)
     assert "denormal" in task.golden.kinds

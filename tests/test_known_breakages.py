@@ -22,7 +22,7 @@ from compile.errors import BadArtifact, CheckFailed
 from compile.network.prepare import fold_batch_norms
 from compile.spec import CompileSpec
 from tests.support.faults import in_training, nothing_in
-from tests.support.networks import SHAPE, SmallNet, small_net, small_subject
+from tests.support.networks import SHAPE, SmallNet, small_net, small_prepared
 
 FP32 = CompileSpec(shape=SHAPE)
 RANGE = CompileSpec(shape=SHAPE, batch=(1, 8))
@@ -156,10 +156,10 @@ def test_sums_of_bytes_that_overflow(
     if machine.vnni() is not None:
         pytest.skip("this CPU has VNNI, whose sums do not overflow")
     spec = CompileSpec(shape=SHAPE, precision="int8")
-    compile_module(small_subject(), spec, backend=backend, root=tmp_path)
+    compile_module(small_prepared(), spec, backend=backend, root=tmp_path)
     monkeypatch.setattr("compile.proof.prepared.scheme_here", lambda quantizer: quantizer)
     with pytest.raises(CheckFailed, match="samples beyond their bound"):
-        compile_module(small_subject(), spec, backend=backend, root=tmp_path, force=True)
+        compile_module(small_prepared(), spec, backend=backend, root=tmp_path, force=True)
 
 
 class Standardised(nn.Conv2d):

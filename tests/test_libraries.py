@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import SimpleNamespace
@@ -62,12 +63,12 @@ def undrawn() -> Iterator[None]:
         yield
 
 
-def family_and_block(name: str) -> tuple[str, bool]:
-    """What networks have in common besides their depth and their tricks."""
-    return info(name).family, info(name).depth >= 50
+def design(name: str) -> tuple[str, bool]:
+    """What networks have in common that differ in depth alone: the rest of the name, the block."""
+    return re.sub(r"\d{2,}", "", name, count=1), info(name).depth >= 50
 
 
-@pytest.fixture(scope="module", params=first_of_kind(names(), family_and_block))
+@pytest.fixture(scope="module", params=first_of_kind(names(), design))
 def named(request: pytest.FixtureRequest) -> Named:
     """Each network in turn: all tests of one run before the next is built."""
     name = request.param

@@ -26,7 +26,7 @@ from compile.proof.golden import oracle
 from compile.proof.images import Labelled
 from compile.proof.prepared import PreparedModel
 from compile.spec import CompileSpec
-from tests.support.networks import KINDS, PYTHON_ONLY, SHAPE, SmallNet, small_net, small_subject
+from tests.support.networks import KINDS, PYTHON_ONLY, SHAPE, SmallNet, small_net, small_prepared
 
 
 def test_a_correct_program_passes(net: SmallNet) -> None:
@@ -73,7 +73,7 @@ def test_constants_read_back_from_the_file(kind: str, built: dict[str, Path]) ->
     path = artifact.files[program.file].path
     spec = CompileSpec(shape=SHAPE, precision=artifact.manifest["precision"])
     for seed, expected in ((0, True), (1, False)):
-        weights = small_subject(seed).task(spec, maker).weights
+        weights = small_prepared(seed).task(spec, maker).weights
         constants = maker.constants(path, program)
         gate = gates.constants(weights, spec.precision, constants)
         assert gate["passed"] is expected, gate

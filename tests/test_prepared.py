@@ -13,7 +13,7 @@ from compile.backends import backend
 from compile.network import network
 from compile.proof import parity, quantised_tasks, samples
 from compile.spec import CompileSpec
-from tests.support.networks import SHAPE, small_subject
+from tests.support.networks import SHAPE, small_prepared
 
 PRECISIONS = ("fp32", "bf16", "int8")
 
@@ -45,7 +45,7 @@ def test_artifacts_of_one_network_share_what_is_expensive(monkeypatch: pytest.Mo
         (quantised_tasks, "oracle"),
         (quantised_tasks, "quantisation_cost"),
     )
-    prepared = small_subject()
+    prepared = small_prepared()
     for _ in range(3):
         for precision in PRECISIONS:
             prepared.task(CompileSpec(shape=SHAPE, precision=precision), backend("onnx"))
@@ -63,7 +63,7 @@ def test_artifacts_of_one_network_share_what_is_expensive(monkeypatch: pytest.Mo
 @pytest.mark.parametrize("precision", PRECISIONS)
 @torch.no_grad()
 def test_a_backend_may_change_the_module_it_is_given(precision: str) -> None:
-    prepared = small_subject()
+    prepared = small_prepared()
     spec = CompileSpec(shape=SHAPE, precision=precision)
     changed, other = (prepared.task(spec, backend("onnx")).module for _ in range(2))
     before = [value.clone() for value in other.state_dict().values()]

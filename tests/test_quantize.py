@@ -24,7 +24,7 @@ from compile.proof import gates, parity
 from compile.proof.images import Calibration, Labelled
 from compile.proof.prepared import PreparedModel
 from compile.spec import CompileSpec
-from tests.support.networks import SHAPE, SmallNet, small_net, small_subject
+from tests.support.networks import SHAPE, SmallNet, small_net, small_prepared
 
 IMAGES = torch.randn(64, *SHAPE, generator=torch.Generator().manual_seed(1))
 
@@ -188,7 +188,7 @@ def labelled(net: SmallNet) -> Labelled:
     return Labelled(images=images, labels=labels)
 
 
-def subject_with(images: torch.Tensor) -> PreparedModel:
+def prepared_with(images: torch.Tensor) -> PreparedModel:
     return PreparedModel(
         small_net(),
         SHAPE,
@@ -201,7 +201,7 @@ def test_the_budget_of_accuracy_passes_and_fails() -> None:
     """Ranges from images a thousand times too faint cut everything off: the budget is spent."""
     spec = CompileSpec(shape=SHAPE, precision="int8")
     for scale, passed in ((1.0, True), (1e-3, False)):
-        task = subject_with(scale * flat(64)).task(spec, backend("onnx"))
+        task = prepared_with(scale * flat(64)).task(spec, backend("onnx"))
         budget = task.gates[-1]
         assert budget["name"] == "accuracy budget" and budget["passed"] is passed, budget
         assert task.quantization is not None and task.quantization["accuracy"]["images"] == 400
@@ -214,18 +214,18 @@ def test_ranges_that_cut_everything_off_need_no_labels_to_be_found() -> None:
     spec = CompileSpec(shape=SHAPE, precision="int8")
     for images, passed in ((flat(64), True), (torch.zeros(64, *SHAPE), False)):
         calibration = Calibration(images=images, source="here")
-        subject = PreparedModel(small_net(), SHAPE, samples=flat(64), calibration=calibration)
-        (noise,) = subject.task(spec, backend("onnx")).gates
+        prepared = PreparedModel(small_net(), SHAPE, samples=flat(64), calibration=calibration)
+        (noise,) = prepared.task(spec, backend("onnx")).gates
         assert noise["name"] == "quantisation noise" and noise["passed"] is passed, noise
 
 
 def test_without_labels_the_budget_is_skipped_with_its_reason() -> None:
-    task = small_subject().task(CompileSpec(shape=SHAPE, precision="int8"), backend("onnx"))
+    task = small_prepared().task(CompileSpec(shape=SHAPE, precision="int8"), backend("onnx"))
     assert [each["name"] for each in task.skipped] == ["accuracy budget"]
 
 
 def test_a_weight_one_step_off_is_found() -> None:
-    task = small_subject().task(CompileSpec(shape=SHAPE, precision="int8"), backend("onnx"))
+    task = small_prepared().task(CompileSpec(shape=SHAPE, precision="int8"), backend("onnx"))
     weights = list(task.weights)
     assert gates.constants(weights, "int8", [value for _, value in weights])["passed"]
     changed = [value.clone() for _, value in weights]
@@ -238,8 +238,8 @@ def test_a_weight_one_step_off_is_found() -> None:
 def test_int8_is_held_to_its_own_graph() -> None:
     """Another network's graph, quantised as well, is far beyond the bound."""
     spec = CompileSpec(shape=SHAPE, precision="int8")
-    task = small_subject().task(spec, backend("onnx"))
-    other = small_subject(1).task(spec, backend("onnx"))
+    task = small_prepared().task(spec, backend("onnx"))
+    other = small_prepared(1).task(spec, backend("onnx"))
     with torch.no_grad():
         assert parity.judge(task.module(task.golden.input), task.golden, task.bounds).passed
         verdict = parity.judge(other.module(task.golden.input), task.golden, task.bounds)
@@ -248,6 +248,6 @@ def test_int8_is_held_to_its_own_graph() -> None:
 
 def test_half_a_step_is_luck_at_int8() -> None:
     """Where PyTorch has no value on a rounding edge, another program may still have one."""
-    task = small_subject().task(CompileSpec(shape=SHAPE, precision="int8"), backend("onnx"))
+    task = small_prepared().task(CompileSpec(shape=SHAPE, precision="int8"), backend("onnx"))
     typical = task.golden.oracle.square().mean(dim=1).sqrt()
     assert bool((task.bounds.e_eager >= 2.0**-8 * typical).all())

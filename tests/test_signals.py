@@ -31,8 +31,7 @@ def interrupted(name: str, arguments: list[str], ready: str, root: Path) -> tupl
     )
     deadline = time.monotonic() + 60
     while not list(root.glob(ready)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.5)
+        time.sleep(0.05)  # polls the other process
     process.send_signal(getattr(signal, name))
     _, err = process.communicate(timeout=60)
     return process.returncode, err

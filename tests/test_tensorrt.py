@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from compile.artifact.programs import ProgramFile
-from compile.backends import tensorrt
+from compile.backends import backend, tensorrt
 from compile.errors import BadArtifact, CheckFailed, Unavailable
 from compile.network.prepare import cast
 from compile.precision import PRECISIONS
@@ -202,7 +202,7 @@ def test_requirements(
             "libtorchtrt_runtime.so",
         ],
     }
-    assert built.runs_on_torch and not tensorrt.MACHINE_CODE
+    assert built.runs_on_torch and not backend(tensorrt.NAME).MACHINE_CODE
 
 
 def test_a_graph_without_engines_is_refused(fake: FakeTorchTensorRT, tmp_path: Path) -> None:

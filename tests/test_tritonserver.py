@@ -15,9 +15,9 @@ import torch
 
 from compile.artifact.programs import ProgramFile
 from compile.artifact.publishing import file_entries
-from compile.artifact.reading import open_artifact
-from compile.artifact.triton import config, export_triton, quoted
-from compile.backends import inductor
+from compile.artifact.reading import Artifact, open_artifact
+from compile.artifact.triton import Handed, config, export_triton, quoted
+from compile.backends import inductor, triton_platform
 from compile.errors import BadArtifact, Unavailable, UsageError
 from tests.support.forgery import rewrite
 from tests.support.networks import SHAPE
@@ -40,6 +40,15 @@ def parse(text: str) -> Any:
     from tritonclient.grpc import model_config_pb2
 
     return text_format.Parse(text, model_config_pb2.ModelConfig())
+
+
+def configured(manifest: dict[str, Any], name: str) -> str:
+    return config(manifest, name, triton_platform(manifest, "here"))
+
+
+def exported(artifact: Artifact, repository: Path, **options: Any) -> Handed:
+    platform = triton_platform(artifact.manifest, artifact.path)
+    return export_triton(artifact, repository, platform, **options)
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:
@@ -66,7 +75,7 @@ EXPECTED = {
 @pytest.mark.parametrize("kind", EXPECTED)
 def test_real_artifacts(kind: str, built: dict[str, Path], tmp_path: Path) -> None:
     artifact = open_artifact(built[kind])
-    made = export_triton(artifact, tmp_path / "models", name=kind)
+    made = exported(artifact, tmp_path / "models", name=kind)
     found = read(made.path)
     platform, backend, file, largest, batch = EXPECTED[kind]
     assert (found.name, made.path.name) == (kind, kind)
@@ -129,7 +138,7 @@ def test_every_backend_and_batch(
     file, platform, server, largest = ONE_TO_64[backend]
     device = "cuda" if "tensorrt" in backend else "cpu"
     manifest = case(built, backend=backend, device=device, programs=[program(file, *batch)])
-    found = parse(config(manifest, "net"))
+    found = parse(configured(manifest, "net"))
     assert (found.platform, found.backend) == (platform, server)
     fixed = batch[0] == batch[1]
     assert found.max_batch_size == (0 if fixed else largest)
@@ -142,7 +151,7 @@ def test_every_backend_and_batch(
 
 
 def test_openvino_bf16_goes_where_bf16_can_be_asked_for(built: dict[str, Path]) -> None:
-    found = parse(config(case(built, backend="openvino", precision="bf16"), "net"))
+    found = parse(configured(case(built, backend="openvino", precision="bf16"), "net"))
     assert (found.platform, found.backend) == ("", "openvino")
     assert found.default_model_filename == "model.onnx"
     assert found.parameters["HINT_BF16"].string_value == "YES"
@@ -150,18 +159,18 @@ def test_openvino_bf16_goes_where_bf16_can_be_asked_for(built: dict[str, Path]) 
 
 def test_bytes_as_input(built: dict[str, Path]) -> None:
     given = {"name": "input", "dtype": "uint8", "layout": "NHWC", "shape": [8, 8, 2]}
-    found = parse(config(case(built, inputs=[given]), "net"))
+    found = parse(configured(case(built, inputs=[given]), "net"))
     assert (found.input[0].data_type, list(found.input[0].dims)) == (2, [8, 8, 2])  # TYPE_UINT8
     assert found.parameters["zoo_input_layout"].string_value == "NHWC"
 
 
 def test_the_widest_of_several_programs(built: dict[str, Path]) -> None:
     programs = [program("model.onnx", 1, 1), program("b.onnx", 1, 32), program("c.onnx", 8, 16)]
-    assert parse(config(case(built, programs=programs), "net")).max_batch_size == 32
+    assert parse(configured(case(built, programs=programs), "net")).max_batch_size == 32
 
 
 def test_preferred_sizes_end_with_the_largest(built: dict[str, Path]) -> None:
-    found = parse(config(case(built, programs=[program("model.onnx", 1, 48)]), "net"))
+    found = parse(configured(case(built, programs=[program("model.onnx", 1, 48)]), "net"))
     assert list(found.dynamic_batching.preferred_batch_size) == [2, 4, 8, 16, 32, 48]
 
 
@@ -176,7 +185,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 def test_what_triton_cannot_run_is_refused(name: str, built: dict[str, Path]) -> None:
     changes, words = REFUSED[name]
     with pytest.raises(UsageError, match=words) as caught:
-        config(case(built, **changes), "net")
+        configured(case(built, **changes), "net")
     assert "\n" not in str(caught.value)
 
 
@@ -193,7 +202,7 @@ def test_any_string_survives(text: str) -> None:
 def test_class_names_and_preprocessing_travel_along(copy_of: Copy, tmp_path: Path) -> None:
     folder = copy_of("onnx")
     rewrite(folder, lambda m: m["model"].update(classes=CLASSES, preprocessing=PIXELS))
-    made = export_triton(open_artifact(folder), tmp_path / "models")
+    made = exported(open_artifact(folder), tmp_path / "models")
     found = read(made.path)
     assert found.name == made.path.name == manifest_of(folder)["model"]["name"]
     assert found.output[0].label_filename == "labels.txt"
@@ -221,7 +230,7 @@ def test_one_program_is_singled_out_of_a_package(copy_of: Copy, tmp_path: Path) 
     wide = {"file": "model.pt2", "batch": [1, 8], "entry": "range"}
     programs = [{**wide, "batch": [1, 1], "entry": "one"}, wide]
     rewrite(folder, lambda m: m.update(files=file_entries(folder), programs=programs))
-    made = export_triton(open_artifact(folder), tmp_path, name="net")
+    made = exported(open_artifact(folder), tmp_path, name="net")
     assert any("of 2 programs" in note for note in made.notes)
     found = str(made.path / "1" / "model.pt2")
     x = torch.randn(3, *SHAPE)
@@ -236,10 +245,10 @@ def test_nothing_is_replaced_without_force(
     built: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     artifact = open_artifact(built["onnx"])
-    made = export_triton(artifact, tmp_path, name="net")
+    made = exported(artifact, tmp_path, name="net")
     (made.path / "mine").touch()
     with pytest.raises(UsageError, match="--force"):
-        export_triton(artifact, tmp_path, name="net")
+        exported(artifact, tmp_path, name="net")
     assert (made.path / "mine").exists()
 
     def full(_descriptor: int) -> None:
@@ -248,16 +257,16 @@ def test_nothing_is_replaced_without_force(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(Unavailable, match=r"No space left.*--triton REPO"):
-            export_triton(artifact, tmp_path, name="net", force=True)
+            exported(artifact, tmp_path, name="net", force=True)
     assert (made.path / "mine").exists(), "a failed export leaves the old one"
-    export_triton(artifact, tmp_path, name="net", force=True)
+    exported(artifact, tmp_path, name="net", force=True)
     assert not (made.path / "mine").exists()
     for name in ("", ".net", "a/b", "../net", "nét", "a" * 200):
         with pytest.raises(UsageError, match="--name"):
-            export_triton(artifact, tmp_path, name=name)
+            exported(artifact, tmp_path, name=name)
     (tmp_path / "file").touch()
     with pytest.raises(Unavailable, match="--triton REPO"):
-        export_triton(artifact, tmp_path / "file", name="net")
+        exported(artifact, tmp_path / "file", name="net")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "net"]
 
 

@@ -16,7 +16,7 @@ import re
 import shutil
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from compile.artifact.manifest import Manifest, classes_of
@@ -38,7 +38,11 @@ class Platform:
     """How Triton runs a kind of file."""
 
     backend: str
+    """Triton's own backend, which is not one of ours."""
+    reads: str
+    """Suffix of the artifact's file, such as `.onnx`."""
     file: str
+    """What the file is called in the repository."""
     platform: str | None = None
     """Where None, the backend's name says it all."""
     graph_names: bool = False
@@ -48,44 +52,6 @@ class Platform:
     parameters: tuple[tuple[str, str], ...] = ()
     note: str | None = None
     """What whoever serves it has to know."""
-
-
-_AOTI = Platform(
-    backend="pytorch",
-    platform="torch_aoti",
-    file="model.pt2",
-    batches=False,
-    note="Triton up to 26.05 joins no requests for AOTInductor: max_batch_size is 0, the batch "
-    "stands in dims",
-)
-_LIBTORCH = Platform(backend="pytorch", platform="pytorch_libtorch", file="model.pt")
-_TORCH_TENSORRT = Platform(
-    backend="pytorch",
-    platform="pytorch_libtorch",
-    file="model.pt",
-    note="start the server with LD_PRELOAD=libtorchtrt_runtime.so, which registers the engine",
-)
-_PLAN = Platform(backend="tensorrt", platform="tensorrt_plan", file="model.plan", graph_names=True)
-_ONNX = Platform(
-    backend="onnxruntime", platform="onnxruntime_onnx", file="model.onnx", graph_names=True
-)
-_OPENVINO_BF16 = Platform(
-    backend="openvino", file="model.onnx", graph_names=True, parameters=(("HINT_BF16", "YES"),)
-)
-
-PLATFORMS = {
-    ("inductor", ".pt2"): _AOTI,
-    ("torchscript", ".ts"): _LIBTORCH,
-    ("tensorrt", ".ts"): _TORCH_TENSORRT,
-    ("tensorrt-plan", ".plan"): _PLAN,
-    ("onnx", ".onnx"): _ONNX,
-    ("openvino", ".onnx"): _ONNX,
-}
-"""(backend, suffix of the file) -> how Triton runs it.
-
-Triton's OpenVINO backend can ask for bf16 and cannot ask for fp32, while OpenVINO by itself takes
-bf16 wherever the CPU has it. So only bf16 goes there; onnxruntime computes what the file says.
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,18 +64,23 @@ class Handed:
 
 
 def export_triton(
-    artifact: Artifact, repository: Path, *, name: str | None = None, force: bool = False
+    artifact: Artifact,
+    repository: Path,
+    platform: Platform,
+    *,
+    name: str | None = None,
+    force: bool = False,
 ) -> Handed:
     """Write a verified artifact into a model repository as `name`, by default the model's name.
 
-    UsageError for a backend that Triton cannot run, a range of batches that it cannot keep to, a
-    name that is no folder's, and where something stands in the place and `force` is not given;
-    Unavailable where the place cannot be written.
+    `platform` is what compile.backends.triton_platform says. Raises UsageError for a range of
+    batches that Triton cannot keep to, a name that is no folder's, and where something stands in
+    the place and `force` is not given; Unavailable where the place cannot be written.
     """
     manifest = artifact.manifest
     name = check_name(manifest["model"]["name"] if name is None else name)
-    platform, program = platform_of(manifest), widest(manifest)
-    text = config(manifest, name)
+    program = widest(manifest)
+    text = config(manifest, name, platform)
     final = repository / name
     if os.path.lexists(final) and not force:
         raise UsageError(f"{final} is there already; give --force to replace it, or another --name")
@@ -139,31 +110,14 @@ def check_name(name: str) -> str:
     return name
 
 
-def platform_of(manifest: Manifest) -> Platform:
-    """Return how Triton runs an artifact; UsageError where it cannot."""
-    backend = manifest["backend"]
-    suffix = PurePath(widest(manifest)["file"]).suffix
-    found = PLATFORMS.get((backend, suffix))
-    if found is None:
-        known = sorted({name for name, _ in PLATFORMS})
-        raise UsageError(
-            f"Triton has nothing that runs a {suffix or 'bare'} file of {backend}; "
-            f"export an artifact of one of: {', '.join(known)}"
-        )
-    if (backend, manifest["precision"]) == ("openvino", "bf16"):
-        return _OPENVINO_BF16
-    return found
-
-
 def widest(manifest: Manifest) -> dict[str, Any]:
     """The entry of the manifest's `programs` that answers the most batches."""
     programs: list[dict[str, Any]] = manifest["programs"]
     return max(programs, key=lambda each: (each["batch"][1] - each["batch"][0], each["batch"][1]))
 
 
-def config(manifest: Manifest, name: str) -> str:
+def config(manifest: Manifest, name: str, platform: Platform) -> str:
     """config.pbtxt: a ModelConfig of Triton in protobuf's text format."""
-    platform = platform_of(manifest)
     largest, batch = _batching(manifest, platform)
     given, returned = manifest["inputs"][0], manifest["outputs"][0]
     called = (given["name"], returned["name"])
@@ -228,19 +182,19 @@ def _tensor(kind: str, name: str, dtype: str, dims: list[int]) -> list[str]:
 def _provenance(manifest: Manifest) -> list[tuple[str, str]]:
     """Parameters that Triton passes on: where it comes from, what it needs, what a client does."""
     model, needs = manifest["model"], manifest["requirements"]
-    found = [
+    entries = [
         ("zoo_backend", manifest["backend"]),
         ("zoo_precision", manifest["precision"]),
         ("zoo_weights_sha256", model["weights_sha256"]),
         ("zoo_input_layout", manifest["inputs"][0]["layout"]),
     ]
     if needs["torch"] is not None:
-        found.append(("zoo_requires_torch", needs["torch"]))
+        entries.append(("zoo_requires_torch", needs["torch"]))
     if needs["isa"]:
-        found.append(("zoo_requires_cpu_flags", " ".join(needs["isa"])))
+        entries.append(("zoo_requires_cpu_flags", " ".join(needs["isa"])))
     if model["preprocessing"] is not None:
-        found.append(("zoo_preprocessing", json.dumps(model["preprocessing"])))
-    return found
+        entries.append(("zoo_preprocessing", json.dumps(model["preprocessing"])))
+    return entries
 
 
 def quoted(text: str) -> str:
@@ -293,8 +247,6 @@ def _notes(manifest: Manifest, platform: Platform, program: dict[str, Any]) -> t
     needs = manifest["requirements"]
     if needs["torch"] is not None:
         notes.append(f"the server's PyTorch backend must have torch {needs['torch']}")
-    if manifest["backend"] == "openvino" and platform is _ONNX:
-        notes.append("onnxruntime runs it: Triton's OpenVINO backend may turn fp32 into bf16")
     if len(manifest["programs"]) > 1:
         notes.append(f"of {len(manifest['programs'])} programs this is the one with most batches")
     return tuple(notes)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import cast
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
 
 from compile.backends.base import Backend
 from compile.errors import Unavailable, UsageError
+
+if TYPE_CHECKING:
+    from compile.artifact.triton import Platform
 
 BACKENDS = {
     "eager": "compile.backends.eager",
@@ -19,12 +23,23 @@ BACKENDS = {
     "tensorrt-plan": "compile.backends.tensorrt_plan",
 }
 
+DEFAULT = "inductor"
+"""The one that `zoo compile` takes where none is named."""
+
 
 def backend(name: str) -> Backend:
     """Return the backend called `name`; an unknown name is a UsageError that lists the known."""
     if name not in BACKENDS:
         raise UsageError(f"unknown backend '{name}'; choose one of: all, {', '.join(BACKENDS)}")
-    return cast(Backend, import_module(BACKENDS[name]))
+    return Backend.of(import_module(BACKENDS[name]))
+
+
+def backend_of(manifest: dict[str, Any], where: object) -> Backend:
+    """Return the backend of the artifact `where`; Unavailable where this zoo does not have it."""
+    name = manifest["backend"]
+    if name not in BACKENDS:
+        raise Unavailable(f"{where} needs the backend {name!r}; here are: {', '.join(BACKENDS)}")
+    return backend(name)
 
 
 def choose(name: str, precision: str, device: str) -> Backend:
@@ -43,3 +58,28 @@ def choose(name: str, precision: str, device: str) -> Backend:
     if reason is not None:
         raise Unavailable(f"{name} {reason}")
     return chosen
+
+
+def check_portable(names: list[str]) -> None:
+    """Raise UsageError where none of the backends `names` builds portable files."""
+    if not any(backend(name).PORTABLE for name in names):
+        known = " and ".join(name for name in BACKENDS if backend(name).PORTABLE)
+        raise UsageError(f"--portable is for the backends {known}")
+
+
+def triton_platform(manifest: dict[str, Any], where: object) -> Platform:
+    """Return how a Triton server runs the artifact `where`; UsageError where it cannot.
+
+    Raises Unavailable for a backend that this zoo does not have.
+    """
+    from compile.artifact.triton import widest
+
+    chosen, precision = backend_of(manifest, where), manifest["precision"]
+    platform, suffix = chosen.triton(precision), PurePath(widest(manifest)["file"]).suffix
+    if platform is None or platform.reads != suffix:
+        served = ", ".join(name for name in BACKENDS if backend(name).triton(precision))
+        raise UsageError(
+            f"Triton has nothing that runs a {suffix or 'bare'} file of {chosen.NAME}; "
+            f"export an artifact of one of: {served}"
+        )
+    return platform

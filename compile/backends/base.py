@@ -6,10 +6,11 @@ user may ask for, never publishes and never judges: `compile.api` and `compile.p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from compile.artifact.programs import Program, ProgramFile
 from compile.spec import CompileSpec
@@ -17,6 +18,10 @@ from compile.spec import CompileSpec
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from compile.artifact.reading import Artifact
+    from compile.artifact.triton import Platform
+    from compile.graphs.taps import Taps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,38 +41,72 @@ class Built:
     """Versions of the packages that built it."""
 
 
-class Backend(Protocol):
-    """The names that a backend's module has. Heavy packages are imported inside its functions."""
+def _torch() -> str:
+    return "torch"
+
+
+def _not_served(precision: str) -> None:
+    del precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backend:
+    """The names of a backend's module. It may leave out those that have a default here.
+
+    The module imports heavy packages inside its functions alone.
+    """
 
     NAME: str
+    """As in BACKENDS, in manifests and on the command line."""
     PRECISIONS: Mapping[str, tuple[str, ...]]
     """What it builds, by device."""
-    QUANTIZER: str
-    """How weights and activations are put on a grid, of `quantize.SCHEMES`; "" for none. The
-    CPU decides which of x86's two it is."""
-    MACHINE_CODE: bool
+
+    missing: Callable[[str, str], str | None]
+    """(device, precision) -> why this machine cannot build here and what would mend it, in one
+    line; None if it can. Answers within a second and imports nothing heavy."""
+
+    build: Callable[[nn.Module, CompileSpec, Path], Built]
+    """(module, spec, folder): write the program for `module` into `folder`.
+
+    `module` is in evaluation mode with batch norms folded; it takes what `spec.example()` gives,
+    returns float32 and computes in `spec.precision` inside. At a quantised precision it is the
+    fake-quantised graph of compile.network.quantize."""
+
+    load: Callable[[str, ProgramFile, str], Program]
+    """(path, program, device): load a program that `build` wrote; `path` may be a sealed copy under
+    another name. The program checks no input: compile.loading does."""
+
+    constants: Callable[[str, ProgramFile], Iterator[torch.Tensor]]
+    """(path, program): yield the weights in the saved file, int8 or floating point, in any order
+    and layout. Parity compares them with the folded module: stale or wrongly rounded weights show
+    here. Raises Unavailable where the file does not reveal its weights; the manifest says so."""
+
+    QUANTIZER: str = ""
+    """How weights and activations are put on a grid, of `quantize.SCHEMES`; "" for none. The CPU
+    decides which of x86's two it is."""
+    MACHINE_CODE: bool = False
     """Whether the file holds code for the CPU it was built on."""
+    PORTABLE: bool = False
+    """Whether it builds for every GPU from Ampere on where `spec.portable` asks for it."""
+    PACKAGES: tuple[str, ...] = ()
+    """Distributions beside torch that decide what is built: a new version builds again."""
+    PRELOADS_ALLOCATOR: bool = True
+    """Whether `zoo bench` may preload zoo-run's allocator where Python runs the file."""
 
-    def missing(self, device: str, precision: str) -> str | None:
-        """Why this machine cannot build here and what would mend it, in one line; None if it can.
+    runs_in: Callable[[], str] = _torch
+    """What executes its files in Python here: `torch`, `onnxruntime`, ..."""
 
-        Answers within a second and imports nothing heavy.
-        """
+    triton: Callable[[str], Platform | None] = _not_served
+    """Precision -> how a Triton server runs its files; None where it cannot."""
 
-    def build(self, module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
-        """Write the program for `module` into `folder`.
+    open_taps: Callable[[Artifact, ProgramFile, int], Taps] | None = None
+    """(artifact, program, wrappers): open a program for `zoo bisect`, which reads values inside it;
+    `wrappers` are the modules around the network in its graph. None where no value can be read."""
+    UNTAPPED: str = "gives no values from inside"
+    """What to say where `open_taps` is None: it follows the backend's name."""
 
-        `module` is in evaluation mode with batch norms folded; it takes what `spec.example()`
-        gives, returns float32 and computes in `spec.precision` inside. At int8 and fp8 it is the
-        fake-quantised graph of compile.network.quantize.
-        """
-
-    def load(self, path: str, program: ProgramFile, device: str) -> Program:
-        """Load a program that `build` wrote; `path` may be a sealed copy under another name."""
-
-    def constants(self, path: str, program: ProgramFile) -> Iterator[torch.Tensor]:
-        """Yield the weights in the saved file, int8 or floating point, in any order and layout.
-
-        Parity compares them with the folded module: stale or wrongly rounded weights show here.
-        Raises Unavailable where the file does not reveal its weights, which the manifest records.
-        """
+    @classmethod
+    def of(cls, module: ModuleType) -> Backend:
+        """Return the backend that a module describes; TypeError where it lacks a name."""
+        names = [each.name for each in fields(cls) if hasattr(module, each.name)]
+        return cls(**{name: getattr(module, name) for name in names})

@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.export import ExportedProgram
 
+    from compile.artifact.reading import Artifact
+    from compile.graphs.taps import Taps
+
 NAME = "eager"
 PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp32", "tf32", "bf16", "fp16")}
-QUANTIZER = ""
-MACHINE_CODE = False
 FILE = "model.pt2"
 
 
@@ -63,6 +64,13 @@ def graph(path: str, device: str) -> nn.Module:
     if device != "cpu":
         program = move_to_device_pass(program, device)
     return program.module()
+
+
+def open_taps(artifact: Artifact, program: ProgramFile, wrappers: int) -> Taps:
+    """Values from the graph, run operator by operator."""
+    from compile.graphs.taps import GraphTaps
+
+    return GraphTaps(graph(artifact.files[program.file].path, "cpu"), wrappers)
 
 
 def constants(path: str, program: ProgramFile) -> Iterator[torch.Tensor]:

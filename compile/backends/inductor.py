@@ -11,7 +11,6 @@ import os
 import re
 import shlex
 import shutil
-import struct
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -24,16 +23,21 @@ from typing import TYPE_CHECKING, Any
 
 from compile.artifact.manifest import GRAPH
 from compile.artifact.programs import Program, ProgramFile
-from compile.backends import nvidia
+from compile.artifact.triton import Platform
+from compile.backends import elf, nvidia
 from compile.backends.base import Built
 from compile.errors import CheckFailed, Unavailable
 from compile.graphs.names import exported
-from compile.precision import QUANTIZED, of_constants
+from compile.precision import of_constants
+from compile.precision import precision as find_precision
 from compile.spec import CompileSpec
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from compile.artifact.reading import Artifact
+    from compile.graphs.taps import Taps
 
 NAME = "inductor"
 PRECISIONS = {"cpu": ("fp32", "bf16", "int8"), "cuda": ("fp32", "tf32", "bf16", "fp16")}
@@ -50,7 +54,7 @@ def missing(device: str, precision: str) -> str | None:
     """AOTInductor compiles C++ while it builds; int8 needs the quantiser's package."""
     if device == "cuda" and (reason := nvidia.missing(device, ())) is not None:
         return reason
-    if precision in QUANTIZED and find_spec("torchao") is None:
+    if find_precision(precision).quantised and find_spec("torchao") is None:
         return "needs torchao for int8: pip install 'resnet-zoo[int8]'"
     return no_compiler()
 
@@ -64,10 +68,10 @@ def no_compiler() -> str | None:
 
 
 def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
-    """Export `module` and compile it, for a range of batches from 1 on twice.
+    """Export `module` and compile it. A range of batches that begins at 1 is compiled twice.
 
-    Only where the batch is known does Inductor pack the weights of convolutions ahead of time;
-    at batch 1, where reading weights is most of the work, that is worth a program of its own.
+    Inductor packs the weights of convolutions ahead of time where it knows the batch, and nowhere
+    else. At batch 1 most of the work is reading weights, so batch 1 gets a program of its own.
     """
     import torch
 
@@ -172,6 +176,38 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
     return run
 
 
+def triton(precision: str) -> Platform:
+    """By AOTInductor's loader in Triton's PyTorch backend."""
+    del precision
+    return Platform(
+        backend="pytorch",
+        platform="torch_aoti",
+        reads=Path(FILE).suffix,
+        file=FILE,
+        batches=False,
+        note="Triton up to 26.05 joins no requests for AOTInductor: max_batch_size is 0, the batch "
+        "stands in dims",
+    )
+
+
+def open_taps(artifact: Artifact, program: ProgramFile, wrappers: int) -> Taps:
+    """Values at the end of the exported graph's first part, compiled with the artifact's options.
+
+    Raises BadArtifact where the artifact lacks the graph or the options.
+    """
+    from compile.backends.inductor_taps import prefixes
+
+    return prefixes(artifact, program, wrappers, _compile_part)
+
+
+def _compile_part(module: nn.Module, spec: CompileSpec) -> Program:
+    with TemporaryDirectory(prefix="zoo-") as folder:
+        path = str(Path(folder) / FILE)
+        package(module, spec, path)
+        program = ProgramFile(file=FILE, batch=spec.batch, entry=ENTRY)
+        return load(path, program, "cpu")
+
+
 @contextmanager
 def _private_temp() -> Iterator[None]:
     """The loader unpacks into TMPDIR and leaves it there when it throws: give it one of ours."""
@@ -254,35 +290,9 @@ def _member(path: str, suffix: str) -> bytes:
 
 
 def _blob(path: str) -> bytes:
-    """The bytes between _binary_constants_bin_start and _end in the package's shared library."""
-    library = _member(path, ".so")
-    sections = _elf_sections(library)
-    addresses = {}
-    for kind, start, size, link in ((s["type"], s["at"], s["size"], s["link"]) for s in sections):
-        if kind != 11:  # SHT_DYNSYM
-            continue
-        names = sections[link]
-        strings = library[names["at"] : names["at"] + names["size"]]
-        for entry in range(start, start + size, 24):
-            name, _, _, _, value, _ = struct.unpack_from("<IBBHQQ", library, entry)
-            text = strings[name : strings.index(b"\0", name)]
-            if text.startswith(b"_binary_constants_bin_"):
-                addresses[text.rpartition(b"_")[2]] = value
-    start, end = addresses[b"start"], addresses[b"end"]
-    for section in sections:
-        if section["address"] <= start < section["address"] + section["size"]:
-            at = section["at"] + start - section["address"]
-            return library[at : at + end - start]
-    raise CheckFailed("the shared library in the .pt2 holds no constants")
-
-
-def _elf_sections(library: bytes) -> list[dict[str, int]]:
-    (table,) = struct.unpack_from("<Q", library, 40)
-    size, count = struct.unpack_from("<HH", library, 58)
-    found = []
-    for index in range(count):
-        _, kind, _, address, at, length, link, *_ = struct.unpack_from(
-            "<IIQQQQIIQQ", library, table + index * size
-        )
-        found.append({"type": kind, "address": address, "at": at, "size": length, "link": link})
-    return found
+    """The constants of all layers, one after the other, out of the package's shared library."""
+    symbol = "_binary_constants_bin_{}"
+    blob = elf.between(_member(path, ".so"), symbol.format("start"), symbol.format("end"))
+    if blob is None:
+        raise CheckFailed("the shared library in the .pt2 holds no constants")
+    return blob

@@ -37,6 +37,11 @@ much longer; that they pay for these networks has not been measured."""
 PORTABLE_FROM = (8, 0)
 """Ampere: the oldest GPU that TensorRT's hardware compatibility covers."""
 
+UNTAPPED = (
+    "engines give no values from inside; bisect the onnx artifact of the same network instead"
+)
+"""Why `zoo bisect` refuses both forms of TensorRT."""
+
 _OLDEST = {"tf32": (8, 0), "bf16": (8, 0), "fp8": (8, 9)}
 
 _log = logging.getLogger(__name__)
@@ -189,12 +194,12 @@ def _kept(version: str) -> Path | None:
     folder = (given if given.is_absolute() else Path("~/.cache").expanduser()) / "zoo" / "tensorrt"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.lstat()
+        state = folder.lstat()
     except OSError as error:
         _log.warning("tensorrt: no timing cache in %s: %s", folder, error.strerror)
         return None
-    private = stat.S_ISDIR(found.st_mode) and not found.st_mode & 0o022
-    if found.st_uid != os.getuid() or not private:
+    private = stat.S_ISDIR(state.st_mode) and not state.st_mode & 0o022
+    if state.st_uid != os.getuid() or not private:
         _log.warning("tensorrt: no timing cache in %s: others may write there", folder)
         return None
     gpu = re.sub(r"[^a-z0-9]+", "-", torch.cuda.get_device_name().lower()).strip("-")

@@ -19,31 +19,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compile.artifact.programs import Program, ProgramFile
+from compile.artifact.triton import Platform
+from compile.backends import onnx_session
 from compile.backends.base import Built
-from compile.errors import BadArtifact, CheckFailed, first_line
+from compile.errors import CheckFailed, first_line
 from compile.graphs.blocks import Operation, Steps
 from compile.graphs.names import exported, module_of
 from compile.machine import versions
-from compile.precision import QUANTIZED, of_constants
+from compile.precision import of_constants
 from compile.precision import precision as find_precision
 from compile.spec import CompileSpec
 
 if TYPE_CHECKING:
-    import numpy
     import torch
     from torch import nn
+
+    from compile.artifact.reading import Artifact
+    from compile.graphs.taps import Taps
 
 NAME = "onnx"
 PRECISIONS = {"cpu": ("fp32", "fp16", "int8")}
 QUANTIZER = "x86"
-MACHINE_CODE = False
+PACKAGES = ("onnx", "onnxsim", "onnxscript", "onnxruntime")
 FILE = "model.onnx"
+runs_in = onnx_session.runs_in
 
 _SIMPLIFIED_TOLERANCE = 1e-5
-_BF16_OPSET = 22  # the first whose convolutions take bfloat16
-
-ENDS = "zoo.ends"
-"""Entry of a node's metadata: which run, from 1 on, of which module ends here."""
+_OPSETS = {"bf16": 22}
+"""Precisions that the exporter's own choice lacks, and the first opset that has them."""
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 """The exporter's entry: the paths from the outermost module to the innermost, then the node."""
@@ -51,25 +54,25 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 _CHANGE_WEIGHTS = ["fuse_bn_into_conv", "fuse_mul_into_conv", "fuse_preceding_mul_into_conv"]
 """Passes of onnxsim that are left out: the weights in the file stay those that were proved."""
 
-Session = Callable[["numpy.ndarray[Any, Any]"], "numpy.ndarray[Any, Any]"]
-"""A loaded graph: a numpy input in, its numpy output out."""
-
 
 def missing(device: str, precision: str) -> str | None:
     """The exporter's packages are dependencies of zoo, but not of torch."""
     del device
-    needed = ["onnx", "onnxscript", "onnxsim"] + ["torchao"] * (precision in QUANTIZED)
+    needed = ["onnx", "onnxscript", "onnxsim"] + ["torchao"] * find_precision(precision).quantised
     lacking = [name for name in needed if find_spec(name) is None]
     return f"needs {', '.join(lacking)}: pip install {' '.join(lacking)}" if lacking else None
 
 
 def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
     """Export, simplify, compare the two graphs, save one file."""
-    return write(module, spec, folder / FILE, _session)
+    return write(module, spec, folder / FILE, onnx_session.session)
 
 
 def write(
-    module: nn.Module, spec: CompileSpec, path: Path, session: Callable[[bytes], Session]
+    module: nn.Module,
+    spec: CompileSpec,
+    path: Path,
+    session: Callable[[bytes], onnx_session.Session],
 ) -> Built:
     """What `build` does, for every backend that runs an .onnx; `session` loads one."""
     import onnx
@@ -81,7 +84,7 @@ def write(
     before, after = (session(each.SerializeToString())(example) for each in (graph, simplified))
     difference = float(abs(before - after).max()) / max(1e-30, float(abs(before).max()))
     # At low precision other fusions round elsewhere; parity judges what comes of it.
-    eps = 0.0 if spec.precision == "fp32" else find_precision(spec.precision).eps
+    eps = find_precision(spec.precision).eps
     if not difference <= max(_SIMPLIFIED_TOLERANCE, eps):
         raise CheckFailed(f"onnxsim changed the output by {difference:.1e} of its largest value")
     _mark_ends(graph, simplified)
@@ -105,7 +108,7 @@ def _mark_ends(graph: Any, simplified: Any) -> None:
         del node.metadata_props[:]
         if node.output[0] in ends:
             path, run = ends[node.output[0]]
-            node.metadata_props.add(key=ENDS, value=f"{run} {path}")
+            node.metadata_props.add(key=onnx_session.ENDS, value=f"{run} {path}")
 
 
 def _steps(graph: Any) -> Steps:
@@ -134,7 +137,7 @@ def export(module: nn.Module, spec: CompileSpec, opset: int | None = None) -> An
                 exported(module, replace(spec, device="cpu")) if _holds_graph(module) else module,
                 (spec.example(),),
                 dynamo=True,
-                opset_version=opset or (_BF16_OPSET if spec.precision == "bf16" else None),
+                opset_version=opset or _OPSETS.get(spec.precision),
                 input_names=["input"],
                 output_names=["logits"],
                 dynamic_shapes=spec.dynamic_shapes(),  # whence the batch has its name, too
@@ -191,45 +194,27 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
     import torch
 
     del program, device
-    run = _session(whole_model(path))
+    run = onnx_session.session(onnx_session.whole_model(path))
     return lambda x: torch.from_numpy(run(x.numpy()))
 
 
-def whole_model(path: str) -> bytes:
-    """The file's bytes; BadArtifact where weights lie in other files, which nobody verified."""
-    import onnx
+def open_taps(artifact: Artifact, program: ProgramFile, wrappers: int) -> Taps:
+    """Values from a graph with more outputs."""
+    from compile.backends.onnx_taps import OnnxTaps
 
-    model = Path(path).read_bytes()
-    if any(tensor.external_data for tensor in onnx.load_from_string(model).graph.initializer):
-        raise BadArtifact("the .onnx keeps weights in other files; one file only is allowed")
-    return model
+    return OnnxTaps(onnx_session.whole_model(artifact.files[program.file].path), wrappers)
 
 
-def executor() -> str:
-    """What `load` runs a file with here: `onnxruntime` or `onnx.reference`."""
-    return "onnxruntime" if find_spec("onnxruntime") else "onnx.reference"
-
-
-def _session(model: bytes) -> Session:
-    run = session_of_all(model)
-    return lambda x: run(x)[0]
-
-
-def session_of_all(model: bytes) -> Callable[[numpy.ndarray[Any, Any]], list[Any]]:
-    """Load a graph: a numpy input in, all of its outputs out."""
-    if executor() == "onnx.reference":
-        from onnx.reference import ReferenceEvaluator
-
-        evaluator = ReferenceEvaluator(model)
-        return lambda x: list(evaluator.run(None, {"input": x}))
-    import onnxruntime
-    import torch
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return lambda x: list(session.run(None, {"input": x}))
+def triton(precision: str) -> Platform:
+    """By onnxruntime, at the precision that the file says."""
+    del precision
+    return Platform(
+        backend="onnxruntime",
+        platform="onnxruntime_onnx",
+        reads=Path(FILE).suffix,
+        file=FILE,
+        graph_names=True,
+    )
 
 
 def constants(path: str, program: ProgramFile) -> Iterator[torch.Tensor]:
@@ -238,9 +223,10 @@ def constants(path: str, program: ProgramFile) -> Iterator[torch.Tensor]:
     import torch
 
     del program
+    kinds = onnx.TensorProto
     for tensor in onnx.load(path).graph.initializer:
         array = onnx.numpy_helper.to_array(tensor)
-        if tensor.data_type == onnx.TensorProto.BFLOAT16:  # which numpy itself has not
+        if tensor.data_type == kinds.BFLOAT16:  # which numpy itself has not
             yield torch.from_numpy(array.view("int16").copy()).view(torch.bfloat16)
-        elif array.dtype in ("float32", "float16", "int8"):
+        elif tensor.data_type in (kinds.FLOAT, kinds.FLOAT16, kinds.INT8):
             yield torch.from_numpy(array.copy())

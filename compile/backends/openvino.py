@@ -8,13 +8,15 @@ and asked afterwards what it took.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compile.artifact.programs import Program, ProgramFile
-from compile.backends import onnx
+from compile.artifact.triton import Platform
+from compile.backends import onnx, onnx_session
 from compile.backends.base import Built
 from compile.errors import Unavailable
 from compile.machine import cpu_flags, versions
@@ -25,14 +27,23 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from compile.artifact.reading import Artifact
+    from compile.graphs.taps import Taps
+
 NAME = "openvino"
 PRECISIONS = {"cpu": ("fp32", "bf16", "fp16", "int8")}
 QUANTIZER = "x86"
-MACHINE_CODE = False
+PACKAGES = ("onnx", "onnxsim", "onnxscript", "openvino")
+PRELOADS_ALLOCATOR = False
+"""The Python package of OpenVINO 2026.4.1 ends with a double free, in compile_model, under a
+tcmalloc that is preloaded. zoo-run, which links tcmalloc, runs correctly."""
 FILE = onnx.FILE
 
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
 """What OpenVINO is told to compute in; of int8, the layers that are not quantised."""
+
+_TRITON_HINTS = {"bf16": (("HINT_BF16", "YES"),)}
+"""What Triton's OpenVINO can be asked to compute in."""
 
 _NEEDED_FLAG = {"bf16": "avx512_bf16", "fp16": "avx512_fp16"}
 
@@ -49,9 +60,9 @@ def missing(device: str, precision: str) -> str | None:
 
 def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
     """The .onnx of the onnx backend, its simplification proved by OpenVINO."""
-    made = onnx.write(module, spec, folder / FILE, lambda model: session(model, spec.precision))
-    made.versions.update(versions("openvino"))
-    return made
+    built = onnx.write(module, spec, folder / FILE, lambda model: session(model, spec.precision))
+    built.versions.update(versions("openvino"))
+    return built
 
 
 def load(path: str, program: ProgramFile, device: str) -> Program:
@@ -59,11 +70,11 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
     import torch
 
     del device
-    run = session(onnx.whole_model(path), of_constants(constants(path, program)))
+    run = session(onnx_session.whole_model(path), of_constants(constants(path, program)))
     return lambda x: torch.from_numpy(run(x.numpy()))
 
 
-def session(model: bytes, precision: str) -> onnx.Session:
+def session(model: bytes, precision: str) -> onnx_session.Session:
     """Load a graph; Unavailable where the CPU plugin would compute in another precision."""
     import torch
 
@@ -86,13 +97,40 @@ def session(model: bytes, precision: str) -> onnx.Session:
 def _core() -> Any:
     """The one Core of this process, which is never given up.
 
-    Each Core gives the thread a stack for signal handlers and takes it back when it goes. Two whose
-    lives overlap leave the thread with a stack that is gone, and the next signal ends the process:
-    that of a loading process which ended, for one.
+    Each Core gives the thread a stack for its signal handlers, and frees that stack when the Core
+    is deleted. If two Cores exist at once, the thread is left with a stack that was freed. The next
+    signal then kills the process, such as the signal that a data loader's process has ended.
     """
     import openvino
 
     return openvino.Core()
+
+
+def runs_in() -> str:
+    """OpenVINO itself."""
+    return NAME
+
+
+def triton(precision: str) -> Platform:
+    """At bf16 by Triton's OpenVINO, which can be asked for bf16 and not for fp32; else by
+    onnxruntime, which computes what the file says. OpenVINO takes bf16 wherever the CPU has it.
+    """
+    by_onnxruntime = onnx.triton(precision)
+    if precision in _TRITON_HINTS:
+        return replace(
+            by_onnxruntime, backend=NAME, platform=None, parameters=_TRITON_HINTS[precision]
+        )
+    note = "onnxruntime runs it: Triton's OpenVINO backend may turn fp32 into bf16"
+    return replace(by_onnxruntime, note=note)
+
+
+def open_taps(artifact: Artifact, program: ProgramFile, wrappers: int) -> Taps:
+    """Values at the end of the graph's first part, compiled by OpenVINO by itself."""
+    from compile.backends.onnx_taps import OnnxPrefixes
+
+    model = onnx_session.whole_model(artifact.files[program.file].path)
+    precision = artifact.manifest["precision"]
+    return OnnxPrefixes(model, wrappers, lambda part: session(part, precision))
 
 
 def constants(path: str, program: ProgramFile) -> Iterator[torch.Tensor]:

@@ -12,6 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from compile.errors import CheckFailed
+from compile.precision import PRECISIONS
 
 if TYPE_CHECKING:
     import numpy
@@ -230,7 +231,7 @@ def precision_of(model: ModelProto) -> str:
             continue
         kind = _stored_type(graph, node.input[1])
         name = names.get(kind or 0, str(kind))
-        if name in ("int8", "fp8") and _stored_type(graph, node.input[0]) != kind:
+        if _on_grid(name) and _stored_type(graph, node.input[0]) != kind:
             name += " weights alone"
         sizes[name] += int(math.prod(weight.dims))
     if not sizes:
@@ -238,6 +239,10 @@ def precision_of(model: ModelProto) -> str:
     (most, _), *others = sizes.most_common()
     held = ", ".join(f"{size} in {name}" for name, size in sizes.most_common())
     known = most in names.values()
-    if not known or (others and most not in ("int8", "fp8")):
+    if not known or (others and not _on_grid(most)):
         raise CheckFailed(f"the graph's weights are mixed: {held}; one precision must prevail")
     return most
+
+
+def _on_grid(name: str) -> bool:
+    return name in PRECISIONS and PRECISIONS[name].quantised

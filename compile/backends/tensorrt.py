@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compile.artifact.programs import Program, ProgramFile
+from compile.artifact.triton import Platform
 from compile.backends import nvidia
 from compile.backends.base import Built
 from compile.errors import BadArtifact, CheckFailed, Unavailable, first_line
 from compile.machine import versions
-from compile.precision import of_constants
+from compile.precision import in_tf32, of_constants
+from compile.precision import precision as find_precision
 from compile.spec import CompileSpec
 
 if TYPE_CHECKING:
@@ -31,8 +33,9 @@ if TYPE_CHECKING:
 
 NAME = "tensorrt"
 PRECISIONS = {"cuda": ("fp32", "tf32", "bf16", "fp16")}
-QUANTIZER = ""
-MACHINE_CODE = False
+PORTABLE = True
+PACKAGES = ("torch-tensorrt", "tensorrt")
+UNTAPPED = nvidia.UNTAPPED
 FILE = "model.ts"
 
 _ENGINE = "_run_on_acc"
@@ -86,7 +89,7 @@ def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
             exported,
             inputs=[torch_tensorrt.Input(**_input_range(spec), dtype=example.dtype)],
             device=torch.device(spec.device),
-            disable_tf32=spec.precision != "tf32",
+            disable_tf32=not find_precision(spec.precision).tf32,
             hardware_compatible=spec.portable,
             timing_cache_path=str(cache),
             **OPTIONS,
@@ -132,12 +135,15 @@ def _precision(exported: ExportedProgram, compiled: torch.fx.GraphModule) -> str
 
     TF32 is no dtype: float32 weights are multiplied that way where every engine was built so.
     """
-    found = of_constants(_floating(exported))
+    held = of_constants(_floating(exported))
     engines = [module for name, module in compiled.named_children() if _ENGINE in name]
     tf32 = [not module.settings.disable_tf32 for module in engines]  # type: ignore[union-attr]
-    if any(tf32) and (found != "fp32" or not all(tf32)):
-        raise CheckFailed(f"TF32 is allowed in {sum(tf32)} of {len(tf32)} engines of {found}")
-    return "tf32" if any(tf32) else found
+    if not any(tf32):
+        return held
+    multiplied = in_tf32(held) if all(tf32) else None
+    if multiplied is None:
+        raise CheckFailed(f"TF32 is allowed in {sum(tf32)} of {len(tf32)} engines of {held}")
+    return multiplied
 
 
 def _floating(exported: ExportedProgram) -> Iterator[torch.Tensor]:
@@ -197,6 +203,18 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
         reason = str(error).strip().splitlines()[0]
         raise BadArtifact(f"TensorRT cannot load the file here: {reason}; rebuild it") from error
     return module.eval()
+
+
+def triton(precision: str) -> Platform:
+    """By libtorch, with the engine's class registered by a library that is preloaded."""
+    del precision
+    return Platform(
+        backend="pytorch",
+        platform="pytorch_libtorch",
+        reads=Path(FILE).suffix,
+        file="model.pt",
+        note="start the server with LD_PRELOAD=libtorchtrt_runtime.so, which registers the engine",
+    )
 
 
 def constants(path: str, program: ProgramFile) -> Iterator[torch.Tensor]:

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compile.artifact.programs import Program, ProgramFile
+from compile.artifact.triton import Platform
 from compile.backends import nvidia, qdq
 from compile.backends.base import Built
 from compile.backends.onnx import export
 from compile.errors import BadArtifact, CheckFailed, Unavailable, first_line
 from compile.machine import versions
-from compile.precision import QUANTIZED
+from compile.precision import in_tf32
+from compile.precision import precision as find_precision
 from compile.spec import CompileSpec
 
 if TYPE_CHECKING:
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
 NAME = "tensorrt-plan"
 PRECISIONS = {"cuda": ("fp32", "tf32", "bf16", "fp16", "int8", "fp8")}
 QUANTIZER = "symmetric"
-MACHINE_CODE = False
+PORTABLE = True
+PACKAGES = ("onnx", "onnxscript", "tensorrt")
+UNTAPPED = nvidia.UNTAPPED
 FILE = "model.plan"
 
 _TYPES = {
@@ -44,7 +48,7 @@ _TYPES = {
 
 def missing(device: str, precision: str) -> str | None:
     """What `nvidia.missing` finds, TensorRT, the exporter's packages and the quantiser's."""
-    quantiser = ("torchao",) if precision in QUANTIZED else ()
+    quantiser = ("torchao",) if find_precision(precision).quantised else ()
     return nvidia.missing(device, ("tensorrt", "onnx", "onnxscript", *quantiser))
 
 
@@ -53,20 +57,20 @@ def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
     trt = _import()
     nvidia.check_gpu(spec)
     model = export(module, spec)
-    if spec.precision == "fp8":
+    if find_precision(spec.precision).float_grid:
         model = qdq.to_fp8(model)
     else:
         qdq.check_symmetric(model)
-    found = qdq.precision_of(model)
+    held = qdq.precision_of(model)
     log = _log(trt)
     plan, tf32 = _compile(trt, log, model.SerializeToString(), spec)
-    _check_engine(_layers(trt, log, plan), found)
+    _check_engine(_layers(trt, log, plan), held)
     (folder / FILE).write_bytes(plan)
     version = f"{trt.__version__}+" if spec.portable else trt.__version__
     library = f"libnvinfer.so.{trt.__version__.split('.')[0]}"
     return Built(
         programs=(ProgramFile(file=FILE, batch=spec.batch),),
-        precision="tf32" if tf32 and found == "fp32" else found,
+        precision=(tf32 and in_tf32(held)) or held,
         runs_on_torch=False,
         requirements=nvidia.requirements(version, spec, [library]),
         versions=versions("tensorrt", "onnx", "onnxscript"),
@@ -104,7 +108,7 @@ def _config(trt: Any, builder: Any, spec: CompileSpec) -> Any:
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, nvidia.WORKSPACE)
     config.builder_optimization_level = nvidia.OPTIMIZATION_LEVEL
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # shows types: _check_engine
-    if spec.precision == "tf32":
+    if find_precision(spec.precision).tf32:
         config.set_flag(trt.BuilderFlag.TF32)
     else:
         config.clear_flag(trt.BuilderFlag.TF32)  # set by default, against the bounds of fp32
@@ -154,8 +158,8 @@ def _check_engine(text: str, precision: str) -> None:
             said = " ".join(str(tensor.get(key, "")) for key in ("Format/Datatype", "DataType"))
             shown |= {name for name, how in _TYPES.items() if re.search(how, said.lower())}
     if shown and precision not in shown:
-        found = ", ".join(sorted(shown))
-        raise CheckFailed(f"the graph is {precision}, TensorRT's engine multiplies {found}")
+        types = ", ".join(sorted(shown))
+        raise CheckFailed(f"the graph is {precision}, TensorRT's engine multiplies {types}")
 
 
 def _kind(layer: dict[str, Any]) -> str:
@@ -166,6 +170,23 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
     """Load with TensorRT's runtime; runs on torch's current stream, on torch's tensors."""
     del program, device
     return _Plan(Path(path).read_bytes())
+
+
+def runs_in() -> str:
+    """TensorRT's runtime, without torch's own operators."""
+    return "tensorrt"
+
+
+def triton(precision: str) -> Platform:
+    """By TensorRT, as it is."""
+    del precision
+    return Platform(
+        backend="tensorrt",
+        platform="tensorrt_plan",
+        reads=Path(FILE).suffix,
+        file=FILE,
+        graph_names=True,
+    )
 
 
 class _Plan:

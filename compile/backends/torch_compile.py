@@ -14,11 +14,13 @@ from compile.backends.inductor import no_compiler
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
+
+    from compile.artifact.reading import Artifact
+    from compile.graphs.taps import Taps
 
 NAME = "torch-compile"
 PRECISIONS = eager.PRECISIONS
-QUANTIZER = ""
-MACHINE_CODE = False
 
 build = eager.build
 constants = eager.constants
@@ -31,13 +33,25 @@ def missing(device: str, precision: str) -> str | None:
 
 def load(path: str, program: ProgramFile, device: str) -> Program:
     """The exported program under torch.compile, for any batch where it has a range."""
+    return _compiled(eager.graph(path, device), program)
+
+
+def _compiled(module: nn.Module, program: ProgramFile) -> Program:
     import torch
 
     low, high = program.batch
-    compiled = torch.compile(eager.graph(path, device), dynamic=low != high)
+    compiled = torch.compile(module, dynamic=low != high)
 
     def run(x: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = compiled(x)
         return out
 
     return run
+
+
+def open_taps(artifact: Artifact, program: ProgramFile, wrappers: int) -> Taps:
+    """Values at the end of the graph's first part, under torch.compile by itself."""
+    from compile.graphs.taps import Prefixes
+
+    graph = eager.graph(artifact.files[program.file].path, "cpu")
+    return Prefixes(graph, wrappers, lambda part: _compiled(part, program))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compile.artifact.programs import Program, ProgramFile
+from compile.artifact.triton import Platform
 from compile.backends import nvidia
 from compile.backends.base import Built
 from compile.errors import BadArtifact
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from compile.artifact.reading import Artifact
+    from compile.graphs.taps import Taps
+
 NAME = "torchscript"
 PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp32", "tf32", "bf16", "fp16")}
-QUANTIZER = ""
-MACHINE_CODE = False
 FILE = "model.ts"
 MODULES = "modules.json"
 """A member of the archive: operator and module of each step, since saving drops the modules."""
@@ -66,6 +68,22 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
     return module.eval()
 
 
+def triton(precision: str) -> Platform:
+    """By libtorch."""
+    del precision
+    return Platform(
+        backend="pytorch", platform="pytorch_libtorch", reads=Path(FILE).suffix, file="model.pt"
+    )
+
+
+def open_taps(artifact: Artifact, program: ProgramFile, wrappers: int) -> Taps:
+    """Values from the frozen graph with more outputs."""
+    from compile.backends.torchscript_taps import ScriptTaps
+
+    graph, nodes = named_graph(artifact.files[program.file].path)
+    return ScriptTaps(graph, nodes, wrappers)
+
+
 def named_graph(path: str) -> tuple[Any, list[tuple[Any, str | None]]]:
     """The saved module, and the nodes of its inlined graph in order, each with its module's path.
 
@@ -89,8 +107,8 @@ def named_graph(path: str) -> tuple[Any, list[tuple[Any, str | None]]]:
     paths: list[str | None] = [None] * len(steps)
     if [kind for kind, _ in saved] == [node.kind() for node in steps]:
         paths = [path for _, path in saved]
-    found = iter(paths)
-    return graph, [(node, next(found) if _is_step(node) else None) for node in nodes]
+    path_of_step = iter(paths)
+    return graph, [(node, next(path_of_step) if _is_step(node) else None) for node in nodes]
 
 
 def _modules(frozen: Any) -> list[tuple[str, str]]:

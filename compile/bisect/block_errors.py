@@ -11,11 +11,12 @@ import torch
 from compile.artifact.programs import ProgramFile, chunk, padded
 from compile.artifact.reading import Artifact
 from compile.bisect.reference import casts, float_reference, grid_reference
-from compile.bisect.taps import Taps, open_taps
+from compile.bisect.taps import open_taps
 from compile.errors import BadArtifact, UsageError
 from compile.graphs.blocks import Key, blocks
+from compile.graphs.taps import Taps
 from compile.network.pixels import normalisation_of
-from compile.precision import QUANTIZED, precision
+from compile.precision import precision
 from compile.proof import parity
 from compile.proof.golden import Bounds, Golden, proof_of
 from compile.proof.prepared import PreparedModel
@@ -93,7 +94,7 @@ class Comparison:
         self.pixels, self.float32_pixels = _pixels(artifact, self.inner.input)
         self.scheme = ""
         rows = len(self.inner.input)
-        if self.precision in QUANTIZED:
+        if precision(self.precision).quantised:
             self.scheme = artifact.manifest["quantization"]["scheme"]
             self.reference = grid_reference(prepared.quantised_tasks.graph(self.scheme), rows)
         else:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from compile.bisect.taps import GraphTaps
 from compile.errors import CheckFailed, first_line
 from compile.graphs.names import exported
+from compile.graphs.taps import GraphTaps
 from compile.network.network import Network
 from compile.network.prepare import cast, eager_dtype
 from compile.network.quantize import FakeQuantised, simulated

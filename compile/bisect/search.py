@@ -23,7 +23,7 @@ from compile.errors import BadArtifact, UsageError
 from compile.graphs.blocks import Block
 from compile.loading import load_artifact
 from compile.network.quantize import SCHEMES
-from compile.precision import QUANTIZED
+from compile.precision import precision
 from compile.proof import gates, parity
 from compile.proof.golden import Bounds, Golden, proof_of
 from compile.proof.prepared import PreparedModel
@@ -102,7 +102,7 @@ def _check(artifact: Artifact, prepared: PreparedModel) -> None:
             f"{where} was built from the weights {built_from[:8]}, the model given has "
             f"{prepared.network.weights_sha256[:8]}; name its source with --model"
         )
-    if manifest["precision"] in QUANTIZED:
+    if precision(manifest["precision"]).quantised:
         _check_calibration(artifact, prepared)
 
 

@@ -11,27 +11,22 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from compile import machine
+from compile.artifact.programs import Program, check_input
 from compile.artifact.reading import golden_input, open_artifact
-from compile.backends.onnx import executor
+from compile.backends import backend_of
 from compile.errors import ZooError, by_code
-from compile.loading import load_artifact
+from compile.loading import load_programs, running
+from compile.measure.defaults import DURATION_S, ITERATIONS, WARMUP_CALLS, WARMUP_S
 from compile.measure.stats import doubts, summary
 from compile.runner import allocator_of, has_engine, measure
 from compile.spec import ROWS
-
-DURATION_S = 3.0
-ITERATIONS = 10
-_WARMUP_CALLS, _WARMUP_S = 10, 1.0
-
-_OWN_ALLOCATOR = ("openvino",)
-"""Backends whose Python package ends with a double free under a preloaded tcmalloc (OpenVINO
-2026.4.1, in compile_model; zoo-run, which links it, is well)."""
 
 
 def bench(
@@ -44,21 +39,21 @@ def bench(
 ) -> dict[str, Any]:
     """Measure one artifact; return `{"artifact", "runner": report or None, "python": report}`.
 
-    A run ends when `duration` seconds (3) and `iterations` (10) are both met; one given alone
-    governs alone. The reports have the keys of zoo-run's JSON. The runner's is None where zoo-run
-    has no engine for the backend, or is not there.
+    A run ends when `duration` seconds and `iterations` are both met; one given alone governs alone.
+    Where neither is given, both are those of compile.measure.defaults. The reports have the keys of
+    zoo-run's JSON. The runner's is None where zoo-run has no engine for the backend, or is not
+    there.
     """
     if duration is None and iterations is None:
         duration, iterations = DURATION_S, ITERATIONS
     manifest = open_artifact(path).manifest
+    backend = backend_of(manifest, path)
     by_runner = None
     if runner is not None and has_engine(runner, manifest["backend"]):
         options = [] if duration is None else ["--duration", str(duration)]
         options += [] if iterations is None else ["--iterations", str(iterations)]
         by_runner = measure(runner, path, options, threads)
-    preload = allocator_of(runner) if runner is not None else None
-    if manifest["backend"] in _OWN_ALLOCATOR:
-        preload = None
+    preload = allocator_of(runner) if runner and backend.PRELOADS_ALLOCATOR else None
     by_python = _in_python(path, duration or 0.0, iterations or 1, threads, preload)
     return {"artifact": str(path), "runner": by_runner, "python": by_python}
 
@@ -85,61 +80,92 @@ def _in_python(
 def measure_here(path: Path, duration: float, iterations: int, threads: int) -> dict[str, Any]:
     """Measure an artifact in this process; both the duration and the iterations are met.
 
-    Inputs are validated before the timed loop, as the runner does, and not inside it.
+    What is timed is the program alone, as in the runner: the input is validated once, before the
+    first call, and lies on the program's device.
     """
     torch.set_num_threads(threads)
     start = time.perf_counter_ns()
     artifact = open_artifact(path)
-    run = load_artifact(artifact)
+    programs = load_programs(artifact)
     load_ns = time.perf_counter_ns() - start
-    batch = artifact.programs[0].batch[0]
+    batch, device = artifact.programs[0].batch[0], artifact.manifest["device"]
     x = golden_input(artifact)[torch.arange(batch) % ROWS].contiguous()
-    with torch.no_grad():
-        first, second = _call(run, x), _call(run, x)
-        calls, end = 0, time.perf_counter_ns() + int(_WARMUP_S * 1e9)
-        while calls < _WARMUP_CALLS or time.perf_counter_ns() < end:
-            _call(run, x)
-            calls += 1
-        samples, skew = _loop(run, x, duration, iterations)
-    reasons = doubts(samples, skew)
-    latency = summary(samples)
+    program = check_input(x, artifact.input, artifact.programs)
+    with running(artifact, program):
+        timed = _timed(programs[program], x.to(device), duration, iterations)
+    reasons = doubts(timed.samples_ns, timed.skew)
     return {
         "artifact": str(path),
         "backend": artifact.manifest["backend"],
         "precision": artifact.manifest["precision"],
         "batch": batch,
         "load_ms": load_ns / 1e6,
-        "first_call_ms": first / 1e6,
-        "second_call_ms": second / 1e6,
-        "latency_ms": latency,
-        "throughput_per_s": batch * len(samples) / (sum(samples) / 1e9),
-        "clock_skew": skew,
+        "first_call_ms": timed.first_ns / 1e6,
+        "second_call_ms": timed.second_ns / 1e6,
+        "latency_ms": summary(timed.samples_ns),
+        "throughput_per_s": throughput(batch, len(timed.samples_ns), timed.steady_ns),
+        "clock_skew": timed.skew,
         "verdict": "INVALID" if reasons else "VALID",
         "reasons": reasons,
         "conditions": {
             **machine.conditions(),
             "threads": threads,
             "allocator": machine.allocator(),
-            "executor": executor() if artifact.manifest["backend"] == "onnx" else "torch",
+            "executor": backend_of(artifact.manifest, path).runs_in(),
         },
-        "samples_ns": samples,
+        "samples_ns": timed.samples_ns,
     }
 
 
-def _loop(run: Any, x: torch.Tensor, duration: float, iterations: int) -> tuple[list[int], float]:
-    """Samples in nanoseconds, and the skew of the steady clock against the system clock."""
-    samples: list[int] = []
-    steady, system = time.perf_counter_ns(), time.time_ns()
-    while len(samples) < iterations or time.perf_counter_ns() - steady < duration * 1e9:
-        samples.append(_call(run, x))
-    elapsed = time.perf_counter_ns() - steady
-    return samples, elapsed / max(1, time.time_ns() - system) - 1
+@dataclass(frozen=True, kw_only=True)
+class _Timed:
+    """How long the calls of a program took, by the steady clock."""
+
+    first_ns: int
+    second_ns: int
+    samples_ns: list[int]
+    """The timed calls."""
+    steady_ns: int
+    """From the start of the first timed call to the end of the last."""
+    skew: float
+    """Of the steady clock against the system clock in that time."""
 
 
-def _call(run: Any, x: torch.Tensor) -> int:
-    start = time.perf_counter_ns()
-    run(x)
-    return time.perf_counter_ns() - start
+def _timed(program: Program, x: torch.Tensor, duration: float, iterations: int) -> _Timed:
+    """Call a program on one input, which is not looked at: warm up, then take the samples."""
+
+    def call() -> tuple[int, int]:
+        start = time.perf_counter_ns()
+        program(x)
+        if x.is_cuda:  # else only the launch is timed
+            torch.cuda.synchronize()
+        return start, time.perf_counter_ns()
+
+    (a, b), (c, d) = call(), call()
+    calls, warm = 0, time.perf_counter_ns() + int(WARMUP_S * 1e9)
+    while calls < WARMUP_CALLS or time.perf_counter_ns() < warm:
+        call()
+        calls += 1
+    spans: list[tuple[int, int]] = []
+    system = time.time_ns()
+    while len(spans) < iterations or spans[-1][1] - spans[0][0] < duration * 1e9:
+        spans.append(call())
+    system = time.time_ns() - system
+    steady = spans[-1][1] - spans[0][0]
+    return _Timed(
+        first_ns=b - a,
+        second_ns=d - c,
+        samples_ns=[end - start for start, end in spans],
+        steady_ns=steady,
+        skew=steady / max(1, system) - 1,
+    )
+
+
+def throughput(batch: int, calls: int, steady_ns: int) -> float:
+    """Samples per second: batch times calls over the wall time of the timed region, which runs from
+    the start of the first call to the end of the last by the steady clock. zoo-run's is the same.
+    """
+    return batch * calls * 1e9 / max(1, steady_ns)
 
 
 def main(arguments: list[str]) -> None:

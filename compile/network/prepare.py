@@ -21,7 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from compile.errors import BadArtifact, CheckFailed, first_line
 from compile.graphs.names import module_of
 from compile.network.weights import check_finite
-from compile.precision import QUANTIZED, precision
+from compile.precision import precision
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -52,9 +52,7 @@ def cast(module: nn.Module, name: str) -> nn.Module:
 
 def eager_dtype(name: str) -> torch.dtype:
     """The dtype that eager PyTorch computes in at precision `name`; quantised graphs in float32."""
-    if name in QUANTIZED:
-        return torch.float32
-    dtype: torch.dtype = getattr(torch, precision(name).dtype)
+    dtype: torch.dtype = getattr(torch, precision(name).eager_dtype)
     return dtype
 
 

@@ -14,7 +14,7 @@ from compile import machine
 from compile.artifact.programs import Program, ProgramFile, chunk, padded, run_rows
 from compile.artifact.reading import Artifact, open_artifact
 from compile.artifact.status import record_proof
-from compile.backends.onnx import executor
+from compile.backends import backend_of
 from compile.errors import Unavailable, ZooError
 from compile.files import write_atomic
 from compile.loading import load_artifact
@@ -37,7 +37,7 @@ class Row:
     precision: str
     batch: str
     ran_in: str
-    """`zoo-run`, `torch`, `onnxruntime`, `onnx.reference` or `openvino`."""
+    """`zoo-run`, or what the backend's `runs_in` says, such as `torch`."""
     ratio: float
     """Largest rmse / bound over the golden samples; at most 1 passes."""
     eager_ratio: float
@@ -136,7 +136,7 @@ def _rows(
     backend = artifact.manifest["backend"]
     run = load_artifact(artifact, unproved=True)
     engine = runner if runner is not None and has_engine(runner, backend) else None
-    here = {"onnx": executor(), "openvino": "openvino"}.get(backend, "torch")
+    here = backend_of(artifact.manifest, path).runs_in()
     rows = []
     for program in artifact.programs:
         ours = _run(artifact, _in_python(run, program), golden, data)

@@ -15,8 +15,9 @@ from compile.artifact.manifest import SCHEMA, Manifest
 from compile.artifact.publishing import file_entries, graph_entry
 from compile.backends.base import Backend, Built
 from compile.errors import UsageError
+from compile.network.pixels import Normalisation
 from compile.network.quantize import scheme_here
-from compile.precision import QUANTIZED
+from compile.precision import precision
 from compile.proof.prepared import PreparedModel
 from compile.proof.prove import to_measure
 from compile.proof.task import Task
@@ -74,9 +75,8 @@ class Request:
 
     def as_json(self) -> dict[str, Any]:
         """Everything that decides what the artifact will be."""
-        exporters = ("resnet-zoo", "onnx", "onnxsim", "onnxscript", "torchao")
-        runtimes = ("onnxruntime", "openvino", "torch-tensorrt", "tensorrt")
-        quantised = self.spec.precision in QUANTIZED
+        quantised = precision(self.spec.precision).quantised
+        packages = ("resnet-zoo", *self.backend.PACKAGES, *(["torchao"] if quantised else []))
         wanted = {
             **asdict(self.spec),
             "backend": self.backend.NAME,
@@ -87,7 +87,7 @@ class Request:
             "scheme": scheme_here(self.backend.QUANTIZER) if quantised else None,
             "classes": self.model.classes,
             "preprocessing": self.model.preprocessing,
-            "versions": machine.versions(*exporters, *runtimes),
+            "versions": machine.versions(*packages),
         }
         copied: dict[str, Any] = json.loads(json.dumps(wanted))
         return copied
@@ -159,16 +159,16 @@ def _model_entry(request: Request) -> dict[str, Any]:
         "macs": model.macs,
         "weights_sha256": network.weights_sha256,
         "source": model.source,
-        "preprocessing": model.preprocessing or _baked_in(request),
+        "preprocessing": model.preprocessing
+        or _baked_in(request.prepared.normalisation, request.spec),
     }
 
 
-def _baked_in(request: Request) -> dict[str, Any] | None:
+def _baked_in(normalisation: Normalisation, spec: CompileSpec) -> dict[str, Any] | None:
     """The normalisation inside a program that takes bytes, where the model names none."""
-    if request.spec.input_type != "uint8":
+    if spec.input_type != "uint8":
         return None
-    normalisation = request.prepared.normalisation
-    channels, height, width = request.spec.shape
+    channels, height, width = spec.shape
     sizes = {"channels": channels, "height": height, "width": width}
     return {**sizes, "mean": list(normalisation.mean), "std": list(normalisation.std)}
 

@@ -113,8 +113,8 @@ def run_side_by_side(
 ) -> list[torch.Tensor]:
     """Run x (N, ...) through two zoo-runs at the same time, which share the `threads`.
 
-    They run it whatever its status is: this is part of its proof. Returns the outputs of each,
-    (N, classes) float32.
+    Returns the outputs of each, (N, classes) float32. The status of the artifact does not matter:
+    this is part of its proof.
     """
     rows, size = padded(x, program.batch), chunk(len(x), program.batch)
     each = max(1, threads // RUNNERS)

@@ -7,6 +7,8 @@ from functools import cache
 from compile.network.network import Network
 from compile.network.pixels import FromBytes
 from compile.network.prepare import cast
+from compile.precision import REFERENCE
+from compile.precision import precision as find_precision
 from compile.proof import gates, parity
 from compile.proof.gates import Gate
 from compile.proof.golden import Bounds
@@ -30,6 +32,7 @@ class FloatTasks:
     def make(self, spec: CompileSpec) -> Task:
         """The task of a build for `spec`."""
         module = cast(self.network.folded, spec.precision)
+        lowered = find_precision(spec.precision).lowered
         if spec.input_type == "uint8":
             module = FromBytes(module, self.samples.normalisation)
         golden, bounds = parity.finite_rows(
@@ -42,7 +45,7 @@ class FloatTasks:
             golden=golden,
             bounds=bounds,
             weights=list(gates.weights_of(self.network.folded)),
-            gates=[] if spec.precision == "fp32" else [self._before_cast(spec.input_type)],
+            gates=[self._before_cast(spec.input_type)] if lowered else [],
             skipped=gates.not_compared(self.network.folded),
             quantization=None,
         )
@@ -53,5 +56,5 @@ class FloatTasks:
 
     def _judge_before_cast(self, input_type: str) -> Gate:
         golden = self.samples.in_float32(self.samples.of_type(input_type))
-        golden, bounds = parity.finite_rows(golden, self._bounds("fp32", input_type), "fp32")
+        golden, bounds = parity.finite_rows(golden, self._bounds(REFERENCE, input_type), REFERENCE)
         return gates.before_cast(self.network.folded, golden, bounds)

@@ -16,7 +16,7 @@ from torch import nn
 
 from compile.artifact.programs import Program
 from compile.errors import BadArtifact
-from compile.precision import QUANTIZED, precision
+from compile.precision import REFERENCE, precision
 from compile.proof import parity
 from compile.proof.golden import Bounds, Golden
 
@@ -103,6 +103,7 @@ def constants(
     compared. `value` is the largest difference in rounding steps. Weights on int8's grid are
     compared as they are; all others are rounded to the precision `name` first.
     """
+    quantised = precision(name).quantised
     by_length: dict[int, list[torch.Tensor]] = {}
     for constant in constants:
         values = _sorted_values(constant)
@@ -110,7 +111,7 @@ def constants(
     worst, culprit = 0.0, None
     for weight_name, weight in weights:
         on_grid = weight.dtype == torch.int8
-        row = precision("int8") if on_grid else precision("fp32" if name in QUANTIZED else name)
+        row = precision("int8" if on_grid else REFERENCE if quantised else name)
         expected = _sorted_values(weight if on_grid else weight.to(getattr(torch, row.dtype)))
         if not len(expected):  # all zeros, which the comparison leaves out
             continue

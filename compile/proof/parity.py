@@ -118,7 +118,8 @@ def _run_each_way(
 ) -> tuple[list[torch.Tensor], Exception]:
     """The errors (N,) in each layout and size that runs, and the first failure of the others."""
     dtype = eager_dtype(name)
-    device = "cuda" if name == "tf32" else "cpu"  # a CPU has no TF32 to be wrong by
+    tf32 = precision(name).tf32
+    device = "cuda" if tf32 else "cpu"
     errors: list[torch.Tensor] = []
     failures: list[Exception] = []
     for layout in (torch.contiguous_format, torch.channels_last):
@@ -126,7 +127,7 @@ def _run_each_way(
         eager.to(memory_format=layout)  # type: ignore[call-overload]
         for size in sizes:
             try:
-                with torch.no_grad(), tensor_float(name == "tf32"):
+                with torch.no_grad(), tensor_float(tf32):
                     chunks = torch.split(golden.pixels.to(device, dtype), size)
                     laid = (x.clone(memory_format=layout) for x in chunks)
                     out = torch.cat([eager(x) for x in laid])

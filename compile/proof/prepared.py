@@ -16,7 +16,7 @@ from compile.backends.base import Backend
 from compile.network.network import Network
 from compile.network.pixels import Normalisation
 from compile.network.quantize import scheme_here
-from compile.precision import QUANTIZED
+from compile.precision import precision as find_precision
 from compile.proof import gates
 from compile.proof.float_tasks import FloatTasks
 from compile.proof.golden import Golden
@@ -67,7 +67,7 @@ class PreparedModel:
         quantised precision without images to calibrate with.
         """
         self.network.check()
-        if spec.precision in QUANTIZED:
+        if find_precision(spec.precision).quantised:
             return self.quantised_tasks.make(spec, scheme_here(backend.QUANTIZER))
         return self.float_tasks.make(spec)
 
@@ -77,6 +77,6 @@ class PreparedModel:
 
     def weights(self, precision: str, scheme: str = "") -> Iterable[tuple[str, torch.Tensor]]:
         """What a file at `precision` must hold, before it is rounded to it."""
-        if precision in QUANTIZED:
+        if find_precision(precision).quantised:
             return self.quantised_tasks.graph(scheme).weights()
         return gates.weights_of(self.network.folded)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from compile.backends.base import Backend, Built
 from compile.errors import BadArtifact, CheckFailed, Unavailable
 from compile.loading import load_artifact
 from compile.machine import usable_cores
+from compile.precision import precision as find_precision
 from compile.proof import gates, parity
 from compile.proof.determinism import measure_determinism, nonfinite, run_side_by_side
 from compile.proof.gates import Gate
@@ -55,8 +56,8 @@ class _Ran:
 
     verdicts: Mapping[str, parity.Verdict]
     """`python` or `zoo-run`, with the program where there are several -> what judging it found."""
-    beside: Sequence[Sequence[torch.Tensor]]
-    """For each program, the outputs of two zoo-runs that ran at the same time."""
+    beside: tuple[tuple[torch.Tensor, ...], ...]
+    """For each program, what two zoo-runs at once gave; empty without zoo-run."""
 
 
 @contextmanager
@@ -133,7 +134,7 @@ def _run(artifact: Artifact, run: Program, task: Task, runner: Path | None) -> _
     verdicts = {
         where: parity.judge(out, task.golden, task.bounds) for where, out in outputs.items()
     }
-    return _Ran(verdicts=verdicts, beside=beside)
+    return _Ran(verdicts=verdicts, beside=tuple(beside))
 
 
 def _constants(
@@ -206,6 +207,7 @@ def to_measure(precision: str, task: Task, output: str) -> dict[str, Any]:
 
     `output` names the program's output.
     """
+    numbers = find_precision(precision)
     rows = zip(
         task.bounds.e_eager.tolist(),
         task.bounds.floor.tolist(),
@@ -220,8 +222,8 @@ def to_measure(precision: str, task: Task, output: str) -> dict[str, Any]:
     entry = {"name": output, "bounds": bounds, "top1": top1, "max_abs": None, "sqnr_db": None}
     return {
         "oracle": "float64",
-        "reference": "fake-quantised" if precision == "int8" else "module",
-        "tf32": precision == "tf32",
+        "reference": "fake-quantised" if numbers.on_own_grid else "module",
+        "tf32": numbers.tf32,
         "k": task.bounds.k,
         "samples": [{"kind": kind} for kind in task.golden.kinds],
         "skipped_samples": list(task.golden.left_out),

@@ -15,6 +15,7 @@ from compile.network.network import Network
 from compile.network.pixels import FromBytes
 from compile.network.quantize import FakeQuantised, quantize, simulated
 from compile.network.weights import weights_sha256
+from compile.precision import precision as find_precision
 from compile.proof import parity
 from compile.proof.golden import Bounds, Golden, oracle
 from compile.proof.images import Calibration, Labelled, check_images
@@ -99,10 +100,10 @@ class QuantisedTasks:
         return quantize(self.network.folded, images, scheme)
 
     def _golden(self, precision: str, input_type: str, scheme: str) -> Golden:
-        """fp8's few kernels leave layers out, so it is held to the module itself."""
-        if precision == "fp8":
-            return self.samples.of_type(input_type)
-        return self._on_grid(input_type, scheme)
+        """The samples with the oracle that the precision is held to."""
+        if find_precision(precision).on_own_grid:
+            return self._on_grid(input_type, scheme)
+        return self.samples.of_type(input_type)
 
     def _answer_on_grid(self, input_type: str, scheme: str) -> Golden:
         """The samples with the graph in float64 as their oracle."""
@@ -124,4 +125,5 @@ class QuantisedTasks:
 
     def _in_float32(self, precision: str, scheme: str) -> nn.Module:
         """The graph as PyTorch computes it, on the grid of the precision."""
-        return simulated(self.graph(scheme), torch.float32, fp8=precision == "fp8")
+        fp8 = find_precision(precision).float_grid
+        return simulated(self.graph(scheme), torch.float32, fp8=fp8)

@@ -31,6 +31,7 @@ int run(int argc, char** argv) {
   zoo::Session session(artifact, options);
   const zoo::Report report = session.run();
   zoo::publish(report, options, std::cout);
+  if (!report.warning.empty()) std::cerr << "zoo-run: " << report.warning << '\n';
   return static_cast<int>(report.exit_code);
 }
 

@@ -82,8 +82,8 @@ class Rows {
              const std::string& help) {
     app_.add_option(flag, target, help)->type_name(value)->allow_extra_args(false);
   }
-  void toggle(const std::string& flag, bool& target, const std::string& help) {
-    app_.add_flag(flag, target, help)
+  CLI::Option* toggle(const std::string& flag, bool& target, const std::string& help) {
+    return app_.add_flag(flag, target, help)
         ->multi_option_policy(CLI::MultiOptionPolicy::Throw)
         ->disable_flag_override();
   }
@@ -107,9 +107,9 @@ class Rows {
 void add_rows(CLI::App& app, Options& options) {
   Rows rows(app);
   rows.text("ARTIFACT", options.artifact, " ", "folder that holds manifest.json");
-  rows.text("--input", options.input, "FILE", "run this torch.save'd tensor, do not measure");
-  rows.text("--output", options.output, "FILE", "write the outputs there, for torch.load");
-  rows.toggle("--check", options.check, "prove the outputs again with golden.pt");
+  rows.text("--input", options.input, "FILE", "run this tensor (.npy, .safetensors)");
+  rows.text("--output", options.output, "FILE", "write the outputs there (the same kinds)");
+  rows.toggle("--check", options.check, "prove the outputs again with golden.safetensors");
   rows.count("--batch", options.batch, 1, kMaxBatch, "rows for each call (the program's own)");
   rows.count("--threads", options.threads, 1, kMaxThreads, "threads of torch (usable cores)");
   rows.count("--warmup", options.warmup, 0, kMaxCalls,
@@ -136,6 +136,9 @@ void add_rows(CLI::App& app, Options& options) {
   rows.toggle("--cuda-graph", options.cuda_graph, "capture the calls on a GPU and replay them");
   rows.toggle("--strict", options.strict, "exit 1 when the measurement is INVALID");
   rows.text("--json", options.json, "FILE", "write the report there too; - is stdout");
+  rows.toggle("--accept-error", options.accept_error, "run what failed its proof when built");
+  // For the builder alone, so --help says nothing of it.
+  rows.toggle("--unproved", options.unproved, "run what has not been proved yet")->group("");
   rows.toggle("--allow-nonfinite", options.allow_nonfinite, "take NaN and Inf in --input");
   rows.texts("--library-path", options.library_path, "DIR",
              "look here first for libraries; repeatable");
@@ -147,12 +150,22 @@ void refuse_if(bool wrong, const std::string& message) {
   if (wrong) fail_usage(message);
 }
 
+void check_data_file(const std::string& flag, const std::string& path) {
+  if (path.empty()) return;
+  const bool known = std::ranges::any_of(
+      kDataSuffixes, [&](std::string_view suffix) { return path.ends_with(suffix); });
+  refuse_if(!known, flag + " " + shown(path) + ": must end in .npy or .safetensors; numpy.save(" +
+                        "'x.npy', x) and safetensors.torch.save_file({'x': x}, ...) write them");
+}
+
 void check_combinations(const Options& options) {
   const bool infer = !options.input.empty();
   const bool measures = !infer && !options.check;
   refuse_if(infer && options.check, "--input and --check: give one of them");
   refuse_if(!infer && !options.output.empty(), "--output: needs --input");
   refuse_if(!infer && options.allow_nonfinite, "--allow-nonfinite: needs --input");
+  check_data_file("--input", options.input);
+  check_data_file("--output", options.output);
   refuse_if(!options.output.empty() && options.output == options.json,
             "--output and --json: name the same file");
   const std::string only = ": is for measuring, not for --input or --check";

@@ -1,13 +1,18 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "measure/stats.h"
 
 namespace zoo {
+
+// The files that --input reads and --output writes.
+inline constexpr std::array<std::string_view, 2> kDataSuffixes = {".npy", ".safetensors"};
 
 // What the command line asks for. An empty optional means: the default that the help text names.
 struct Options {
@@ -27,6 +32,8 @@ struct Options {
   bool cuda_graph = false;
   bool strict = false;
   bool allow_nonfinite = false;
+  bool accept_error = false;  // run an artifact that was published although it failed its proof
+  bool unproved = false;      // run a pending one: for the builder, which proves it
   bool quiet = false;
   bool capabilities = false;  // print what this zoo-run can do, as JSON, and leave
   std::string print;          // --help or --version: print this and leave

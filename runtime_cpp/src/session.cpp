@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "artifact/programs.h"
+#include "artifact/proof.h"
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/interrupt.h"
@@ -24,7 +25,7 @@ namespace zoo {
 
 namespace {
 
-// (rows, classes) float32 on cpu, whatever the device and layout it came in.
+// Float32 on cpu, whatever the device and layout it came in.
 at::Tensor to_host(const at::Tensor& output) { return output.to(at::kCPU).contiguous(); }
 
 at::Tensor rows_of(const at::Tensor& input, const std::vector<int64_t>& rows) {
@@ -51,6 +52,17 @@ std::span<const T> values(const at::Tensor& tensor) {
   return {tensor.const_data_ptr<T>(), static_cast<size_t>(tensor.numel())};
 }
 
+// The most likely class of each row; nothing where the output is not (rows, classes).
+std::vector<InferredRow> most_likely(const at::Tensor& output) {
+  if (output.dim() != 2) return {};
+  const auto [largest, classes] = output.max(1);
+  std::vector<InferredRow> top;
+  for (size_t i = 0; i < static_cast<size_t>(output.size(0)); ++i) {
+    top.push_back({values<int64_t>(classes)[i], values<float>(largest)[i]});
+  }
+  return top;
+}
+
 }  // namespace
 
 Session::Session(const Artifact& artifact, const Options& options)
@@ -59,6 +71,7 @@ Session::Session(const Artifact& artifact, const Options& options)
       manifest_(artifact.manifest),
       threads_(static_cast<int>(options.threads.value_or(usable_cores()))) {
   check_requirements(manifest_, observe_host(manifest_, options));
+  if (!options.check) require_proved(artifact, options.accept_error, options.unproved);
   load_libraries(manifest_.requirements.load_first, options.library_path);
   configure_torch(manifest_, threads_);
 }
@@ -102,6 +115,7 @@ Subject Session::subject(int64_t batch) {
   Conditions conditions = observe_torch_conditions(manifest_, threads_);
   conditions.runtime = engine_->runtime();
   return {.artifact = artifact_.folder,
+          .status = manifest_.status,
           .model = manifest_.model,
           .backend = manifest_.backend,
           .precision = manifest_.precision,
@@ -126,16 +140,13 @@ Report Session::infer() {
   }
   const at::Tensor output = at::cat(outputs);
   if (!options_.output.empty()) {
-    const std::vector<char> bytes = tensor_file_bytes(output);
-    write_atomically(options_.output, {bytes.data(), bytes.size()});
+    write_atomically(options_.output,
+                     tensor_file_bytes(output, manifest_.output.name, options_.output));
   }
-  const auto [largest, classes] = output.max(1);
-  std::vector<InferredRow> top;
-  for (int64_t i = 0; i < rows; ++i) {
-    top.push_back({values<int64_t>(classes)[static_cast<size_t>(i)],
-                   values<float>(largest)[static_cast<size_t>(i)]});
-  }
-  return report_inference(subject(chunks.front().rows), top, manifest_.classes, options_.output);
+  return report_inference(subject(chunks.front().rows), {.rows = rows,
+                                                         .top1 = most_likely(output),
+                                                         .classes = manifest_.output.classes,
+                                                         .output = options_.output});
 }
 
 Report Session::check() {
@@ -161,7 +172,19 @@ Report Session::check() {
         {describe_program(*program_), static_cast<int64_t>(calls.front().size()),
          check_parity(manifest_.parity, values<float>(outputs), values<double>(golden.oracle))});
   }
-  return report_check(subject(checks.front().batch), manifest_.parity, checks);
+  Report report = report_check(subject(checks.front().batch), manifest_.parity, checks);
+  const bool proves_all = !options_.batch && report.exit_code == ExitCode::kDone;
+  if (manifest_.status == Status::kPending && proves_all) remember_proof(report);
+  return report;
+}
+
+void Session::remember_proof(Report& report) const {
+  try {
+    record_proof(artifact_);
+    report.text += "remembered in " + proof_path(artifact_) + "\n";
+  } catch (const RunnerError& error) {
+    report.warning = std::string("the proof passed and is not remembered: ") + error.what();
+  }
 }
 
 Report Session::measure() {

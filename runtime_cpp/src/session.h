@@ -28,6 +28,8 @@ class Session {
   [[nodiscard]] Report check();
   [[nodiscard]] Report measure();
 
+  // Writes down that a pending artifact passed; where that fails the report warns of it.
+  void remember_proof(Report& report) const;
   void load(size_t program);  // unless it is the one that is loaded
   [[nodiscard]] at::Tensor call_checked(const at::Tensor& rows);
   [[nodiscard]] Subject subject(int64_t batch);

@@ -20,7 +20,7 @@ using testing::write_file;
 
 std::map<std::string, std::string> good_files() {
   return {{"model.ts", make_zip({{"m/data.pkl", "program"}})},
-          {"golden.pt", make_zip({{"g/data.pkl", "golden"}})}};
+          {kGoldenFile, testing::make_golden()}};
 }
 
 void expect_refused(const std::string& folder, const std::string& part) {
@@ -38,7 +38,7 @@ TEST(Artifact, OpensWhatKeepsTheContract) {
 TEST(Artifact, FindsEveryFlippedByte) {
   const TempFolder folder;
   write_artifact(folder.path(), make_manifest(), good_files());
-  for (const char* name : {"manifest.json", "manifest.sha256", "model.ts", "golden.pt"}) {
+  for (const char* name : {"manifest.json", "manifest.sha256", "model.ts", kGoldenFile}) {
     const std::string whole = read_file(folder / name);
     for (size_t i = 0; i < whole.size(); ++i) {
       std::string damaged = whole;
@@ -53,7 +53,7 @@ TEST(Artifact, FindsEveryFlippedByte) {
 }
 
 TEST(Artifact, FindsOtherSizesAndMissingFiles) {
-  for (const char* name : {"manifest.json", "manifest.sha256", "model.ts", "golden.pt"}) {
+  for (const char* name : {"manifest.json", "manifest.sha256", "model.ts", kGoldenFile}) {
     const TempFolder folder;
     write_artifact(folder.path(), make_manifest(), good_files());
     const std::string whole = read_file(folder / name);
@@ -117,7 +117,7 @@ TEST(Artifact, RefusesWhatIsNoRegularFile) {
 }
 
 TEST(Artifact, ScansArchivesWhoseHashesAreRight) {
-  for (const char* name : {"model.ts", "golden.pt", "more.pt2"}) {
+  for (const char* name : {"model.ts", "more.pt2"}) {
     const TempFolder folder;
     auto files = good_files();
     files[name] = make_zip({{"m/../../x", "evil"}});
@@ -126,13 +126,35 @@ TEST(Artifact, ScansArchivesWhoseHashesAreRight) {
   }
   const TempFolder folder;
   auto files = good_files();
-  files["golden.pt"] = make_zip({{"g/code/x", "deflated", 8}});
+  files["more.pt2"] = make_zip({{"m/code/x", "deflated", 8}});
   write_artifact(folder.path(), make_manifest(), files);
   expect_refused(folder.path(), "compressed");
-  files["golden.pt"] = good_files().at("golden.pt");
+  files.erase("more.pt2");
   files["model.ts"] = make_zip({{"m/code/x", "deflated", 8}});
   write_artifact(folder.path(), make_manifest(), files);
   EXPECT_EQ(open_artifact(folder.path()).files.size(), 2u);
+}
+
+TEST(Artifact, LooksIntoTensorsWhoseHashesAreRight) {
+  const TempFolder folder;
+  auto files = good_files();
+  files["more.safetensors"] = "not one";
+  write_artifact(folder.path(), make_manifest(), files);
+  expect_refused(folder.path(), "more.safetensors: not a sound safetensors file");
+  files.erase("more.safetensors");
+  files[kGoldenFile] = testing::make_golden(17);
+  write_artifact(folder.path(), make_manifest(), files);
+  expect_refused(folder.path(), "'inputs/x' is F32 [17, 1, 2, 2], the manifest wants F32 [16, 1,");
+  files[kGoldenFile] = testing::make_golden().substr(1);
+  write_artifact(folder.path(), make_manifest(), files);
+  expect_refused(folder.path(), "golden.safetensors: not a sound safetensors file");
+}
+
+TEST(Artifact, RefusesASparseFileOfAnySizeAtOnce) {
+  const TempFolder folder;
+  write_artifact(folder.path(), make_manifest(), good_files());
+  std::filesystem::resize_file(folder / "manifest.json", uint64_t{64} << 30);
+  expect_refused(folder.path(), "larger than 1048576");
 }
 
 // Another process that swaps files never makes this one accept what it did not verify.

@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "artifact/manifest.h"
+#include "artifact/safetensors.h"
 #include "artifact/sha256.h"
 
 namespace zoo::testing {
@@ -79,23 +80,25 @@ std::string make_zip(const std::vector<ZipSpec>& members) {
 
 Json make_manifest() {
   Json manifest = Json::parse(R"({
-    "schema": "1.1",
+    "schema": "2.0", "status": "proved",
     "model": {"name": "tiny", "parameters": 12, "macs": null, "source": "fresh:seed=0",
-              "classes": ["a", "b", "c"],
               "preprocessing": {"channels": 1, "height": 2, "width": 2, "mean": [0], "std": [1]}},
     "backend": "torchscript", "precision": "fp32", "device": "cpu",
     "target": {"name": "any", "cpuid": []},
     "inputs": [{"name": "x", "dtype": "float32", "layout": "NCHW", "shape": [1, 2, 2]}],
-    "outputs": [{"name": "y", "dtype": "float32", "shape": [3]}],
+    "outputs": [{"name": "y", "dtype": "float32", "shape": [3], "classes": ["a", "b", "c"]}],
     "programs": [{"file": "model.ts", "batch": [1, 64], "entry": null}],
     "requirements": {"torch": null, "isa": [], "gpu_arch": null, "cuda": null,
                      "tensorrt": null, "load_first": []},
-    "files": {},
-    "parity": {"oracle": "float64", "tf32": false, "k": 2.0, "samples": [],
-               "top1": {"decided": 16, "agreed": 16}, "max_abs": 1e-7, "sqnr_db": 130.5,
+    "quantization": null, "files": {}, "graph": null,
+    "parity": {"oracle": "float64", "reference": "module", "tf32": false, "k": 2.0,
+               "samples": [], "skipped_samples": [],
+               "outputs": [{"name": "y", "bounds": [], "top1": {"decided": 16, "agreed": 16},
+                            "max_abs": 1e-7, "sqnr_db": 130.5}],
                "gates": [{"name": "a gate", "value": 0.5, "bound": 1.0, "passed": true}],
-               "ran_in": ["python"]},
-    "determinism": {"calls": 2, "loads": 2, "threads": 2, "bit_identical": true},
+               "skipped_gates": [], "ran_in": ["python"]},
+    "determinism": {"calls": 2, "loads": 2, "threads": 2, "bit_identical": true, "runners": 0,
+                    "runners_identical": null},
     "nonfinite": {"nan": "propagates", "inf": "propagates"},
     "evidence": null,
     "build": {"command": "zoo compile", "seconds": 1.5, "commit": "abc", "host": "h",
@@ -103,15 +106,37 @@ Json make_manifest() {
   })");
   manifest["model"]["weights_sha256"] = std::string(64, '0');
   for (int i = 0; i < kOrdinaryRows; ++i) {
-    manifest["parity"]["samples"].push_back({{"kind", i < 8 ? "synthetic" : "normal"},
-                                             {"e_eager", 1e-7},
-                                             {"floor", 1e-6},
-                                             {"bound", 1.2e-6},
-                                             {"rmse", 1e-8}});
+    add_sample(manifest, i < 8 ? "synthetic" : "normal", 1e-7, 1e-6);
   }
   const Json entry = {{"size", 0}, {"sha256", std::string(64, '0')}};
-  manifest["files"] = {{"model.ts", entry}, {"golden.pt", entry}};
+  manifest["files"] = {{"model.ts", entry}, {kGoldenFile, entry}};
   return manifest;
+}
+
+void add_sample(Json& manifest, const std::string& kind, double e_eager, double floor) {
+  Json& parity = manifest["parity"];
+  parity["samples"].push_back({{"kind", kind}});
+  parity["outputs"][0]["bounds"].push_back({{"e_eager", e_eager},
+                                            {"floor", floor},
+                                            {"bound", parity["k"].get<double>() * e_eager + floor},
+                                            {"rmse", 0.0}});
+}
+
+void set_status(Json& manifest, const std::string& status) {
+  manifest["status"] = status;
+  Json& parity = manifest["parity"];
+  if (status == "accepted") parity["gates"][0]["passed"] = false;
+  if (status != "pending") return;
+  parity["ran_in"] = Json::array();
+  for (Json& bound : parity["outputs"][0]["bounds"]) bound["rmse"] = nullptr;
+}
+
+std::string make_golden(size_t rows) {
+  const std::string input(rows * 4 * sizeof(float), '\0');
+  const std::string oracle(rows * 3 * sizeof(double), '\0');
+  const auto count = static_cast<int64_t>(rows);
+  return safetensors_bytes({{"inputs/x", "F32", {count, 1, 2, 2}, as_bytes(input)},
+                            {"oracle/y", "F64", {count, 3}, as_bytes(oracle)}});
 }
 
 void write_manifest(const std::string& folder, const std::string& text) {

@@ -48,6 +48,12 @@ struct ZipSpec {
 
 // A manifest that keeps the contract, without its files.
 [[nodiscard]] Json make_manifest();
+// One more golden row, with its bound.
+void add_sample(Json& manifest, const std::string& kind, double e_eager, double floor);
+// Makes it keep the contract as "proved", "pending" or "accepted".
+void set_status(Json& manifest, const std::string& status);
+// The golden.safetensors that goes with it, of zeros.
+[[nodiscard]] std::string make_golden(size_t rows = 16);
 
 // Writes an artifact with correct sizes and hashes.
 void write_artifact(const std::string& folder, Json manifest,

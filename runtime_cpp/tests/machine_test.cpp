@@ -20,6 +20,15 @@ TEST(Machine, ReadsTheFlagsOfTheFirstProcessor) {
   EXPECT_EQ(parse_cpu_model(kCpuInfo), "Some CPU @ 2 GHz");
 }
 
+TEST(Machine, NamesTheProcessorThatAProofWasMadeOn) {
+  EXPECT_TRUE(describe_processor("cpu").starts_with("cpu: "));
+  EXPECT_EQ(parse_driver_version("NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.86.15  Thu\n"
+                                 "GCC version:  gcc version 12.3.0\n"),
+            "570.86.15");
+  EXPECT_EQ(parse_driver_version("NVRM version 5\nGCC 12.3.0\n"), "unknown");
+  EXPECT_EQ(parse_driver_version(""), "unknown");
+}
+
 TEST(Machine, WhatCannotBeReadIsEmpty) {
   EXPECT_TRUE(parse_cpu_flags("").empty());
   EXPECT_TRUE(parse_cpu_flags("flags").empty());

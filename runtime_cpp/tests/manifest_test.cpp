@@ -10,8 +10,10 @@ namespace {
 
 using testing::make_manifest;
 
+Manifest read(const Json& manifest) { return parse_manifest(manifest.dump(), "folder"); }
+
 void expect_refused(const std::string& text, const std::string& part) {
-  EXPECT_REFUSED(ExitCode::kBadArtifact, part, parse_manifest(text));
+  EXPECT_REFUSED(ExitCode::kBadArtifact, part, parse_manifest(text, "folder"));
 }
 
 // Puts `value` at the JSON pointer `where`.
@@ -22,58 +24,83 @@ void expect_refused_with(const std::string& where, const Json& value, const std:
 }
 
 TEST(Manifest, ReadsWhatKeepsTheContract) {
-  const Manifest manifest = parse_manifest(make_manifest().dump());
+  const Manifest manifest = read(make_manifest());
+  EXPECT_EQ(manifest.status, Status::kProved);
   EXPECT_EQ(manifest.model, "tiny");
-  EXPECT_EQ(manifest.num_classes, 3);
+  EXPECT_EQ(manifest.input.name, "x");
+  EXPECT_EQ(manifest.output.shape, (std::vector<int64_t>{3}));
+  EXPECT_EQ(manifest.output.classes, (std::vector<std::string>{"a", "b", "c"}));
   EXPECT_EQ(manifest.programs[0].max_batch, 64);
   EXPECT_EQ(manifest.parity.samples.size(), 16u);
+  EXPECT_EQ(manifest.parity.samples[15].kind, "normal");
   EXPECT_DOUBLE_EQ(manifest.parity.samples[0].floor, 1e-6);
+  EXPECT_TRUE(manifest.parity.has_classes);
   EXPECT_TRUE(manifest.parity.gates[0].passed);
 }
 
 TEST(Manifest, IgnoresUnknownKeysAndNewerMinors) {
   Json manifest = make_manifest();
   manifest["new"] = {{"deep", {1, 2}}};
-  manifest["quantization"] = {{"method", "minmax"}};
-  manifest["parity"]["reference"] = "quantised";
-  for (const char* schema : {"1.0", "1.1", "1.7"}) {
+  manifest["parity"]["more"] = "text";
+  for (const char* schema : {"2.0", "2.1", "2.999999"}) {
     manifest["schema"] = schema;
-    EXPECT_EQ(parse_manifest(manifest.dump()).model, "tiny");
+    EXPECT_EQ(read(manifest).model, "tiny");
   }
 }
 
 TEST(Manifest, ReadsBothKindsOfInput) {
   Json manifest = make_manifest();
-  EXPECT_FALSE(parse_manifest(manifest.dump()).byte_input);
+  EXPECT_FALSE(read(manifest).input.bytes);
   manifest["inputs"][0] = {
       {"name", "x"}, {"dtype", "uint8"}, {"layout", "NHWC"}, {"shape", {4, 5, 3}}};
-  const Manifest bytes = parse_manifest(manifest.dump());
-  EXPECT_TRUE(bytes.byte_input);
-  EXPECT_EQ(bytes.sample_shape, (std::vector<int64_t>{4, 5, 3}));
-  manifest["inputs"][0]["layout"] = "NCHW";
-  expect_refused(manifest.dump(), "inputs[0].layout must be NHWC, it is 'NCHW'");
-  manifest["inputs"][0]["layout"] = "NHWC";
-  manifest["inputs"][0]["shape"] = {4, 5};
-  expect_refused(manifest.dump(), "must be [H, W, C]");
-  manifest["inputs"][0]["shape"] = {1 << 20, 1 << 20, 1 << 20};
-  expect_refused(manifest.dump(), "2^28");
+  const Manifest bytes = read(manifest);
+  EXPECT_TRUE(bytes.input.bytes);
+  EXPECT_EQ(bytes.input.shape, (std::vector<int64_t>{4, 5, 3}));
+}
+
+TEST(Manifest, ReadsOutputsWithoutClasses) {
+  Json manifest = make_manifest();
+  manifest["outputs"][0]["classes"] = nullptr;
+  EXPECT_TRUE(read(manifest).output.classes.empty());
+  for (const Json& shape : {Json{1, 3}, Json::array()}) {
+    manifest["outputs"][0]["shape"] = shape;
+    expect_refused(manifest.dump(), "parity.outputs[0].top1 must be null");
+    Json map = manifest;
+    map["parity"]["outputs"][0]["top1"] = nullptr;
+    EXPECT_FALSE(read(map).parity.has_classes);
+    EXPECT_EQ(read(map).output.shape, shape.get<std::vector<int64_t>>());
+  }
 }
 
 TEST(Manifest, ReadsProgramsWhoseRangesOverlap) {
   Json manifest = make_manifest();
   manifest["programs"] = {{{"file", "model.ts"}, {"batch", {1, 1}}, {"entry", "one"}},
                           {{"file", "model.ts"}, {"batch", {1, 64}}, {"entry", "many"}}};
-  const Manifest read = parse_manifest(manifest.dump());
-  ASSERT_EQ(read.programs.size(), 2u);
-  EXPECT_EQ(read.programs[1].entry, "many");
+  const Manifest whole = read(manifest);
+  ASSERT_EQ(whole.programs.size(), 2u);
+  EXPECT_EQ(whole.programs[1].entry, "many");
+}
+
+TEST(Manifest, ReadsEveryStatus) {
+  for (const Status status : {Status::kProved, Status::kPending, Status::kAccepted}) {
+    Json manifest = make_manifest();
+    testing::set_status(manifest, status_name(status));
+    EXPECT_EQ(read(manifest).status, status);
+  }
+  expect_refused_with("/status", "pending", "status is 'pending', but");
+  expect_refused_with("/status", "accepted", "status is 'accepted', but");
+  expect_refused_with("/parity/gates/0/passed", false, "status is 'proved', but");
 }
 
 TEST(Manifest, RefusesOtherSchemas) {
-  expect_refused_with("/schema", "2.0", "reads 1.x");
-  for (const char* bad : {"1", "1.", ".1", "1.0x", "x", "", "-1.0", "1.0.0"}) {
+  for (const char* other : {"1.2", "1.999999", "3.0", "0.1"}) {
+    expect_refused_with("/schema", other, "another zoo (schema " + std::string(other));
+  }
+  expect_refused_with("/schema", "1.2", "build it again with `zoo recompile folder`");
+  for (const char* bad : {"2", "2.", ".2", "2.0x", "x", "", "-2.0", "2.0.0", "2.9999999", "02.0"}) {
     expect_refused_with("/schema", bad, "schema");
   }
-  expect_refused_with("/schema", 1.0, "schema must be a string, it is number");
+  expect_refused_with("/schema", 2.0, "schema must be of type string, it is number");
 }
 
 TEST(Manifest, RefusesTruncationAtEveryByte) {
@@ -131,66 +158,28 @@ TEST(Manifest, EveryFieldMustHaveItsType) {
 }
 
 TEST(Manifest, NamesTheFieldAndWhatIsAllowed) {
-  expect_refused_with("/device", "tpu", "device must be cpu or cuda, it is 'tpu'");
-  expect_refused_with("/precision", "fp64", "precision must be fp32 or tf32 or");
-  expect_refused_with("/inputs/0/dtype", "int8", "inputs[0].dtype must be float32 or uint8");
-  expect_refused_with("/inputs/0/dtype", "uint8", "inputs[0].layout must be NHWC");
+  expect_refused_with("/device", "tpu", "device must be cpu or cuda, it is \"tpu\"");
   expect_refused_with("/inputs/0/layout", "NHWC", "inputs[0].layout must be NCHW");
-  expect_refused_with("/inputs/0/shape", {1, 2}, "must be [C, H, W]");
+  expect_refused_with("/inputs/0/shape/0", 0, "inputs[0].shape[0] must be at least 1, it is 0");
   expect_refused_with("/inputs/0/shape", {1 << 20, 1 << 20, 1 << 20}, "2^28");
-  expect_refused_with("/inputs/0/shape/0", 0, "must be from 1 to");
-  expect_refused_with("/programs/0/batch", {4, 2}, "must be from 4 to");
-  expect_refused_with("/programs/0/batch/1", 18446744073709551615u, "must be from 1 to");
-  expect_refused_with("/programs", Json::array(), "at least one");
-  expect_refused_with("/model/classes", {"a"}, "1 names for 3");
-  expect_refused_with("/model/weights_sha256", std::string(64, 'A'), "64 lowercase");
+  expect_refused_with("/programs/0/batch", {4, 2}, "programs[0].batch must be [min, max]");
+  expect_refused_with("/programs/0/batch/1", 18446744073709551615u, "must be at most 1048576");
+  expect_refused_with("/model/weights_sha256", std::string(64, 'A'), "must match");
   expect_refused_with("/requirements/isa", {"avx2"}, "must equal target.cpuid");
-  expect_refused_with("/requirements/gpu_arch", "sm_90", "must be null for a cpu artifact");
-  expect_refused_with("/requirements/load_first", {"a/b.so"}, "not a path");
-  expect_refused_with("/parity/k", -1, "must not be negative");
-  expect_refused_with("/parity/samples/3/floor", nullptr, "parity.samples[3].floor");
-}
-
-TEST(Manifest, HoldsSixteenToSixtyFourSamples) {
-  Json manifest = make_manifest();
-  Json& samples = manifest["parity"]["samples"];
-  Json sample = samples[0];
-  sample["kind"] = "zeros";
-  while (samples.size() < 64) samples.push_back(sample);
-  manifest["parity"]["top1"] = {{"decided", 64}, {"agreed", 64}};
-  EXPECT_EQ(parse_manifest(manifest.dump()).parity.samples.size(), 64u);
-  samples.push_back(sample);
-  expect_refused(manifest.dump(), "16 to 64 entries, it holds 65");
-  while (samples.size() > 15) samples.erase(0);
-  expect_refused(manifest.dump(), "16 to 64 entries, it holds 15");
-}
-
-TEST(Manifest, FieldsThatCameLaterMayBeAbsentAndHaveATypeAllTheSame) {
-  Json manifest = make_manifest();
-  manifest["parity"]["skipped_samples"] = {{{"kind", "large"}, {"reason", "too large"}}};
-  manifest["determinism"]["runners"] = 2;
-  manifest["determinism"]["runners_identical"] = true;
-  EXPECT_EQ(parse_manifest(manifest.dump()).model, "tiny");
-  manifest["determinism"]["runners_identical"] = nullptr;
-  EXPECT_EQ(parse_manifest(manifest.dump()).model, "tiny");
-  for (const char* pointer : {"/parity/skipped_samples", "/parity/skipped_samples/0/kind",
-                              "/parity/skipped_samples/0/reason", "/determinism/runners",
-                              "/determinism/runners_identical"}) {
-    Json wrong = manifest;
-    wrong[Json::json_pointer(pointer)] = 0.5;
-    expect_refused(wrong.dump(), "must be");
-  }
+  expect_refused_with("/requirements/load_first", {".."}, "requirements.load_first[0] holds '..'");
+  expect_refused_with("/parity/outputs/0/bounds/3/floor", nullptr,
+                      "parity.outputs[0].bounds[3].floor must be of type number, it is null");
 }
 
 TEST(Manifest, RefusesHostileFileNames) {
-  for (const char* name : {"../x", "/x", "a\\b", "a//b", "", "a\nb", "a/.."}) {
+  for (const char* name : {"../x", "/x", "a\\b", "a//b", "", "a\nb", "a/..", "./a"}) {
     Json manifest = make_manifest();
     manifest["files"][name] = {{"size", 1}, {"sha256", std::string(64, '0')}};
     expect_refused(manifest.dump(), "files");
   }
   Json manifest = make_manifest();
-  manifest["files"].erase("golden.pt");
-  expect_refused(manifest.dump(), "lacks golden.pt");
+  manifest["files"].erase(kGoldenFile);
+  expect_refused(manifest.dump(), "files lacks 'golden.safetensors'");
   expect_refused_with("/programs/0/file", "other.ts", "lacks the program 'other.ts'");
 }
 

@@ -49,7 +49,8 @@ TEST(Options, EveryFlag) {
   EXPECT_TRUE(options.cuda_graph && options.strict && options.quiet && options.json_to_stdout());
   EXPECT_EQ(options.library_path, (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(options.artifact, "folder");
-  EXPECT_TRUE(parse({"a", "--input", "x", "--output", "y", "--allow-nonfinite"}).allow_nonfinite);
+  EXPECT_TRUE(parse({"a", "--input", "x.npy", "--output", "y.safetensors", "--allow-nonfinite"})
+                  .allow_nonfinite);
 }
 
 TEST(Options, BadNumbersNameTheFlagAndTheRange) {
@@ -84,13 +85,14 @@ TEST(Options, UnknownRepeatedAndMissing) {
 }
 
 TEST(Options, WhatDoesNotGoTogether) {
-  expect_usage({"a", "--input", "x", "--check"}, "--input and --check");
-  expect_usage({"a", "--output", "y"}, "--output");
+  expect_usage({"a", "--input", "x.npy", "--check"}, "--input and --check");
+  expect_usage({"a", "--output", "y.npy"}, "--output");
   expect_usage({"a", "--allow-nonfinite"}, "--allow-nonfinite");
   expect_usage({"a", "--check", "--duration", "1"}, "--duration");
   expect_usage({"a", "--check", "--strict"}, "--strict");
-  expect_usage({"a", "--input", "x", "--iterations", "1"}, "--iterations");
-  expect_usage({"a", "--input", "x", "--output", "y", "--json", "y"}, "same file");
+  expect_usage({"a", "--input", "x.npy", "--iterations", "1"}, "--iterations");
+  expect_usage({"a", "--input", "x.npy", "--output", "y.safetensors", "--json", "y.safetensors"},
+               "same file");
 }
 
 TEST(Options, CapabilitiesStandAlone) {
@@ -98,6 +100,20 @@ TEST(Options, CapabilitiesStandAlone) {
   EXPECT_FALSE(parse({"folder"}).capabilities);
   expect_usage({"folder", "--capabilities"}, "--capabilities");
   expect_usage({"--capabilities", "--quiet"}, "--capabilities");
+}
+
+TEST(Options, DataFilesHaveOneOfTwoSuffixes) {
+  EXPECT_EQ(parse({"a", "--input", "x.safetensors"}).input, "x.safetensors");
+  for (const char* path : {"x.pt", "x", "x.npz", "npy", "x.npy.gz", "x.NPY"}) {
+    expect_usage({"a", "--input", path}, "must end in .npy or .safetensors; numpy.save");
+    expect_usage({"a", "--input", "x.npy", "--output", path}, "must end in .npy or .safetensors");
+  }
+}
+
+TEST(Options, UnprovedIsForTheBuilderAndNotInTheHelp) {
+  EXPECT_TRUE(parse({"a", "--unproved", "--accept-error"}).unproved);
+  EXPECT_TRUE(parse({"a", "--unproved", "--accept-error"}).accept_error);
+  EXPECT_EQ(parse({"--help"}).print.find("--unproved"), std::string::npos);
 }
 
 TEST(Options, HelpNamesTheDefaultsOfMeasuring) {
@@ -111,7 +127,7 @@ TEST(Options, HelpFitsATerminalAndNamesEveryFlag) {
   for (const char* flag :
        {"--input", "--output", "--check", "--batch", "--threads", "--warmup", "--iterations",
         "--duration", "--percentiles", "--device", "--cuda-graph", "--strict", "--json",
-        "--allow-nonfinite", "--library-path", "--quiet", "--capabilities"}) {
+        "--allow-nonfinite", "--library-path", "--quiet", "--capabilities", "--accept-error"}) {
     EXPECT_NE(help.find(flag), std::string::npos) << flag;
   }
   std::istringstream lines(help);

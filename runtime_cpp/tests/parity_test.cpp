@@ -14,7 +14,7 @@ namespace {
 Parity two_rows() {
   Parity parity;
   parity.k = 2;
-  parity.samples = {{"real", 0.01, 0.005, {}}, {"normal", 0.01, 0.005, {}}};
+  parity.samples = {{"real", 0.01, 0.005}, {"normal", 0.01, 0.005}};
   return parity;
 }
 const std::vector<double> kOracle = {1, 0, 0, 1};
@@ -75,7 +75,7 @@ TEST(Parity, ADifferentClassFailsWithinTheBound) {
   // 1000 classes dilute one swapped pair: the error is small, the answer is wrong.
   Parity parity;
   parity.k = 1;
-  parity.samples = {{"real", 0.05, 0, {}}};
+  parity.samples = {{"real", 0.05, 0}};
   std::vector<double> oracle(1000, 0.0);
   std::vector<float> outputs(1000, 0.0f);
   oracle[3] = 1.0;
@@ -85,6 +85,15 @@ TEST(Parity, ADifferentClassFailsWithinTheBound) {
   EXPECT_TRUE(result.rows[0].within_bound);
   EXPECT_TRUE(result.rows[0].decided);
   EXPECT_FALSE(result.passed());
+}
+
+TEST(Parity, WhatHasNoClassesNeedDecideNone) {
+  Parity parity = two_rows();
+  parity.has_classes = false;
+  const CheckResult result = check_parity(parity, std::vector<float>{1, 0, 0, 1}, kOracle);
+  EXPECT_EQ(result.num_decided, 0);
+  EXPECT_TRUE(result.passed());
+  EXPECT_FALSE(check_parity(parity, std::vector<float>{1, 1, 0, 1}, kOracle).passed());
 }
 
 TEST(Parity, DecidingNoneProvesNothing) {
@@ -98,8 +107,8 @@ TEST(Parity, DecidingNoneProvesNothing) {
 TEST(Parity, AHostileRowAloneDecidesNothing) {
   Parity parity;
   parity.k = 1;
-  parity.samples.assign(16, {"normal", 0, 10, {}});  // too wide to decide a class
-  parity.samples.push_back({"zeros", 0, 0.01, {}});
+  parity.samples.assign(16, {"normal", 0, 10});  // too wide to decide a class
+  parity.samples.push_back({"zeros", 0, 0.01});
   const std::vector<double> oracle(34, 0.0);
   std::vector<double> clear = oracle;
   clear[32] = 1;
@@ -115,7 +124,7 @@ TEST(Parity, AHostileRowAloneDecidesNothing) {
 
 TEST(Parity, WhereNothingMayBeWrongExactlyNothingPasses) {
   Parity parity = two_rows();
-  parity.samples.push_back({"zeros", 0, 0, {}});  // a network without biases
+  parity.samples.push_back({"zeros", 0, 0});  // a network without biases
   std::vector<double> oracle = kOracle;
   oracle.insert(oracle.end(), {0, 0});
   const std::vector<float> exact = {1, 0, 0, 1, 0, 0};
@@ -130,7 +139,7 @@ TEST(Parity, WhereNothingMayBeWrongExactlyNothingPasses) {
 TEST(Parity, LargeHostileOutputsDoNotHideInMaxAbs) {
   Parity parity;
   parity.k = 2;
-  parity.samples.assign(17, {"normal", 0.1, 0, {}});
+  parity.samples.assign(17, {"normal", 0.1, 0});
   std::vector<double> oracle(34, 0.0);
   std::vector<float> outputs(34, 0.0f);
   outputs[1] = 0.05f;
@@ -139,7 +148,7 @@ TEST(Parity, LargeHostileOutputsDoNotHideInMaxAbs) {
 }
 
 TEST(Parity, SizesMustFit) {
-  EXPECT_REFUSED(ExitCode::kBadArtifact, "golden.pt",
+  EXPECT_REFUSED(ExitCode::kBadArtifact, "golden.safetensors",
                  check_parity(two_rows(), std::vector<float>{1, 0, 0}, kOracle));
 }
 

@@ -100,7 +100,7 @@ TEST(Report, WhatIsNotKnownIsNull) {
 TEST(Report, CheckSaysWhatFailed) {
   Parity parity;
   parity.k = 2;
-  parity.samples.assign(2, {"real", 0.01, 0.0, {}});
+  parity.samples.assign(2, {"real", 0.01, 0.0});
   parity.gates = {{std::string(100, 'g'), 0.5, 1.0, true}};
   const std::vector<double> oracle = {1, 0, 1, 0};
   const auto nan = std::numeric_limits<float>::quiet_NaN();
@@ -119,6 +119,26 @@ TEST(Report, CheckSaysWhatFailed) {
   EXPECT_EQ(failed.document["check"]["programs"].size(), 2u);
   EXPECT_EQ(dump_json(failed.document).find("NaN"), std::string::npos);
   expect_narrow_and_clean(failed.text);
+
+  Subject subject = make_subject();
+  subject.status = Status::kAccepted;
+  const Report accepted = report_check(subject, parity, {good});
+  EXPECT_EQ(accepted.exit_code, ExitCode::kCheckFailed);
+  EXPECT_EQ(accepted.document["status"], "accepted");
+  EXPECT_EQ(accepted.document["check"]["verdict"], "FAILED");
+  EXPECT_NE(accepted.text.find("FAILED: status accepted"), std::string::npos);
+  expect_narrow_and_clean(accepted.text);
+}
+
+TEST(Report, InferenceNamesClassesWhereThereAreSome) {
+  const Report plain = report_inference(make_subject(), {.rows = 3});
+  EXPECT_NE(plain.text.find("3 rows in all"), std::string::npos) << plain.text;
+  EXPECT_EQ(plain.document["run"]["rows"], 3);
+  const Report named = report_inference(
+      make_subject(), {.rows = 1, .top1 = {{1, 0.5f}}, .classes = {"a", "b"}, .output = "y.npy"});
+  EXPECT_EQ(named.document["run"]["top1"][0]["class"], "b");
+  EXPECT_NE(named.text.find("wrote y.npy"), std::string::npos);
+  expect_narrow_and_clean(named.text);
 }
 
 TEST(Report, PublishesToOnePlaceOnly) {

@@ -8,7 +8,7 @@ namespace zoo {
 namespace {
 
 Manifest cpu_manifest() {
-  Manifest manifest = parse_manifest(testing::make_manifest().dump());
+  Manifest manifest = parse_manifest(testing::make_manifest().dump(), "folder");
   manifest.requirements.torch = "2.13.0";
   manifest.requirements.isa = {"avx2", "avx512f"};
   return manifest;
@@ -72,7 +72,7 @@ TEST(Requirements, WhatTheMachineLacksIsFour) {
   EXPECT_REFUSED(ExitCode::kMachineLacks, "found torch 2.12.0",
                  check_requirements(cpu_manifest(), host));
   host = good_host();
-  host.gpu = {std::nullopt, "no driver"};
+  host.gpu = {std::nullopt, "", "no driver"};
   EXPECT_REFUSED(ExitCode::kMachineLacks, "no driver", check_requirements(cuda_manifest(), host));
   host = good_host();
   host.torch_has_cuda = false;

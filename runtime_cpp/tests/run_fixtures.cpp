@@ -7,7 +7,6 @@
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/frontend/resolver.h>
 #include <torch/csrc/jit/frontend/sugared_value.h>
-#include <torch/csrc/jit/serialization/pickle.h>
 #include <torch/version.h>
 #include <unistd.h>
 
@@ -17,7 +16,10 @@
 #include <thread>
 
 #include "artifact/manifest.h"
+#include "artifact/npy.h"
+#include "artifact/safetensors.h"
 #include "test_class.h"
+#include "torch/tensors.h"
 
 namespace zoo::testing {
 
@@ -64,7 +66,7 @@ struct OperatorResolver final : torch::jit::Resolver {
   }
 };
 
-// golden.pt's rows, (16 + hostile, 1, 2, 2) float32 or (16 + hostile, 2, 2, 1) uint8; of the
+// The golden rows, (16 + hostile, 1, 2, 2) float32 or (16 + hostile, 2, 2, 1) uint8; of the
 // hostile ones the first is zeros.
 at::Tensor make_input(bool bytes, int64_t hostile) {
   const int64_t rows = kOrdinaryRows + hostile;
@@ -75,9 +77,12 @@ at::Tensor make_input(bool bytes, int64_t hostile) {
   return x;
 }
 
-std::string bytes_of(const c10::IValue& value) {
-  const std::vector<char> bytes = torch::jit::pickle_save(value);
-  return {bytes.begin(), bytes.end()};
+TensorView view_of(const std::string& name, const at::Tensor& tensor) {
+  const auto* start = static_cast<const std::byte*>(tensor.const_data_ptr());
+  const char* dtype = tensor.scalar_type() == at::kByte     ? "U8"
+                      : tensor.scalar_type() == at::kDouble ? "F64"
+                                                            : "F32";
+  return {name, dtype, tensor.sizes().vec(), {start, tensor.nbytes()}};
 }
 
 }  // namespace
@@ -128,9 +133,9 @@ void write_network(const std::string& folder, const TinyNetwork& network) {
   std::ostringstream program;
   module.save(program);
 
-  c10::Dict<std::string, at::Tensor> golden;
-  golden.insert("input", input);
-  golden.insert("oracle", oracle);
+  oracle = oracle.reshape(with_rows(input.size(0), network.output_shape)).contiguous();
+  const std::string golden =
+      safetensors_bytes({view_of("inputs/x", input), view_of("oracle/y", oracle)});
 
   Json manifest = make_manifest();
   manifest["requirements"]["torch"] = TORCH_VERSION;
@@ -142,20 +147,27 @@ void write_network(const std::string& folder, const TinyNetwork& network) {
   manifest["programs"][0]["batch"] = {network.min_batch, network.max_batch};
   for (int64_t i = 0; i < network.hostile_rows; ++i) {
     // No allowance for zeros: this network has no bias, so its answer is exactly 0.
-    const double floor = i == 0 ? 0 : 1e-6;
-    manifest["parity"]["samples"].push_back({{"kind", i == 0 ? "zeros" : "hot pixel"},
-                                             {"e_eager", 0},
-                                             {"floor", floor},
-                                             {"bound", floor},
-                                             {"rmse", nullptr}});
+    add_sample(manifest, i == 0 ? "zeros" : "hot pixel", 0, i == 0 ? 0 : 1e-6);
   }
-  write_artifact(folder, manifest, {{"model.ts", program.str()}, {"golden.pt", bytes_of(golden)}});
+  if (network.output_shape != std::vector<int64_t>{3}) {
+    manifest["outputs"][0] = {{"name", "y"}, {"dtype", "float32"}, {"shape", network.output_shape}};
+    manifest["parity"]["outputs"][0]["top1"] = nullptr;
+  }
+  set_status(manifest, network.status);
+  write_artifact(folder, manifest, {{"model.ts", program.str()}, {kGoldenFile, golden}});
 }
 
-void write_tensor(const std::string& path, const std::vector<int64_t>& shape) {
+void write_tensor(const std::string& path, const at::Tensor& tensor) {
+  const TensorView view = view_of("x", tensor);
+  write_file(path, path.ends_with(".npy") ? npy_bytes(view) : safetensors_bytes({view}));
+}
+
+void write_counting(const std::string& path, const std::vector<int64_t>& shape) {
   int64_t count = 1;
   for (const int64_t extent : shape) count *= extent;
-  write_file(path, bytes_of(at::arange(count, at::kFloat).reshape(shape)));
+  write_tensor(path, at::arange(count, at::kFloat).reshape(shape));
 }
+
+at::Tensor read_tensor(const std::string& path) { return read_tensor_file(path); }
 
 }  // namespace zoo::testing

@@ -26,7 +26,7 @@ struct Outcome {
 void expect_refusal(const std::vector<std::string>& arguments, int exit_code,
                     const std::string& part);
 
-// A TorchScript network, (N, 1, 2, 2) -> (N, 3), whose body may be given; its golden.pt; and a
+// A TorchScript network, (N, 1, 2, 2) -> (N, 3), whose body may be given; its golden rows; and a
 // manifest that is true of both.
 struct TinyNetwork {
   std::string body = "return torch.flatten(x, 1).matmul(self.w)";
@@ -34,15 +34,21 @@ struct TinyNetwork {
   float weight_error = 0;   // added to one weight of the program, not of the oracle
   double oracle_error = 0;  // added to one value of the oracle, in wrong_row
   int64_t wrong_row = 5;
-  int64_t hostile_rows = 0;  // of golden.pt, after the ordinary ones; the first is zeros
+  int64_t hostile_rows = 0;  // after the ordinary ones; the first is zeros
   bool byte_input = false;   // (N, 2, 2, 1) uint8; the body scales it
   at::Tensor bound = {};     // weights in an object of the test library's class, self.engine
   int64_t min_batch = 1;
   int64_t max_batch = 64;
+  std::string status = "proved";
+  std::vector<int64_t> output_shape = {3};  // a reshape of the three values
 };
 void write_network(const std::string& folder, const TinyNetwork& network = {});
 
-// A file as torch.save writes it, of a tensor filled with 0, 1, 2, ...
-void write_tensor(const std::string& path, const std::vector<int64_t>& shape);
+// A .npy or .safetensors file, by the path's suffix, of float32, float64 or uint8.
+void write_tensor(const std::string& path, const at::Tensor& tensor);
+// The same of a float32 tensor filled with 0, 1, 2, ...
+void write_counting(const std::string& path, const std::vector<int64_t>& shape);
+// What write_tensor wrote, or zoo-run.
+[[nodiscard]] at::Tensor read_tensor(const std::string& path);
 
 }  // namespace zoo::testing

@@ -19,7 +19,7 @@ DEEP = (3, 8, 8)
 MODEL = Model(name="resnet20", source="fresh:seed=0", shape=DEEP)
 
 
-def subject_of(*, negative: bool = False) -> PreparedModel:
+def prepared_of(*, negative: bool = False) -> PreparedModel:
     """A resnet20 as `zoo compile --fresh` has it, with its calibration images or others."""
     source = resolve("resnet20", runs=Path("nowhere"), fresh=True, shape=DEEP)
     found = source.calibration(None, 64)

@@ -22,7 +22,7 @@ from compile.backends.base import Backend
 from compile.errors import CheckFailed
 from compile.network.prepare import cast, fold_batch_norms
 from compile.network.quantize import quantize, scheme_here
-from compile.precision import QUANTIZED
+from compile.precision import precision
 from compile.proof import gates, parity
 from compile.proof.images import Calibration
 from compile.proof.prepared import PreparedModel
@@ -165,7 +165,7 @@ def tampered(fault: str) -> Tampered:
     """A network that goes wrong between folding and the backend."""
 
     def make(spec: CompileSpec, maker: Backend) -> nn.Module:
-        if spec.precision in QUANTIZED:
+        if precision(spec.precision).quantised:
             return quantize(folded(fault), IMAGES, scheme_here(maker.QUANTIZER))
         return cast(folded(fault), spec.precision)
 
@@ -250,7 +250,7 @@ def nothing_in(root: Path) -> bool:
 
 
 def attempt(
-    subject: PreparedModel | nn.Module,
+    prepared: PreparedModel | nn.Module,
     backend: str,
     precision: str,
     root: Path,
@@ -268,7 +268,7 @@ def attempt(
         spy = Spy(patch, without)
         message = ""
         try:
-            compile_module(subject, spec, backend=backend, root=root, runner=runner, name="net")
+            compile_module(prepared, spec, backend=backend, root=root, runner=runner, name="net")
         except CheckFailed as error:
             message = str(error)
     published = not message

@@ -65,7 +65,7 @@ def small_net(seed: int = 0) -> SmallNet:
     return net.eval()
 
 
-def small_subject(seed: int = 0) -> PreparedModel:
+def small_prepared(seed: int = 0) -> PreparedModel:
     """A SmallNet with images to calibrate with."""
     images = torch.randn(64, *SHAPE, generator=torch.Generator().manual_seed(11))
     return PreparedModel(

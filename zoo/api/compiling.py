@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compile.backends import DEFAULT
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def compile(  # noqa: A001 the command's name; in this file the builtin is not used
     model: nn.Module | Run | str | Path,
     *,
-    backend: str = "inductor",
+    backend: str = DEFAULT,
     precision: str = "fp32",
     batch: int | tuple[int, int] = 1,
     shape: tuple[int, int, int] | None = None,
@@ -149,12 +150,12 @@ def _prepare(
     """The network made ready to be compiled; only quantised precisions need images for that."""
     import torch
 
-    from compile.precision import QUANTIZED
+    from compile.precision import precision as find_precision
     from compile.proof.images import Calibration, Labelled
     from compile.proof.prepared import PreparedModel
 
     calibration = labelled = None
-    if precision in QUANTIZED:
+    if find_precision(precision).quantised:
         labelled = source.labelled()
         if isinstance(calibrate, torch.Tensor):
             calibration = calibrate, "given"

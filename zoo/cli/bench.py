@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from typer import Option
 
+from compile.measure.defaults import DURATION_S, ITERATIONS
 from compile.report import short, table
 from zoo.cli.command import Command
 from zoo.cli.options import (
@@ -26,9 +27,11 @@ from zoo.errors import ZooError
 class Bench(ArtifactsArgument, ArtifactsOption, RunnerOption, ThreadsOption, QuietOption, Command):
     """Measure artifacts with zoo-run, and the same files from Python."""
 
-    duration: Annotated[float | None, Option(min=0.001, max=3600, show_default="3")] = None
+    duration: Annotated[
+        float | None, Option(min=0.001, max=3600, show_default=f"{DURATION_S:g}")
+    ] = None
     """Seconds, at least."""
-    iterations: Annotated[int | None, Option(min=1, max=10**6, show_default="10")] = None
+    iterations: Annotated[int | None, Option(min=1, max=10**6, show_default=str(ITERATIONS))] = None
     """Calls, at least."""
 
     def run(self) -> None:

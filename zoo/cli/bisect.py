@@ -98,11 +98,11 @@ class Bisect(RunsOption, ThreadsOption, QuietOption, Command):
 def prepare(source: Source, manifest: Manifest, calibrate: Path | None) -> PreparedModel:
     """The network, and the images that a quantised artifact was calibrated with."""
     from compile.bisect.search import calibration_of
-    from compile.precision import QUANTIZED
+    from compile.precision import precision
     from compile.proof.images import Calibration
     from compile.proof.prepared import PreparedModel
 
-    if manifest["precision"] not in QUANTIZED:
+    if not precision(manifest["precision"]).quantised:
         if calibrate is not None:
             raise UsageError(f"--calibrate is for int8; the artifact is {manifest['precision']}")
         return PreparedModel(source.network, source.shape)

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
+from compile.backends import DEFAULT, backend, check_portable
 from compile.errors import NotBuildable, UsageError, ZooError
 from compile.machine import LEVELS
-from compile.precision import QUANTIZED
+from compile.precision import precision
 from compile.report import show, to_json
 from compile.spec import INPUT_TYPES, CompileSpec, parse_batch, parse_shape
 from zoo.cli.cells import Cell, compile_table, plan, program_bytes, require_some
@@ -56,9 +57,8 @@ class Compile(
 ):
     """Compile a network into artifacts that prove themselves."""
 
-    backend: str = "inductor"
-    """eager, torch-compile, torchscript, inductor, onnx, openvino, tensorrt, tensorrt-plan or
-    all."""
+    backend: str = DEFAULT
+    """One that `zoo doctor` lists, or all."""
     precision: str = "fp32"
     """fp32, tf32, bf16, fp16, int8, fp8 or all that a backend has."""
     batch: str = "1"
@@ -127,7 +127,8 @@ class Compile(
         set_threads(self.threads)
         runner = ready_runner(self.runner)
         with self._no_other_output():
-            quantised = any(cell.precision in QUANTIZED and not cell.refused for cell in cells)
+            possible = [cell for cell in cells if not cell.refused]
+            quantised = any(precision(cell.precision).quantised for cell in possible)
             prepared = prepare(source, self, quantised=quantised)
             for cell in cells:
                 if cell.refused is None:
@@ -144,8 +145,8 @@ class Compile(
         if self.input_type not in INPUT_TYPES:
             known = ", ".join(INPUT_TYPES)
             raise UsageError(f"unknown --input-type '{self.input_type}'; choose one of: {known}")
-        if self.portable and not any(_takes_portable(cell) for cell in cells):
-            raise UsageError("--portable is for the backends tensorrt and tensorrt-plan")
+        if self.portable:
+            check_portable([cell.backend for cell in cells])
         levels = ("native", *LEVELS)
         if self.target not in levels:
             raise UsageError(f"unknown target '{self.target}'; choose one of: {', '.join(levels)}")
@@ -153,7 +154,7 @@ class Compile(
 
 def rebuilding(options: Compile, cell: Cell, source: Source) -> Compile:
     """The options that build this one cell again, from the same weights."""
-    quantised = cell.precision in QUANTIZED
+    quantised = precision(cell.precision).quantised
     return replace(
         options,
         model=str(source.run.folder) if source.run is not None else options.model,
@@ -162,20 +163,16 @@ def rebuilding(options: Compile, cell: Cell, source: Source) -> Compile:
         precision=cell.precision,
         device=cell.device,
         input_=f"1x{'x'.join(map(str, source.shape))}",
-        portable=options.portable and _takes_portable(cell),
+        portable=options.portable and backend(cell.backend).PORTABLE,
         calibrate=options.calibrate if quantised else None,
     )
 
 
 def rebuild_command(options: Compile, cell: Cell, source: Source) -> str:
     """The command that the manifest keeps."""
-    unused = () if cell.precision in QUANTIZED else ("samples",)
+    unused = () if precision(cell.precision).quantised else ("samples",)
     again = words(rebuilding(options, cell, source), without=(*OF_THE_CALL, *unused))
     return shlex.join(["zoo", "compile", *again])
-
-
-def _takes_portable(cell: Cell) -> bool:
-    return cell.backend.startswith("tensorrt")
 
 
 def prepare(source: Source, options: Compile, *, quantised: bool) -> PreparedModel:
@@ -247,7 +244,7 @@ def _build_here(
             device=cell.device,
             target=options.target,
             input_type=options.input_type,
-            portable=options.portable and _takes_portable(cell),
+            portable=options.portable and backend(cell.backend).PORTABLE,
         ),
         backend=cell.backend,
         root=options.out,

@@ -52,14 +52,15 @@ class Export(RunsOption, JsonOption, Command):
     def _export_artifact(self, repository: Path) -> None:
         from compile.artifact.reading import verify_artifact
         from compile.artifact.triton import export_triton
+        from compile.backends import triton_platform
         from compile.report import show, to_json
 
         artifact = Path(self.what)
         if not artifact.is_dir():
             raise UsageError(f"{artifact} is not an artifact's folder; `zoo list` shows them")
-        exported = export_triton(
-            verify_artifact(artifact), repository, name=self.name, force=self.force
-        )
+        verified = verify_artifact(artifact)
+        platform = triton_platform(verified.manifest, artifact)
+        exported = export_triton(verified, repository, platform, name=self.name, force=self.force)
         if self.json:
             report = {
                 "artifact": str(artifact),

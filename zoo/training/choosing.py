@@ -24,16 +24,16 @@ def data_and_recipe(
 ) -> tuple[Data, Recipe]:
     """Load the data set called `data`, and find the recipe that trains `model` on it.
 
-    `size` is the height and width of the images in pixels; by default the data's own, or what the
-    recipe takes. `settings` change fields of the recipe, as `name=value`. What cannot be is said
-    before the data is read: UsageError for an unknown word, Unavailable where the recipe compiles
-    the network and there is no compiler.
+    `size` is the height and width of the images in pixels. By default it is the data's own, or what
+    the recipe takes. `settings` change fields of the recipe, as `name=value`. Errors are raised
+    before the data is read: UsageError for an unknown word, Unavailable if the recipe compiles the
+    network and there is no compiler.
     """
     depth, digits = info(model).depth, data == "digits"
     chosen = find_recipe(recipe, depth=depth, height=size or 64, digits=digits)
     chosen = amended(chosen, list(settings))
     if chosen.compile and device == "cpu" and shutil.which("g++") is None:
-        raise Unavailable("to compile the network needs g++; install it, or train without")
+        raise Unavailable("compiling the network needs g++; install it, or train without --compile")
     size = size or (224 if chosen.area else 64)
     loaded = load(
         data,

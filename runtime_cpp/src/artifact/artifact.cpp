@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "artifact/golden.h"
+#include "artifact/safetensors.h"
 #include "artifact/sha256.h"
 #include "artifact/zip_scan.h"
 #include "base/clocks.h"
@@ -19,7 +21,7 @@ std::string_view as_text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-Manifest read_manifest(const FileDescriptor& folder) {
+void read_manifest(const FileDescriptor& folder, Artifact& artifact) {
   const SealedFile hash_file = seal(open_inside(folder, "manifest.sha256"), "manifest.sha256", 65);
   const SealedView hash_view(hash_file);
   const std::string_view hash = as_text(hash_view.bytes());
@@ -33,7 +35,8 @@ Manifest read_manifest(const FileDescriptor& folder) {
                   std::string("the artifact is damaged or was edited, rebuild it"));
   }
   const SealedView view(file);
-  return parse_manifest(as_text(view.bytes()));
+  artifact.manifest = parse_manifest(as_text(view.bytes()), artifact.folder);
+  artifact.manifest_sha256 = file.sha256();
 }
 
 // All files are opened and their sizes compared before the first is copied: a missing file is
@@ -65,7 +68,9 @@ std::map<std::string, FileDescriptor> open_files(const FileDescriptor& folder,
 Artifact open_artifact(const std::string& path) {
   const int64_t start = real_clocks().steady_ns();
   const FileDescriptor folder = open_folder(path);
-  Artifact artifact{path, read_manifest(folder), {}};
+  Artifact artifact;
+  artifact.folder = path;
+  read_manifest(folder, artifact);
   for (const auto& [name, opened] : open_files(folder, artifact.manifest)) {
     const FileEntry& entry = artifact.manifest.files.at(name);
     SealedFile copy = seal(opened, name, entry.size);
@@ -75,16 +80,20 @@ Artifact open_artifact(const std::string& path) {
     }
     artifact.files.emplace(name, std::move(copy));
   }
-  for (const auto& [name, copy] : artifact.files) scan_archive(copy, name);
+  for (const auto& [name, copy] : artifact.files) look_inside(copy, name, artifact.manifest);
   artifact.open_ms = to_ms(real_clocks().steady_ns() - start);
   return artifact;
 }
 
-void scan_archive(const SealedFile& file, const std::string& name) {
-  const bool torchscript = name.ends_with(".ts");
-  if (!torchscript && !name.ends_with(".pt") && !name.ends_with(".pt2")) return;
+void look_inside(const SealedFile& file, const std::string& name, const Manifest& manifest) {
   const SealedView view(file);
-  (void)scan_zip(view.bytes(), name, {.deflated_code = torchscript});
+  if (name == kGoldenFile) {
+    (void)find_golden(view.bytes(), manifest);
+  } else if (name.ends_with(".safetensors")) {
+    (void)parse_safetensors(view.bytes(), name);
+  } else if (name.ends_with(".ts") || name.ends_with(".pt2")) {
+    (void)scan_zip(view.bytes(), name, {.deflated_code = name.ends_with(".ts")});
+  }
 }
 
 }  // namespace zoo

@@ -12,6 +12,7 @@ namespace zoo {
 struct Artifact {
   std::string folder;
   Manifest manifest;
+  std::string manifest_sha256;  // of manifest.json, in hex
   std::map<std::string, SealedFile> files;
   double open_ms = 0;  // what verifying and copying took
 
@@ -22,7 +23,7 @@ struct Artifact {
 // refuses to read what is there).
 [[nodiscard]] Artifact open_artifact(const std::string& folder);
 
-// Step 5 for one file, chosen by the name's suffix: .pt, .pt2 and .ts are scanned, others are not.
-void scan_archive(const SealedFile& file, const std::string& name);
+// Step 5 for one file, chosen by the name's suffix: .pt2, .ts and .safetensors are looked into.
+void look_inside(const SealedFile& file, const std::string& name, const Manifest& manifest);
 
 }  // namespace zoo

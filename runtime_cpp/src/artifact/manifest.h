@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "artifact/rules.h"
+
 namespace zoo {
 
 struct FileEntry {
@@ -21,11 +23,17 @@ struct Program {
   std::optional<std::string> entry;
 };
 
+// What the proof said when the artifact was built.
+enum class Status {
+  kProved,
+  kPending,   // not run yet: it was built for another machine
+  kAccepted,  // it failed, and was published all the same
+};
+
 struct GoldenSample {
   std::string kind;
   double e_eager = 0;
   double floor = 0;
-  std::optional<double> rmse;  // as measured when it was built
 };
 
 struct Gate {
@@ -39,6 +47,7 @@ struct Parity {
   bool tf32 = false;  // whether a GPU may round float32 products to 10 bits
   double k = 0;
   std::vector<GoldenSample> samples;
+  bool has_classes = true;  // one output value is the most likely; else top-1 says nothing
   std::vector<Gate> gates;
 };
 
@@ -49,32 +58,45 @@ struct Requirements {
   std::vector<std::string> load_first;
 };
 
+struct Input {
+  std::string name;
+  bool bytes = false;          // uint8 NHWC, as a camera gives it; else float32 NCHW
+  std::vector<int64_t> shape;  // of one sample: [C, H, W], or [H, W, C] for bytes
+};
+
+struct Output {
+  std::string name;
+  std::vector<int64_t> shape;        // of one sample: [classes] for a classifier
+  std::vector<std::string> classes;  // names, empty where the model has none
+};
+
 // What zoo-run uses of manifest.json; docs/artifact.md describes all of it.
 struct Manifest {
+  Status status = Status::kProved;
   std::string model;
-  std::string weights_sha256;
-  std::vector<std::string> classes;  // names, empty where the model has none
   std::string backend;
   std::string precision;
   std::string device;
   std::string target;
-  bool byte_input = false;            // uint8 NHWC, as a camera gives it; else float32 NCHW
-  std::vector<int64_t> sample_shape;  // of one input: [C, H, W], or [H, W, C] for bytes
-  int64_t num_classes = 0;
+  Input input;
+  Output output;
   std::vector<Program> programs;
   Requirements requirements;
   std::map<std::string, FileEntry> files;
   Parity parity;
 };
 
-inline constexpr unsigned kSchemaMajor = 1;  // of the manifests that are read
 inline constexpr uint64_t kMaxManifestBytes = uint64_t{1} << 20;
-inline constexpr const char* kGoldenFile = "golden.pt";
-// Every golden.pt begins with these rows, real and normal ones. Hostile ones may follow.
+// Every golden.safetensors begins with these rows, real and normal ones. Hostile ones may follow.
 inline constexpr int64_t kOrdinaryRows = 16;
-inline constexpr int64_t kMaxGoldenRows = 64;
 
-// Parses and validates; each refusal names the field.
-[[nodiscard]] Manifest parse_manifest(std::string_view text);
+// Parses and validates; each refusal names the field. `folder` is the artifact's, for messages.
+[[nodiscard]] Manifest parse_manifest(std::string_view text, const std::string& folder);
+
+// "proved", "pending", "accepted"
+[[nodiscard]] const char* status_name(Status status);
+
+// `shape` with the rows before it.
+[[nodiscard]] std::vector<int64_t> with_rows(int64_t rows, const std::vector<int64_t>& shape);
 
 }  // namespace zoo

@@ -27,8 +27,8 @@ struct Chunk {
 [[nodiscard]] std::vector<Chunk> plan_chunks(const std::vector<Program>& programs, int64_t rows,
                                              std::optional<int64_t> batch);
 
-// The rows of golden.pt for each call of a check, wrapping around, until every row has been run:
-// docs/artifact.md, golden.pt.
+// The golden rows for each call of a check, wrapping around, until every row has been run:
+// docs/artifact.md, golden.safetensors.
 [[nodiscard]] std::vector<std::vector<int64_t>> plan_golden(const Program& program,
                                                             std::optional<int64_t> batch,
                                                             int64_t golden_rows);

@@ -28,6 +28,10 @@ constexpr std::chrono::milliseconds kPause{10};
   fail_machine(message);
 }
 
+[[noreturn]] void fail_too_large(const std::string& name, uint64_t max_bytes) {
+  fail_artifact(name + ": is larger than " + std::to_string(max_bytes) + " bytes");
+}
+
 FileDescriptor require_regular(FileDescriptor file, const std::string& name) {
   struct stat status{};
   if (::fstat(file.get(), &status) != 0) fail_open(name, errno);
@@ -120,6 +124,8 @@ void freeze(const FileDescriptor& copy, const std::string& name,
 }
 
 SealedFile seal(const FileDescriptor& file, const std::string& name, uint64_t max_bytes) {
+  // Said before anything is read: a sparse file of any size costs nothing to make.
+  if (file_size(file, name) > max_bytes) fail_too_large(name, max_bytes);
   FileDescriptor copy(::memfd_create("zoo-run", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!copy.valid()) {
     fail_machine(name + ": no file in memory can be made: " + std::strerror(errno));
@@ -133,9 +139,7 @@ SealedFile seal(const FileDescriptor& file, const std::string& name, uint64_t ma
     if (got < 0) fail_machine(name + ": cannot be read: " + std::strerror(errno));
     if (got == 0) break;
     size += static_cast<uint64_t>(got);
-    if (size > max_bytes) {
-      fail_artifact(name + ": is larger than " + std::to_string(max_bytes) + " bytes");
-    }
+    if (size > max_bytes) fail_too_large(name, max_bytes);  // it has grown since
     const std::span<const std::byte> bytes(buffer.data(), static_cast<size_t>(got));
     hash.update(bytes);
     write_all(copy.get(), bytes, name);

@@ -9,18 +9,22 @@
 namespace zoo {
 
 namespace {
-constexpr int kMaxDepth = 32;
+constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 }  // namespace
 
-Json parse_json(std::string_view text, const std::string& name) {
+Json parse_json(std::string_view text, const std::string& name, int max_depth) {
+  using Event = Json::parse_event_t;
+  if (text.starts_with(kByteOrderMark)) fail_artifact(name + ": starts with a byte-order mark");
   std::vector<std::set<std::string>> keys;  // of every object that is open
-  const auto watch = [&](int depth, Json::parse_event_t event, Json& value) {
-    if (depth > kMaxDepth) {
-      fail_artifact(name + ": is nested deeper than " + std::to_string(kMaxDepth) + " levels");
+  // `depth` is how many objects and lists are open around this one.
+  const auto watch = [&](int depth, Event event, Json& value) {
+    const bool opens = event == Event::object_start || event == Event::array_start;
+    if (opens && depth >= max_depth) {
+      fail_artifact(name + ": is nested deeper than " + std::to_string(max_depth) + " levels");
     }
-    if (event == Json::parse_event_t::object_start) keys.emplace_back();
-    if (event == Json::parse_event_t::object_end) keys.pop_back();
-    if (event == Json::parse_event_t::key) {
+    if (event == Event::object_start) keys.emplace_back();
+    if (event == Event::object_end) keys.pop_back();
+    if (event == Event::key) {
       const auto& key = value.get_ref<const std::string&>();
       if (!keys.back().insert(key).second) {
         fail_artifact(name + ": the key '" + printable(key) + "' is there twice");

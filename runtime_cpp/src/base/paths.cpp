@@ -20,7 +20,7 @@ std::optional<std::string> unsafe_name(std::string_view name) {
     const size_t end = std::min(name.find('/', start), name.size());
     const std::string_view part = name.substr(start, end - start);
     if (part.empty()) return "has an empty part";
-    if (part == "..") return "holds '..'";
+    if (part == "." || part == "..") return "holds '" + std::string(part) + "'";
     start = end + 1;
   }
   return std::nullopt;

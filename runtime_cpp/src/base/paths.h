@@ -7,7 +7,7 @@
 namespace zoo {
 
 // Why a name must not be used inside the artifact's folder or an archive, or nothing where it is
-// fine: relative, no "..", no empty part, no backslash, no control character.
+// fine: relative, no "." or "..", no empty part, no backslash, no control character.
 [[nodiscard]] std::optional<std::string> unsafe_name(std::string_view name);
 
 // The text with every control character replaced by '?', for a one-line message.

@@ -35,8 +35,8 @@ std::unique_ptr<Engine> load_openvino(const LoadRequest& request) {
   open_module()({.model = view.bytes(),
                  .file = request.program.file,
                  .precision = request.manifest.precision,
-                 .byte_input = request.manifest.byte_input,
-                 .num_classes = request.manifest.num_classes,
+                 .byte_input = request.manifest.input.bytes,
+                 .output_shape = request.manifest.output.shape,
                  .threads = request.threads},
                 engine);
   return engine;

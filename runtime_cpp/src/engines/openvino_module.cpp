@@ -7,6 +7,7 @@
 #include <openvino/openvino.hpp>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 
@@ -95,7 +96,9 @@ class OpenVinoEngine final : public Engine {
   explicit OpenVinoEngine(const OpenVinoRequest& request)
       : file_(request.file),
         input_type_(request.byte_input ? ov::element::u8 : ov::element::f32),
-        num_classes_(request.num_classes) {
+        output_shape_(1, 0) {
+    output_shape_.insert(output_shape_.end(), request.output_shape.begin(),
+                         request.output_shape.end());
     const std::shared_ptr<ov::Model> model = read_model(core_, request);
     check_signature(*model, input_type_);
     compiled_ = core_.compile_model(model, kDevice, settings(request));
@@ -106,7 +109,8 @@ class OpenVinoEngine final : public Engine {
   // Both tensors are used in place. The output is a new one each time: the last one belongs to
   // whoever asked for it.
   at::Tensor run(const at::Tensor& input) override {
-    at::Tensor output = at::empty({input.size(0), num_classes_});
+    output_shape_.front() = input.size(0);
+    at::Tensor output = at::empty(output_shape_);
     with_openvino_errors(file_ + ": OpenVINO cannot run it", [&] {
       infer_.set_input_tensor(view(input, input_type_));
       infer_.set_output_tensor(view(output, ov::element::f32));
@@ -128,7 +132,7 @@ class OpenVinoEngine final : public Engine {
 
   std::string file_;
   ov::element::Type input_type_;
-  int64_t num_classes_;
+  std::vector<int64_t> output_shape_;  // the rows of a call first
   ov::Core core_;
   ov::CompiledModel compiled_;
   ov::InferRequest infer_;

@@ -17,7 +17,7 @@ struct OpenVinoRequest {
   std::string_view file;             // its name, for messages
   std::string_view precision;        // the manifest's
   bool byte_input = false;
-  int64_t num_classes = 0;
+  std::span<const int64_t> output_shape;  // of one sample
   int threads = 0;
 };
 

@@ -12,6 +12,7 @@
 #include <ctime>
 #include <fstream>
 #include <limits>
+#include <regex>
 #include <sstream>
 
 namespace zoo {
@@ -119,27 +120,44 @@ std::string openmp_library() {
 }
 
 Gpu probe_gpu() {
-  // The driver's own interface: three stable C functions, no toolkit needed to build against it.
+  // The driver's own interface: four stable C functions, no toolkit needed to build against it.
   using Init = int (*)(unsigned);
   using GetDevice = int (*)(int*, int);
   using GetAttribute = int (*)(int*, int, int);
+  using GetName = int (*)(char*, int, int);
   constexpr int kComputeCapabilityMajor = 75;
   constexpr int kComputeCapabilityMinor = 76;
   void* driver = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);  // stays: torch uses it too
-  if (driver == nullptr) return {std::nullopt, "no NVIDIA driver (libcuda.so.1) is installed"};
+  if (driver == nullptr) return {std::nullopt, "", "no NVIDIA driver (libcuda.so.1) is installed"};
   const auto init = reinterpret_cast<Init>(::dlsym(driver, "cuInit"));
   const auto get_device = reinterpret_cast<GetDevice>(::dlsym(driver, "cuDeviceGet"));
   const auto get_attribute =
       reinterpret_cast<GetAttribute>(::dlsym(driver, "cuDeviceGetAttribute"));
+  const auto get_name = reinterpret_cast<GetName>(::dlsym(driver, "cuDeviceGetName"));
   int device = 0;
   int major = 0;
   int minor = 0;
-  if (!init || !get_device || !get_attribute || init(0) != 0 || get_device(&device, 0) != 0 ||
-      get_attribute(&major, kComputeCapabilityMajor, device) != 0 ||
-      get_attribute(&minor, kComputeCapabilityMinor, device) != 0) {
-    return {std::nullopt, "the NVIDIA driver finds no GPU"};
+  std::array<char, 256> name{};
+  if (!init || !get_device || !get_attribute || !get_name || init(0) != 0 ||
+      get_device(&device, 0) != 0 || get_attribute(&major, kComputeCapabilityMajor, device) != 0 ||
+      get_attribute(&minor, kComputeCapabilityMinor, device) != 0 ||
+      get_name(name.data(), static_cast<int>(name.size() - 1), device) != 0) {
+    return {std::nullopt, "", "the NVIDIA driver finds no GPU"};
   }
-  return {"sm_" + std::to_string(major) + std::to_string(minor), ""};
+  return {"sm_" + std::to_string(major) + std::to_string(minor), name.data(), ""};
+}
+
+std::string parse_driver_version(std::string_view text) {
+  const std::string line(text.substr(0, text.find('\n')));
+  std::smatch version;
+  return std::regex_search(line, version, std::regex("[0-9]+(\\.[0-9]+)+")) ? version.str()
+                                                                            : "unknown";
+}
+
+std::string describe_processor(const std::string& device) {
+  if (device == "cpu") return "cpu: " + parse_cpu_model(read_text_file("/proc/cpuinfo"));
+  return "cuda: " + probe_gpu().name + ", driver " +
+         parse_driver_version(read_text_file("/proc/driver/nvidia/version"));
 }
 
 bool is_slow_build() {

@@ -35,9 +35,17 @@ struct Allocator {
 // "sm_90" of the first GPU, asked of the driver itself; or why there is none.
 struct Gpu {
   std::optional<std::string> arch;
+  std::string name;  // "NVIDIA H100 80GB HBM3"
   std::string why_not;
 };
 [[nodiscard]] Gpu probe_gpu();
+
+// The driver's version in text of the form of /proc/driver/nvidia/version: the first number with
+// points on its first line, or "unknown".
+[[nodiscard]] std::string parse_driver_version(std::string_view text);
+
+// What a proof was made on: "cpu: <model>", or "cuda: <GPU>, driver <version>".
+[[nodiscard]] std::string describe_processor(const std::string& device);
 
 // True in a build whose figures mean nothing: assertions on, or a sanitizer.
 [[nodiscard]] bool is_slow_build();

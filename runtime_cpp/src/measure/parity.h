@@ -17,7 +17,7 @@ struct RowResult {
   double rmse = 0;
   double bound = 0;
   bool within_bound = false;
-  bool decided = false;  // the oracle's margin exceeds 4 * bound
+  bool decided = false;  // the output is of classes, and the oracle's margin exceeds 4 * bound
   bool agreed = false;   // the same most likely class
   [[nodiscard]] bool passed() const { return within_bound && (!decided || agreed); }
   // rmse / bound. A network without biases gives exactly 0 for zeros, and so must the program.
@@ -26,6 +26,7 @@ struct RowResult {
 
 struct CheckResult {
   std::vector<RowResult> rows;
+  bool has_classes = true;  // where not, no row is decided, and none need be
   int64_t num_decided = 0;
   int64_t num_agreed = 0;            // among the decided
   int64_t num_ordinary_decided = 0;  // without the hostile rows, which prove no classifier

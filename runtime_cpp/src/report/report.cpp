@@ -16,31 +16,33 @@ constexpr size_t kRowsShown = 16;
 
 }  // namespace
 
-Report report_inference(const Subject& subject, const std::vector<InferredRow>& rows,
-                        const std::vector<std::string>& classes, const std::string& output) {
+Report report_inference(const Subject& subject, const Inference& inference) {
+  const std::vector<InferredRow>& top1 = inference.top1;
   Report report;
   OrderedJson& json = report.document = frame(subject);
   OrderedJson list = OrderedJson::array();
   const auto class_name = [&](int64_t index) {
-    return classes.empty() ? std::string() : classes[static_cast<size_t>(index)];
+    return inference.classes.empty() ? "" : inference.classes[static_cast<size_t>(index)];
   };
-  for (const InferredRow& row : rows) {
+  for (const InferredRow& row : top1) {
     OrderedJson item{{"top1", row.top1}, {"value", row.value}};
-    if (!classes.empty()) item["class"] = class_name(row.top1);
+    if (!inference.classes.empty()) item["class"] = class_name(row.top1);
     list.push_back(item);
   }
-  json["run"] = {{"rows", rows.size()}, {"top1", list}};
-  json["run"]["output"] = output.empty() ? OrderedJson() : OrderedJson(output);
+  json["run"] = {{"rows", inference.rows}, {"top1", list}};
+  json["run"]["output"] = inference.output.empty() ? OrderedJson() : OrderedJson(inference.output);
   add_footing(json, subject);
 
-  report.text = heading(subject) + "\nrow  class       value\n";
-  for (size_t i = 0; i < std::min(rows.size(), kRowsShown); ++i) {
-    report.text += line(format("%3zu  %5lld  %10.4f  ", i, static_cast<long long>(rows[i].top1),
-                               static_cast<double>(rows[i].value)) +
-                        class_name(rows[i].top1));
+  report.text = heading(subject) + "\n";
+  if (!top1.empty()) report.text += "row  class       value\n";
+  for (size_t i = 0; i < std::min(top1.size(), kRowsShown); ++i) {
+    report.text += line(format("%3zu  %5lld  %10.4f  ", i, static_cast<long long>(top1[i].top1),
+                               static_cast<double>(top1[i].value)) +
+                        class_name(top1[i].top1));
   }
-  if (rows.size() > kRowsShown) report.text += format("... %zu rows in all\n", rows.size());
-  if (!output.empty()) report.text += "wrote " + printable(output) + "\n";
+  const auto rows = static_cast<long long>(inference.rows);
+  if (top1.size() > kRowsShown || top1.empty()) report.text += format("%lld rows in all\n", rows);
+  if (!inference.output.empty()) report.text += "wrote " + printable(inference.output) + "\n";
   return report;
 }
 

@@ -22,11 +22,13 @@ struct Report {
   std::string text;  // at most 80 columns
   OrderedJson document;
   ExitCode exit_code = ExitCode::kDone;
+  std::string warning = {};  // for stderr; empty: none
 };
 
 // What was run, the same for every kind of report.
 struct Subject {
   std::string artifact;
+  Status status = Status::kProved;
   std::string model;
   std::string backend;
   std::string precision;
@@ -60,12 +62,18 @@ struct InferredRow {
                                         const Stability& stability,
                                         std::span<const Percentile> percentiles, bool strict);
 
+// Fails as well where the artifact was published although it failed its proof.
 [[nodiscard]] Report report_check(const Subject& subject, const Parity& parity,
                                   const std::vector<ProgramCheck>& checks);
 
-[[nodiscard]] Report report_inference(const Subject& subject, const std::vector<InferredRow>& rows,
-                                      const std::vector<std::string>& classes,
-                                      const std::string& output);
+// What --input gave: the most likely class of each row, where the output is of classes.
+struct Inference {
+  int64_t rows = 0;
+  std::vector<InferredRow> top1 = {};     // empty where the output is not of classes
+  std::vector<std::string> classes = {};  // names; empty where the model has none
+  std::string output = {};                // the file that was written; empty: none
+};
+[[nodiscard]] Report report_inference(const Subject& subject, const Inference& inference);
 
 // Fails with 4 where a file that the options name could not be written; to be called first.
 void check_outputs(const Options& options);

@@ -11,7 +11,8 @@ namespace {
 
 const char* verdict(bool passed) { return passed ? "PASSED" : "FAILED"; }
 
-const char* top1_text(const RowResult& row) {
+const char* top1_text(const CheckResult& result, const RowResult& row) {
+  if (!result.has_classes) return "-";
   if (!row.decided) return "too close";
   return row.agreed ? "agrees" : "DIFFERS";
 }
@@ -34,9 +35,9 @@ std::string rows_text(const CheckResult& result) {
   std::string text = "row  kind              rmse       bound   rmse/bound  top-1\n";
   for (size_t i = 0; i < result.rows.size(); ++i) {
     const RowResult& row = result.rows[i];
-    text +=
-        format("%3zu  %-12.12s %9.3g   %9.3g   %10.3f  %s%s\n", i, printable(row.kind).c_str(),
-               row.rmse, row.bound, row.ratio(), top1_text(row), row.passed() ? "" : ", FAILED");
+    text += format("%3zu  %-12.12s %9.3g   %9.3g   %10.3f  %s%s\n", i, printable(row.kind).c_str(),
+                   row.rmse, row.bound, row.ratio(), top1_text(result, row),
+                   row.passed() ? "" : ", FAILED");
   }
   return text;
 }
@@ -71,7 +72,8 @@ std::string verdict_line(const CheckResult& result) {
       format("%s: %lld of %zu rows pass, top-1 agrees on %lld of %lld decided",
              verdict(result.passed()), static_cast<long long>(passed), result.rows.size(),
              static_cast<long long>(result.num_agreed), static_cast<long long>(result.num_decided));
-  if (result.num_ordinary_decided == 0) text += "; none of the first 16 decided proves nothing";
+  if (result.has_classes && result.num_ordinary_decided == 0)
+    text += "; none of the first 16 decided proves nothing";
   return text + "\n";
 }
 
@@ -82,8 +84,9 @@ Report report_check(const Subject& subject, const Parity& parity,
   // Of several programs, the first that failed is the one to show.
   const auto failed = std::ranges::find_if(
       checks, [](const ProgramCheck& check) { return !check.result.passed(); });
-  const bool passed = failed == checks.end();
-  const ProgramCheck& shown = passed ? checks.front() : *failed;
+  const ProgramCheck& shown = failed == checks.end() ? checks.front() : *failed;
+  const bool accepted = subject.status == Status::kAccepted;
+  const bool passed = failed == checks.end() && !accepted;
 
   Report report;
   OrderedJson& json = report.document = frame(subject);
@@ -110,6 +113,9 @@ Report report_check(const Subject& subject, const Parity& parity,
           printable(one.program) + format(", batch %lld: ", static_cast<long long>(one.batch));
     }
     report.text += verdict_line(one.result);
+  }
+  if (accepted) {
+    report.text += "FAILED: status accepted, it was published although it failed its proof\n";
   }
   if (!passed) report.exit_code = ExitCode::kCheckFailed;
   return report;

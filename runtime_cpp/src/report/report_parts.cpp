@@ -17,6 +17,7 @@ OrderedJson frame(const Subject& subject) {
   OrderedJson json;
   json["schema"] = "1.0";
   json["artifact"] = subject.artifact;
+  json["status"] = status_name(subject.status);
   json["model"] = subject.model;
   json["backend"] = subject.backend;
   json["precision"] = subject.precision;

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "artifact/manifest.h"
+#include "artifact/tensor_view.h"
+
+namespace zoo {
+
+// The tensors of golden.safetensors, with one row for each entry of parity.samples.
+struct GoldenViews {
+  TensorView input;   // inputs/<name>, F32 or U8
+  TensorView oracle;  // oracle/<name>, F64
+};
+
+// Fails with exit code 3 where the file is not sound, or holds other tensors than the manifest
+// says. The values are not looked at: see require_finite.
+[[nodiscard]] GoldenViews find_golden(std::span<const std::byte> bytes, const Manifest& manifest);
+
+// Fails with exit code 3 where a value is NaN or Inf.
+void require_finite(const GoldenViews& golden);
+
+}  // namespace zoo

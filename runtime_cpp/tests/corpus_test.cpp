@@ -1,0 +1,70 @@
+// The files of tests/data that Python's reader is tested on too: both must give the same verdict.
+#include <gtest/gtest.h>
+
+#include "artifact/manifest.h"
+#include "artifact/npy.h"
+#include "artifact/safetensors.h"
+#include "fixtures.h"
+
+namespace zoo {
+namespace {
+
+using std::filesystem::path;
+using testing::as_bytes;
+using testing::read_file;
+
+const path kData = ZOO_TEST_DATA;
+
+std::vector<path> files_in(const path& folder) {
+  std::vector<path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    files.push_back(entry.path());
+  }
+  EXPECT_FALSE(files.empty()) << folder;
+  return files;
+}
+
+void parse_tensors(const path& file) {
+  const std::string bytes = read_file(file);
+  if (file.extension() == ".npy") {
+    (void)parse_npy(as_bytes(bytes), file.filename());
+  } else {
+    (void)parse_safetensors(as_bytes(bytes), file.filename());
+  }
+}
+
+TEST(Corpus, SoundManifestsAreRead) {
+  for (const path& file : files_in(kData / "manifests/sound")) {
+    std::string message;
+    const ExitCode code =
+        testing::exit_code_of([&] { (void)parse_manifest(read_file(file), "folder"); }, &message);
+    EXPECT_EQ(code, ExitCode::kDone) << file << ": " << message;
+  }
+}
+
+TEST(Corpus, ForgedManifestsAreRefusedByTheFieldThatIsWrong) {
+  const Json parts = Json::parse(read_file(kData / "manifests/forged.json"));
+  for (const path& file : files_in(kData / "manifests/forged")) {
+    const auto part = parts.at(file.filename()).get<std::string>();
+    SCOPED_TRACE(file);
+    EXPECT_REFUSED(ExitCode::kBadArtifact, part, parse_manifest(read_file(file), "folder"));
+  }
+}
+
+TEST(Corpus, SoundTensorsAreRead) {
+  for (const path& file : files_in(kData / "tensors/sound")) {
+    std::string message;
+    EXPECT_EQ(testing::exit_code_of([&] { parse_tensors(file); }, &message), ExitCode::kDone)
+        << file << ": " << message;
+  }
+}
+
+TEST(Corpus, ForgedTensorsAreRefused) {
+  for (const path& file : files_in(kData / "tensors/forged")) {
+    SCOPED_TRACE(file);
+    EXPECT_REFUSED(ExitCode::kBadArtifact, file.filename().string(), parse_tensors(file));
+  }
+}
+
+}  // namespace
+}  // namespace zoo
