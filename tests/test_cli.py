@@ -156,8 +156,7 @@ def checked(home: Path, runner: Path, capfd: pytest.CaptureFixture[str], *more: 
     capfd.readouterr()
     out = ["--out", str(home / "artifacts")]
     assert _run(["check", *out, "--runner", str(runner), "--json", *more]) == 0
-    document: dict = json.loads(capfd.readouterr().out)  # type: ignore[type-arg]
-    return document
+    return json.loads(capfd.readouterr().out)
 
 
 def test_check_counts_test_images_against_float64(

@@ -134,8 +134,7 @@ def _in_float64(module: nn.Module) -> nn.Module:
 @torch.no_grad()
 def _answer(double: nn.Module, sample: torch.Tensor) -> torch.Tensor:
     """One sample alone: a program for batch 1 may come from a module that takes no other."""
-    out: torch.Tensor = double(sample.clone())
-    return out
+    return double(sample.clone())
 
 
 def write_golden(folder: Path, golden: Golden, *, given: str, returned: str) -> None:
