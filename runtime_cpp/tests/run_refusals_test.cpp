@@ -3,6 +3,7 @@
 
 #include <limits>
 
+#include "artifact/rules.h"
 #include "run_fixtures.h"
 
 namespace zoo {

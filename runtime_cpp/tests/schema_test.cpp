@@ -75,9 +75,8 @@ TEST(Schema, AnUnknownKeywordIsNoSchema) {
 void visit(OrderedJson node, const OrderedJson& defs) {
   node["$defs"] = defs;
   EXPECT_NO_THROW((void)first_fault(Json(), node)) << node.dump();
-  for (const auto& [name, inner] : node.value("properties", OrderedJson::object()).items()) {
-    visit(inner, defs);
-  }
+  const OrderedJson properties = node.value("properties", OrderedJson::object());
+  for (const auto& [name, inner] : properties.items()) visit(inner, defs);
   for (const char* key : {"items", "additionalProperties"}) {
     if (node.contains(key)) visit(node[key], defs);
   }
