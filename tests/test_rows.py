@@ -68,8 +68,7 @@ FP64 = Precision(dtype="float64", eps=2.0**-52, k=2.0, least=2.0**-23)
 
 def known() -> dict[str, list[str]]:
     """The precisions that a manifest may name: the runner reads the same list."""
-    found: dict[str, list[str]] = manifest_schema()["properties"]["precision"]
-    return found
+    return manifest_schema()["properties"]["precision"]
 
 
 @pytest.fixture

@@ -52,8 +52,7 @@ def exported(artifact: Artifact, repository: Path, **options: Any) -> Handed:
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
-    return found
+    return json.loads((folder / "manifest.json").read_text())
 
 
 def read(folder: Path) -> Any:
