@@ -200,7 +200,12 @@ def test_any_string_survives(text: str) -> None:
 
 def test_class_names_and_preprocessing_travel_along(copy_of: Copy, tmp_path: Path) -> None:
     folder = copy_of("onnx")
-    rewrite(folder, lambda m: m["model"].update(classes=CLASSES, preprocessing=PIXELS))
+
+    def named(manifest: dict[str, Any]) -> None:
+        manifest["model"]["preprocessing"] = PIXELS
+        manifest["outputs"][0]["classes"] = CLASSES
+
+    rewrite(folder, named)
     made = exported(open_artifact(folder), tmp_path / "models")
     found = read(made.path)
     assert found.name == made.path.name == manifest_of(folder)["model"]["name"]
