@@ -25,7 +25,8 @@ def prefixes(
 
     `build` compiles a part. Raises BadArtifact where the artifact lacks the graph or the options.
     """
-    graph = eager.graph(open_graph(artifact).path, "cpu")
+    sealed = open_graph(artifact)  # its path is gone with it
+    graph = eager.graph(sealed.path, "cpu")
     spec = _spec_of(artifact, program)
     return Prefixes(graph, wrappers, lambda part: build(part, spec))
 
