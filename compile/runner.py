@@ -162,8 +162,7 @@ def measure(
     """Return zoo-run's JSON report on an artifact; `options` are passed on."""
     arguments = [str(artifact), "--json", "-", *options, *library_paths(), *_threads(threads)]
     output = call_runner(runner, arguments)
-    report: dict[str, Any] = json.loads(output)
-    return report
+    return json.loads(output)
 
 
 def library_paths() -> list[str]:

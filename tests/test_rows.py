@@ -68,8 +68,7 @@ FP64 = Precision(dtype="float64", eps=2.0**-52, k=2.0, least=2.0**-23)
 
 def known() -> dict[str, list[str]]:
     """The precisions that a manifest may name: the runner reads the same list."""
-    found: dict[str, list[str]] = manifest_schema()["properties"]["precision"]
-    return found
+    return manifest_schema()["properties"]["precision"]
 
 
 @pytest.fixture
@@ -102,6 +101,12 @@ def test_a_file_and_a_row_are_enough(precision: str, rows: Path) -> None:
         triton_platform(made.manifest, made.path)
     with pytest.raises(UsageError, match=f"{NAME} gives no values from inside; .* eager"):
         bisect(made.path, prepared)
+
+
+def test_it_builds_nothing_portable_unless_it_says_so(rows: Path) -> None:
+    spec = CompileSpec(shape=SHAPE, portable=True)
+    with pytest.raises(UsageError, match="--portable is for the backends tensorrt and"):
+        compile_module(small_net(), spec, backend=NAME, root=rows)
 
 
 def test_the_commands_take_it(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:

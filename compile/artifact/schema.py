@@ -32,8 +32,7 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
 @cache
 def manifest_schema() -> Schema:
     """The schema of manifest.json, as it lies beside this file."""
-    found: Schema = json.loads(Path(__file__).with_name("manifest.schema.json").read_text())
-    return found
+    return json.loads(Path(__file__).with_name("manifest.schema.json").read_text())
 
 
 def first_fault(value: Any, schema: Schema) -> str | None:

@@ -170,8 +170,7 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
         )
 
     def run(x: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = loader.run([x])[0]
-        return out
+        return loader.run([x])[0]
 
     return run
 

@@ -43,8 +43,7 @@ def _compiled(module: nn.Module, program: ProgramFile) -> Program:
     compiled = torch.compile(module, dynamic=low != high)
 
     def run(x: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = compiled(x)
-        return out
+        return compiled(x)
 
     return run
 

@@ -63,5 +63,4 @@ def _name_steps(traced: Graph, original: Graph, holder: str) -> None:
 def module_of(node: Node) -> str:
     """Path of the innermost module that a step of an exported graph came from; "" if unknown."""
     stack = node.meta.get("nn_module_stack") or {}
-    path: str = list(stack.values())[-1][0] if stack else ""
-    return path
+    return list(stack.values())[-1][0] if stack else ""

@@ -73,8 +73,7 @@ def _in_python(
         lines = done.stderr.strip().splitlines() or ["it said nothing"]
         kind = by_code(done.returncode)
         raise kind(f"measuring {path.name} from Python failed: {lines[-1]}")
-    report: dict[str, Any] = json.loads(done.stdout)
-    return report
+    return json.loads(done.stdout)
 
 
 def measure_here(path: Path, duration: float, iterations: int, threads: int) -> dict[str, Any]:

@@ -27,8 +27,7 @@ class Normalisation:
 
     def float32_pixels(self, images: torch.Tensor) -> torch.Tensor:
         """The same in float32, with the rounding errors of a program that normalises in float32."""
-        pixels: torch.Tensor = FromBytes(nn.Identity(), self)(images)
-        return pixels
+        return FromBytes(nn.Identity(), self)(images)
 
     def to_bytes(self, pixels: torch.Tensor) -> torch.Tensor:
         """Normalised pixels (N, C, H, W) -> the nearest bytes (N, H, W, C) uint8."""
@@ -62,8 +61,7 @@ class FromBytes(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, H, W, C) uint8 -> (N, classes) float32."""
         pixels = x.permute(0, 3, 1, 2).float() * self.scale + self.shift
-        out: torch.Tensor = self.module(pixels)
-        return out
+        return self.module(pixels)
 
 
 def normalisation_of(artifact: Artifact) -> Normalisation:

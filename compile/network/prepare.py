@@ -39,8 +39,7 @@ class Cast(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) float32 -> (N, classes) float32."""
-        out: torch.Tensor = self.module(x.to(self.dtype)).float()
-        return out
+        return self.module(x.to(self.dtype)).float()
 
 
 def cast(module: nn.Module, name: str) -> nn.Module:
@@ -52,8 +51,7 @@ def cast(module: nn.Module, name: str) -> nn.Module:
 
 def eager_dtype(name: str) -> torch.dtype:
     """The dtype that eager PyTorch computes in at precision `name`; quantised graphs in float32."""
-    dtype: torch.dtype = getattr(torch, precision(name).eager_dtype)
-    return dtype
+    return getattr(torch, precision(name).eager_dtype)
 
 
 def check_module(module: nn.Module, example: torch.Tensor) -> torch.Tensor:

@@ -57,8 +57,7 @@ class FakeQuantised(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) float32 -> (N, classes) float32."""
-        out: torch.Tensor = self.network(x)
-        return out
+        return self.network(x)
 
     def train(self, mode: bool = True) -> FakeQuantised:
         """Exported graphs have no modes, and raise when they are asked for one."""

@@ -89,8 +89,7 @@ class Request:
             "preprocessing": self.model.preprocessing,
             "versions": machine.versions(*packages),
         }
-        copied: dict[str, Any] = json.loads(json.dumps(wanted))
-        return copied
+        return json.loads(json.dumps(wanted))
 
 
 def artifact_folder(

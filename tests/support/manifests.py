@@ -71,8 +71,7 @@ def base() -> Manifest:
         "evidence": None,
         "build": {**_BUILD, "date": "2026-01-01T00:00:00Z", "versions": {}, "request": {}},
     }
-    copied: Manifest = json.loads(json.dumps(manifest))
-    return copied
+    return json.loads(json.dumps(manifest))
 
 
 def put(path: str, value: object) -> Change:

@@ -71,8 +71,7 @@ def check(runner: Path, folder: Path, *options: object) -> dict[str, Any]:
     """Return the `check` part of zoo-run's report; it must pass."""
     code, out, err = run(runner, folder, "--check", "--json", "-", *options)
     assert code == 0, (code, out, err)
-    result: dict[str, Any] = json.loads(out)["check"]
-    return result
+    return json.loads(out)["check"]
 
 
 def _manifest(

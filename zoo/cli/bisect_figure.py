@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from compile.bisect.search import Report
 
 _ARTIFACT, _PYTORCH, _ALLOWED = "#b5482f", "#1f5f99", "#888888"
+_MOST_NAMES = 16
+"""More of them below the axis would touch each other."""
 
 
 def check_drawing() -> None:
@@ -28,42 +30,42 @@ def draw(report: Report, path: Path) -> None:
     from compile.files import write_atomic
 
     image = io.BytesIO()
-    _figure(report).savefig(image, format="png", dpi=100)
+    _figure(report).savefig(image, format="png", dpi=150)
     write_atomic(path, image.getvalue())
 
 
 def _figure(report: Report) -> Figure:
-    from zoo.study.drawing import line, panels
+    from zoo.study.drawing import line, one_text_size, panels
 
-    (figure, (axis,)) = panels(1, width=7.2, height=4.0)
+    (figure, (axis,)) = panels(1, width=6.4, height=4.0)
     places = range(len(report.points))
-    for what, label, color in (
-        ("error", f"{report.backend} {report.precision}", _ARTIFACT),
-        ("eager", f"PyTorch in {report.precision}", _PYTORCH),
-        ("allowed", "allowed", "#888888"),
+    for what, label, color, style in (
+        ("error", f"{report.backend} {report.precision}", _ARTIFACT, "-"),
+        ("allowed", "allowed", _ALLOWED, "--"),
+        ("eager", f"PyTorch in {report.precision}", _PYTORCH, "-"),
     ):
         # Zero, as behind a layer that only drops values, has no place on a logarithmic axis.
         values = [getattr(point, what) or float("nan") for point in report.points]
-        line(axis, places, values, label, color=color)
-    axis.lines[-1].set_linestyle("--")
+        line(axis, places, values, label, color=color, style=style)
     axis.set_yscale("log")
+    axis.yaxis.set_minor_formatter("")
     names = [point.name for point in report.points]
     if report.culprit in names:
-        at = names.index(report.culprit)
-        axis.axvline(at, color=_ARTIFACT, alpha=0.25, linewidth=8)
-        axis.annotate(
-            report.inside or report.culprit,
-            (at, 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, -4),
-            textcoords="offset points",
-            ha="center" if 0 < at < len(names) - 1 else "left" if at == 0 else "right",
-            va="top",
-            fontsize=8,
-        )
-    step = -(-len(names) // 40)
-    axis.set_xticks(list(places)[::step], names[::step], rotation=60, ha="right", fontsize=7)
-    axis.set_title(f"{report.artifact}, batch {report.batch}", loc="left", fontsize=10)
+        axis.axvline(names.index(report.culprit), color=_ARTIFACT, alpha=0.25, linewidth=10)
+    step = -(-len(names) // _MOST_NAMES)
+    axis.set_xticks(list(places)[::step], names[::step], rotation=60, ha="right")
+    axis.set_title(_message(report), loc="left", fontweight="bold")
+    axis.set_xlabel(f"{report.artifact}, batch {report.batch}")
     axis.set_ylabel("error against float64, relative")
-    axis.legend(frameon=False, fontsize=8)
+    axis.legend(frameon=False)
+    one_text_size(figure)
     return figure
+
+
+def _message(report: Report) -> str:
+    """What the figure shows, in one line."""
+    what = f"{report.backend} {report.precision}"
+    if report.passed:
+        return f"{what} is nowhere more wrong than allowed"
+    where = report.inside or report.culprit
+    return f"{what} goes wrong in {where}" if where else f"{what} is wrong, in no single block"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +18,7 @@ from zoo.cli.options import (
     check_device,
     set_threads,
 )
-from zoo.errors import Unavailable, UsageError
+from zoo.errors import UsageError
 
 if TYPE_CHECKING:
     from zoo.data import Data
@@ -161,30 +160,19 @@ def _resume(options: Train, folder: Path) -> None:
 
 
 def _data_and_recipe(options: Train) -> tuple[Data, Recipe]:
-    """What the options name. What cannot be is said before the data is read."""
-    from zoo.data import load
-    from zoo.models import info
-    from zoo.training.recipe import amended, find_recipe
+    """What the options name."""
+    from zoo.training.choosing import data_and_recipe
 
-    depth, digits = info(options.model or "").depth, options.data == "digits"
-    settings = options.recipe_settings()
-    height = options.size or 64
-    first = find_recipe(options.recipe, depth=depth, height=height, digits=digits)
-    first = amended(first, settings)
-    size = options.size or (224 if first.area else 64)
-    data = load(
+    return data_and_recipe(
+        options.model or "",
         options.data,
-        size=size,
+        recipe=options.recipe,
+        size=options.size,
+        settings=options.recipe_settings(),
         seed=options.seed,
         skip_bad=options.skip_bad,
-        resize=round(size / first.test_crop) if first.test_crop < 1 else None,
-        interpolation=first.interpolation,
+        device=options.device or "cpu",
     )
-    recipe = find_recipe(options.recipe, depth=depth, height=data.shape[1], digits=digits)
-    recipe = amended(recipe, settings)
-    if recipe.compile and options.device in (None, "cpu") and shutil.which("g++") is None:
-        raise Unavailable("--compile needs g++; install it, or train without")
-    return data, recipe
 
 
 def _data_of(folder: Path, begun: RunConfig) -> Data:

@@ -21,6 +21,7 @@ from zoo.data import Data, load
 from zoo.errors import BadArtifact, Unavailable
 from zoo.runs.checkpoint import Run, RunConfig, read_config
 from zoo.runs.folders import TRAINING, unfinished_runs
+from zoo.study.drawing import one_text_size
 from zoo.training.recipe import RECIPES, Recipe
 from zoo.training.train import Work, find_same, resume, run_config, same_training, train
 
@@ -187,6 +188,7 @@ def publish(findings: Findings, name: str, folder: Path) -> list[Path]:
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = name  # the same picture, the same bytes
     figure = findings.figure()
+    one_text_size(figure)
     files: dict[str, bytes] = {}
     for kind in ("svg", "png"):
         image = io.BytesIO()

@@ -79,7 +79,7 @@ def _figure(errors: dict[str, list[float]]) -> Figure:
         axis.plot([place] * len(each), each, "o", color=color, alpha=0.4, markersize=4)
         axis.plot(place, fmean(each), "_", color=color, markersize=16, markeredgewidth=2)
     axis.set_xticks(range(len(errors)), list(errors))
-    axis.set_title("test error by shortcut: seeds, mean, 95 % interval", loc="left", fontsize=10)
+    axis.set_title("test error by shortcut: seeds, mean, 95 % interval", loc="left")
     axis.set_ylabel("test error %")
     axis.set_ylim(bottom=0)
     return figure

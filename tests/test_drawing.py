@@ -1,0 +1,57 @@
+"""The pictures: a message as the title, and one size of text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from compile.bisect.block_errors import Point
+from compile.bisect.search import Report
+from zoo.cli.bisect_figure import _figure, draw
+from zoo.study.drawing import TEXT_SIZE
+
+POINTS = [
+    Point(name=name, error=error, eager=1e-7, allowed=3e-7, ratio=error / 3e-7)
+    for name, error in (("conv1", 1e-7), ("layer1.0", 1e-6), ("fc", 2e-6))
+]
+
+
+def report(culprit: str | None, inside: str | None, *, passed: bool = False) -> Report:
+    return Report(
+        artifact="net-0123/onnx-fp32-b1-cpu",
+        backend="onnx",
+        precision="fp32",
+        batch="1",
+        blocks=[point.name for point in POINTS],
+        points=POINTS,
+        culprit=culprit,
+        inside=inside,
+        passed=passed,
+        reason="",
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "title"),
+    [
+        (report("layer1.0", "layer1.0.conv2"), "onnx fp32 goes wrong in layer1.0.conv2"),
+        (report("layer1.0", None), "onnx fp32 goes wrong in layer1.0"),
+        (report(None, None), "onnx fp32 is wrong, in no single block"),
+        (report(None, None, passed=True), "onnx fp32 is nowhere more wrong than allowed"),
+    ],
+)
+def test_the_title_of_a_bisection_says_what_it_found(found: Report, title: str) -> None:
+    (axis,) = _figure(found).axes
+    assert axis.get_title(loc="left") == title
+
+
+def test_all_text_has_one_size(tmp_path: Path) -> None:
+    from matplotlib.text import Text
+
+    texts = _figure(report("layer1.0", None)).findobj(Text)
+    assert {text.get_fontsize() for text in texts if text.get_text()} == {TEXT_SIZE}
+    draw(report("layer1.0", None), tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.size == (960, 600)
