@@ -71,10 +71,10 @@ test: test-py test-cpp
 [group('check')]
 test-all: (test-py "-m" "'not gpu'") test-cpp
 
-# Run the Python tests, such as `just test-py -k parity`; two processes take turns with the files
+# Run the Python tests, such as `just test-py -k parity`; on two cores two processes share the files
 [group('check')]
 test-py *options: install runner
-    OMP_NUM_THREADS=1 {{ python }} -m pytest -q -n 2 --dist loadgroup -m "not gpu and not faults and not slow" {{ options }}
+    OMP_NUM_THREADS=1 {{ python }} -m pytest -q -n {{ jobs }} --dist loadfile -m "not gpu and not faults and not slow" {{ options }}
 
 # Build and run the C++ tests
 [group('check')]

@@ -20,7 +20,7 @@ from compile import machine
 from compile.artifact.manifest import Manifest, write_manifest
 from compile.artifact.publishing import find_artifacts, publish, staging
 from compile.artifact.reading import open_artifact
-from compile.backends import BACKENDS, choose
+from compile.backends import BACKENDS, check_portable, choose
 from compile.backends.base import Backend, Built
 from compile.errors import CheckFailed, Unavailable, UsageError, ZooError, first_line
 from compile.loading import load
@@ -82,8 +82,7 @@ def compile_module(
 
     Args:
         module: maps float32 (N, C, H, W) to (N, classes); its weights are finite. Or a
-            PreparedModel of one, which several calls share; it brings its own samples and
-            calibration.
+            PreparedModel of one, which several calls share; it brings its own images.
         spec: input shape, batches, precision, device and CPU target.
         backend: a name in BACKENDS.
         root: folder of all artifacts; made where it is missing.
@@ -98,14 +97,15 @@ def compile_module(
         progress: called with the name of each stage.
 
     Raises:
-        UsageError: an unknown backend, a precision or device that it lacks, or two arguments of
-            which one would be ignored.
+        UsageError: an unknown backend, precision or device, or an argument without effect.
         BadArtifact: the module's weights or its input shape cannot be used.
         CheckFailed: the build broke or parity failed; nothing was published.
         Unavailable: this machine cannot build it, or the place cannot be written.
     """
     start = time.perf_counter()
     chosen = choose(backend, spec.precision, spec.device)
+    if spec.portable:
+        check_portable([backend])
     prepared = _prepare(module, spec, model, samples, calibration)
     request = _request(prepared, spec, chosen, _model(prepared, spec, name, model), command)
     final = request.folder(Path(root))
@@ -113,9 +113,7 @@ def compile_module(
     if reused is not None:
         return Result(path=final, built=False, seconds=0.0, manifest=reused)
     with _ONE_AT_A_TIME:
-        manifest = _make(request, final, runner, accept_error, progress, start)
-    seconds = time.perf_counter() - start
-    return Result(path=final, built=True, seconds=seconds, manifest=manifest)
+        return _make(request, final, runner, accept_error, progress, start)
 
 
 def _make(
@@ -125,8 +123,8 @@ def _make(
     accept_error: bool,
     progress: Progress,
     start: float,
-) -> Manifest:
-    """Build, prove and publish one artifact; return its manifest."""
+) -> Result:
+    """Build, prove and publish one artifact."""
     with staging(final) as folder:
         progress("prepare")
         task = request.prepared.task(request.spec, request.backend)
@@ -145,7 +143,8 @@ def _make(
         write_manifest(folder, manifest)
         progress("publish")
         publish(folder, final)
-    return manifest
+    seconds = time.perf_counter() - start
+    return Result(path=final, built=True, seconds=seconds, manifest=manifest)
 
 
 def _prepare(

@@ -20,16 +20,6 @@ from compile.spec import CompileSpec
 from tests.support.networks import KINDS, SHAPE, SmallNet, small_net, small_prepared
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give the processes of `pytest -n 2` whole files; all that share artifacts go to one."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        shared = {"built", "copy_of"} & set(getattr(item, "fixturenames", ()))
-        item.add_marker(pytest.mark.xdist_group("artifacts" if shared else item.path.stem))
-
-
 @pytest.fixture
 def net() -> SmallNet:
     return small_net()

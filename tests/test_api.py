@@ -6,12 +6,13 @@ import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from compile.api import compile_module, load
+from compile.api import Model, PreparedModel, compile_module, load
 from compile.artifact.reading import open_artifact
 from compile.backends import BACKENDS, backend, choose, torchscript
 from compile.errors import BadArtifact, CheckFailed, Unavailable, UsageError
@@ -39,6 +40,28 @@ def test_the_same_request_returns_at_once(net: SmallNet, tmp_path: Path) -> None
     assert first.path == again.path == forced.path
     (first.path / "model.ts").write_bytes(b"damaged")
     assert compile_module(net, spec, backend="torchscript", root=tmp_path).built
+
+
+IMAGES = torch.zeros(32, *SHAPE)
+
+WITHOUT_EFFECT: dict[str, dict[str, Any]] = {
+    "a name beside a model": {"name": "one", "model": Model(name="other")},
+    "samples beside a prepared model": {"samples": IMAGES},
+    "calibration beside a prepared model": {"calibration": IMAGES},
+}
+
+
+@pytest.mark.parametrize("case", WITHOUT_EFFECT)
+def test_an_argument_without_effect_is_refused(case: str, net: SmallNet, tmp_path: Path) -> None:
+    module = PreparedModel(net, SHAPE) if "prepared" in case else net
+    with pytest.raises(UsageError, match=r"not both|brings its own"):
+        compile_module(
+            module,
+            CompileSpec(shape=SHAPE),
+            backend="torchscript",
+            root=tmp_path,
+            **WITHOUT_EFFECT[case],
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 
 from compile.artifact.manifest import Manifest
 from tests.support.forgery import rewrite
 from zoo.cli import _run
+from zoo.cli.cells import Cell, compile_table
 from zoo.data import load
 from zoo.training.recipe import Recipe
 from zoo.training.train import Work, train
@@ -76,6 +78,7 @@ def test_errors_are_one_line_with_a_code(
 _WITHOUT_TORCH = """
 import sys
 from zoo.cli import _run
+from zoo.cli.cells import Cell, compile_table
 code = _run(sys.argv[1:])
 heavy = {"torch", "numpy", "onnx"} & set(sys.modules)
 sys.exit(f"{code}, but imported {heavy}" if heavy else code)
@@ -238,6 +241,23 @@ def test_an_output_that_is_a_file(home: Path, tmp_path: Path) -> None:
     assert _run(["compile", "--backend", "torchscript", *runs, "--out", file, "--quiet"]) == 4
     assert _run(["train", "resnet18", "--epochs", "1", "--out", file, "--quiet"]) == 4
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_the_table_says_what_failed_its_proof() -> None:
+    cell = Cell(backend="torch-compile", precision="fp32", device="cpu")
+    manifest = {
+        "status": "accepted",
+        "programs": [{"file": "model.pt2"}],
+        "files": {"model.pt2": {"size": 2_000_000}, "golden.safetensors": {"size": 5}},
+    }
+    cell.note(Path("artifacts/net-12345678/leaf"), manifest, built=True, seconds=100.0)
+    console = Console(width=80)
+    with console.capture() as capture:
+        for line in compile_table([cell]):
+            console.print(line)
+    printed = capture.get()
+    assert "2.0 MB  100.0 s  built, FAILED its proof" in printed
+    assert max(map(len, printed.splitlines())) <= 80
 
 
 def test_predict_names_a_digit(

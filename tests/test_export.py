@@ -115,7 +115,7 @@ def test_nothing_is_overwritten(run: Run, tmp_path: Path) -> None:
     first = export_run(run, "timm", tmp_path)
     assert first.written and not export_run(run, "timm", tmp_path).written
     first.path.write_bytes(b"damaged")
-    with pytest.raises(UsageError, match="there and damaged"):
+    with pytest.raises(UsageError, match="exists and is damaged"):
         export_run(run, "timm", tmp_path)
     assert first.path.read_bytes() == b"damaged"
     folder = export_run(run, "hf", tmp_path).path

@@ -201,6 +201,9 @@ REDUNDANT = {NON_FINITE}
 """What another gate always catches too. A NaN or an infinity is beyond every bound; the gate gives
 it its name."""
 
+RECORDED = {"a clear sample"}
+"""What the manifest of an accepted artifact says of UNCLEAR. It decides nothing: UNCLEAR did."""
+
 
 def names(row: Row) -> str:
     doc = (row.environment or row.prepared).__doc__ or row.gate
@@ -275,7 +278,7 @@ def test_every_gate_has_a_row() -> None:
     """A new gate without a fault of its own fails here."""
     sources = [path.read_text() for path in (ROOT / "compile").rglob("*.py")]
     found = {name for source in sources for name in reported(source)}
-    assert found | {PRECISION, ZOO_RUN} == {row.gate for row in ROWS} | REDUNDANT
+    assert found | {PRECISION, ZOO_RUN} == {row.gate for row in ROWS} | REDUNDANT | RECORDED
 
 
 def test_a_gate_without_a_row_is_found() -> None:

@@ -1,4 +1,4 @@
-"""What `zoo check` measures beside the ordinary samples: hostile ones, same bits, repeats."""
+"""Whether two places, or two calls, give the same bits, as `zoo check` measures it."""
 
 from __future__ import annotations
 

@@ -51,12 +51,13 @@ def drawn(each: Parameter, draw: random.Random) -> Any:
     if bool in kinds:
         return draw.random() < 0.5
     if get_args(each.kind)[1:] == (...,):
-        return tuple(draw.choices(["lr=0.1", "a b=c", "--flag", ""], k=draw.randrange(3)))
+        texts = draw.choices(["lr=0.1", "a b=c", "--flag", "-"], k=draw.randrange(3))
+        return tuple(map(get_args(each.kind)[0], texts))
     if int in kinds:
         return int(least) + draw.randrange(9)
     if float in kinds:
         return least + draw.random()
-    text = draw.choice(["plain", "two words", "it's", "$HOME", "a/b-c"])
+    text = draw.choice(["plain", "two words", "it's", "$HOME", "a/b-c", "--x"])
     return Path(text) if Path in kinds else text
 
 
@@ -114,7 +115,7 @@ def test_help_has_every_option_with_its_text_and_default(
     assert max(map(len, printed.splitlines())) <= 80
     described, *entries = re.split(r"\n  (?=\S)", printed)[1:]
     assert described.startswith(str(COMMANDS[name].__doc__))
-    rows = {entry.split()[0]: " ".join(entry.split()) for entry in entries}
+    rows = {entry.split()[0].rstrip("."): " ".join(entry.split()) for entry in entries}
     assert {each.flag or each.name for each in parameters(COMMANDS[name])} == {*rows} - {"-h,"}
     for each in parameters(COMMANDS[name]):
         assert each.info.help and each.info.help.endswith((".", "..."))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,15 @@ def test_a_forged_command_is_refused_in_one_line(
 )
 def test_a_manifest_without_a_command(manifest: object, tmp_path: Path) -> None:
     assert _run(["recompile", str(write(tmp_path / "artifact", manifest)), "--quiet"]) == 3
+
+
+def test_a_manifest_that_is_not_a_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = write(tmp_path / "artifact", of_an_older_zoo(COMMAND))
+    for name in (MANIFEST, MANIFEST_HASH):
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+        assert _run(["recompile", str(folder)]) == 3
+        assert "not a regular file" in capfd.readouterr().err
 
 
 def test_what_names_no_artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,6 +103,12 @@ def test_a_file_and_a_row_are_enough(precision: str, rows: Path) -> None:
         bisect(made.path, prepared)
 
 
+def test_it_builds_nothing_portable_unless_it_says_so(rows: Path) -> None:
+    spec = CompileSpec(shape=SHAPE, portable=True)
+    with pytest.raises(UsageError, match="--portable is for the backends tensorrt and"):
+        compile_module(small_net(), spec, backend=NAME, root=rows)
+
+
 def test_the_commands_take_it(rows: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["compile", "resnet20", "--fresh", "--input", "3x32x32", "--out", str(rows)]
     command += ["--backend", NAME, "--json", "--quiet"]

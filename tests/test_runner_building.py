@@ -60,11 +60,11 @@ def test_the_one_built_before_serves_where_building_breaks(
     _write(cmake, "#!/bin/sh\nexit 1")
     assert ready_runner(None) is None
     assert capsys.readouterr().err == (
-        "zoo: building zoo-run failed: cmake ended 1; run `just runner`; going on, without it\n"
+        "zoo: building zoo-run failed: cmake ended 1; run `just runner`; continuing without it\n"
     )
     _write(cmake.parent.parent / "build" / "zoo-run", "#!/bin/sh")
     assert ready_runner(None) == cmake.parent.parent / "build" / "zoo-run"
-    assert capsys.readouterr().err.endswith("; going on, the one built before serves\n")
+    assert capsys.readouterr().err.endswith("; using the one built before\n")
 
 
 def test_a_link_on_path_to_the_one_built_here_is_brought_up_to_date(cmake: Path) -> None:

@@ -53,13 +53,18 @@ def rows(run: Run) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_the_loss_falls(run: Run) -> None:
-    losses = [float(row["loss"]) for row in rows(run)]
-    assert len(losses) == QUICK.epochs
-    assert losses[-1] < losses[0] - 0.3
+def test_the_loss_falls(data: Data, tmp_path: Path) -> None:
+    """A small network and 48 steps, so that the loss falls on any CPU and from any seed."""
+    recipe = dataclasses.replace(QUICK, epochs=12)
+    losses = [
+        float(row["loss"])
+        for row in rows(train("resnet20", data, recipe=recipe, out=tmp_path, work=QUIET))
+    ]
+    assert losses[-1] < losses[0] - 1
 
 
 def test_metrics_never_show_the_test_half(run: Run) -> None:
+    assert len(rows(run)) == QUICK.epochs
     assert list(rows(run)[0]) == [field.name for field in dataclasses.fields(Epoch)]
     assert not [name for name in rows(run)[0] if "test" in name]
 

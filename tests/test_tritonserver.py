@@ -26,9 +26,9 @@ from zoo.cli import _run
 Copy = Callable[[str], Path]
 CLASSES = [
     *('a "quoted" one', "back\\slash", "żółw 龜 🐢", "it's", "tab\there", "line\nbreak"),
-    *("half \ud83d", "h", "i", "j"),
+    *("g", "h", "i", "j"),
 ]
-NAMES = [name.replace("\n", " ").replace("\ud83d", "\\ud83d") for name in CLASSES]
+NAMES = [name.replace("\n", " ") for name in CLASSES]
 """As they stand in the file of labels: one line for each, in UTF-8."""
 PIXELS = {"channels": 2, "height": 8, "width": 8, "mean": [0.5, 0.25], "std": [0.2, 0.1]}
 

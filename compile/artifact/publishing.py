@@ -20,10 +20,7 @@ from compile.files import abandoned, held
 
 _PLACE = re.compile(r"[^/.][^/]*-[0-9a-f]{8}/[a-z-]+-[a-z0-9]+-b[0-9][^/]*")
 
-
 _RENAME_NOREPLACE, _RENAME_EXCHANGE = 1, 2
-
-
 _AT_FDCWD = -100
 
 
@@ -116,11 +113,11 @@ def _flush(path: Path) -> None:
 
 def stale_stagings(root: Path) -> list[Path]:
     """Staging folders below `root` that no running build holds."""
-    found = [*root.glob(".staging-*"), *root.glob("*/.staging-*")]
-    return [path for path in found if path.is_dir() and abandoned(path)]
+    stagings = [*root.glob(".staging-*"), *root.glob("*/.staging-*")]
+    return [path for path in stagings if path.is_dir() and abandoned(path)]
 
 
 def find_artifacts(root: Path) -> list[Path]:
     """Return the artifact folders below `root`, sorted: by their names, so damaged ones too."""
-    found = (path for path in root.glob("*-????????/*-*-b*") if path.is_dir())
-    return sorted(path for path in found if _PLACE.fullmatch(f"{path.parent.name}/{path.name}"))
+    folders = (path for path in root.glob("*-????????/*-*-b*") if path.is_dir())
+    return sorted(path for path in folders if _PLACE.fullmatch(f"{path.parent.name}/{path.name}"))

@@ -16,7 +16,6 @@ from compile.errors import BadArtifact, Unavailable
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
-
 _PAUSES_S = (0.01, 0.1, 0.5, 1.0, 2.0)
 """Between attempts to seal: the kernel itself may hold a page for a moment while it moves it."""
 

@@ -213,7 +213,7 @@ def quoted(text: str) -> str:
 def _labels(classes: list[str]) -> bytes:
     """One name on each line: a line break inside a name would shift all that follow."""
     lines = "".join(f"{' '.join(name.splitlines())}\n" for name in classes)
-    return lines.encode(errors="backslashreplace")  # JSON may hold half a surrogate pair
+    return lines.encode()
 
 
 def _client_json(manifest: Manifest) -> str:

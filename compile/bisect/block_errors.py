@@ -37,13 +37,13 @@ The output itself is held to all golden samples."""
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """How wrong the program is behind one block. Errors are relative: over the values' own size."""
+    """How wrong the program is behind one block. All errors are relative to the values' size."""
 
     name: str
     error: float
     """Largest root mean square error of the samples; infinity where the shapes differ."""
     eager: float
-    """PyTorch's own at the precision, one rounding step at least (int8: half of one)."""
+    """PyTorch's own error at the precision; at least one rounding step, at int8 half of one."""
     allowed: float
     """k times that and half a rounding step; more at int8, where the grid is noisy."""
     ratio: float

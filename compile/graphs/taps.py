@@ -68,7 +68,7 @@ class _Watching(fx.Interpreter):
 
     def __init__(self, module: fx.GraphModule, wanted: set[str]) -> None:
         super().__init__(module)
-        self.extra_traceback = False  # what ends a run is no error
+        self.extra_traceback = False  # what ends a run is not an error
         self.wanted = wanted
         self.seen: dict[str, torch.Tensor] = {}
 

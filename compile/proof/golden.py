@@ -106,16 +106,16 @@ def answered(
     Raises CheckFailed where it breaks on an ordinary sample.
     """
     double = _in_float64(module)
-    found: list[torch.Tensor] = []
+    outputs: list[torch.Tensor] = []
     for sample, kind in zip(torch.split(pixels, 1), kinds, strict=True):
         try:
-            found.append(_answer(double, sample))
+            outputs.append(_answer(double, sample))
         except RuntimeError as error:  # an eigenvalue of nothing, say
-            if len(found) < ROWS:
+            if len(outputs) < ROWS:
                 reason = first_line(error)
                 raise CheckFailed(f"the module breaks on a {kind} sample: {reason}") from error
-            found.append(torch.full_like(found[0], torch.nan))
-    golden = Golden(input=x, pixels=pixels, oracle=torch.cat(found), kinds=kinds)
+            outputs.append(torch.full_like(outputs[0], torch.nan))
+    golden = Golden(input=x, pixels=pixels, oracle=torch.cat(outputs), kinds=kinds)
     finite = torch.isfinite(golden.oracle).all(dim=1)
     finite[:ROWS] = True  # a module that overflows on these is refused later
     return golden.without(finite, "the module itself gives no finite output for it")

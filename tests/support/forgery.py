@@ -56,12 +56,12 @@ def edit_onnx(path: Path, change: Callable[[Any], None]) -> None:
 def replace_text(path: Path, old: str, new: str, *, times: int) -> None:
     """Change the code in a .ts file, where `old` stands `times` times."""
     members = _members(path)
-    found = 0
+    count = 0
     for name, content in members.items():
         if "/code/" in name and name.endswith(".py"):
-            found += content.count(old.encode())
+            count += content.count(old.encode())
             members[name] = content.replace(old.encode(), new.encode())
-    assert found == times, f"{old!r} stands there {found} times"
+    assert count == times, f"{old!r} stands there {count} times"
     _write_members(path, members)
 
 

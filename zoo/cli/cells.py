@@ -27,6 +27,8 @@ class Cell:
     path: Path | None = None
     built: bool = False
     """False where the artifact stood there already."""
+    status: str | None = None
+    """As the manifest has it: `proved`, or `accepted` where its proof failed."""
     seconds: float = 0.0
     num_bytes: int = 0
     """Size of its programs' files."""
@@ -35,6 +37,13 @@ class Cell:
     def name(self) -> str:
         """`onnx fp32`."""
         return f"{self.backend} {self.precision}"
+
+    def note(self, path: Path, manifest: dict[str, Any], *, built: bool, seconds: float) -> None:
+        """Fill in what was built, or was there."""
+        programs = {program["file"] for program in manifest["programs"]}
+        self.path, self.built, self.seconds = path, built, seconds
+        self.status = manifest["status"]
+        self.num_bytes = sum(int(manifest["files"][name]["size"]) for name in programs)
 
     def located_failure(self) -> ZooError:
         """What failed, with the name of the cell."""
@@ -73,12 +82,6 @@ def require_some(cells: list[Cell]) -> None:
         raise Unavailable(f"nothing can be built here: {'; '.join(sorted(reasons))}")
 
 
-def program_bytes(manifest: dict[str, Any]) -> int:
-    """The size of an artifact's programs, without golden samples and graph."""
-    names = {program["file"] for program in manifest["programs"]}
-    return sum(int(manifest["files"][name]["size"]) for name in names)
-
-
 def compile_table(cells: list[Cell]) -> list[Any]:
     """A row for each cell, then why some cannot be built here."""
     rows = []
@@ -89,6 +92,7 @@ def compile_table(cells: list[Cell]) -> list[Any]:
             result = "FAILED"
         else:
             result = "built" if cell.built else "up to date"
+            result += ", FAILED its proof" if cell.status == "accepted" else ""
         seconds = f"{cell.seconds:.1f} s" if cell.built else "-"
         num_bytes = size(cell.num_bytes) if cell.path else "-"
         rows.append((cell.backend, cell.precision, cell.device, num_bytes, seconds, result))

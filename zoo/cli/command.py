@@ -1,8 +1,9 @@
 """A command is a frozen dataclass: its fields are the options, and `run` does the work.
 
-The docstring below a field is its text in `--help`. From the fields come the signature that the
-command line library reads, the words that mean the same options again (`words`), and the options
-that differ from their defaults (`changed`).
+The docstring below a field is its text in `--help`; a text with names from a table stands in the
+field's Option. From the fields come the signature that the command line library reads, the words
+that mean the same options again (`words`), and the options that differ from their defaults
+(`changed`).
 
     @dataclass(frozen=True, kw_only=True)
     class Greet(Command):
@@ -83,16 +84,16 @@ def parameters(command: type[Command]) -> tuple[Parameter, ...]:
         texts |= _docstrings(parent.__module__).get(parent.__name__, {})
     names = (name for parent in command.__mro__ for name in inspect.get_annotations(parent))
     return tuple(
-        _parameter(name, hints[name], defaults[name], texts[name])
+        _parameter(name, hints[name], defaults[name], texts.get(name))
         for name in dict.fromkeys(names)
         if name in defaults
     )
 
 
-def _parameter(name: str, hint: Any, default: Any, text: str) -> Parameter:
+def _parameter(name: str, hint: Any, default: Any, text: str | None) -> Parameter:
     kind, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
     info = copy(extras[0]) if extras else typer.Option()
-    info.help = text
+    info.help = info.help or text
     flag = None
     if isinstance(info, OptionInfo):
         flag = "--" + name.rstrip("_").replace("_", "-")
@@ -185,6 +186,8 @@ def words(options: Command, *, without: Collection[str] = ()) -> list[str]:
             flags.append(each.flag)
         else:
             flags += [word for one in values for word in (each.flag, one)]
+    if any(word.startswith("-") for word in arguments):
+        return [*flags, "--", *arguments]
     return [*arguments, *flags]
 
 

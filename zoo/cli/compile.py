@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
-from compile.backends import DEFAULT, backend, check_portable
+from compile.backends import BACKENDS, DEFAULT, backend, check_portable
 from compile.errors import NotBuildable, UsageError, ZooError
 from compile.machine import LEVELS
-from compile.precision import precision
+from compile.precision import PRECISIONS, precision
 from compile.report import show, to_json
 from compile.spec import INPUT_TYPES, CompileSpec, parse_batch, parse_shape
-from zoo.cli.cells import Cell, compile_table, plan, program_bytes, require_some
+from zoo.cli.cells import Cell, compile_table, plan, require_some
 from zoo.cli.child_build import build_in_child
 from zoo.cli.command import Command, words
 from zoo.cli.options import (
@@ -57,10 +57,10 @@ class Compile(
 ):
     """Compile a network into artifacts that prove themselves."""
 
-    backend: str = DEFAULT
-    """One that `zoo doctor` lists, or all."""
-    precision: str = "fp32"
-    """fp32, tf32, bf16, fp16, int8, fp8 or all that a backend has."""
+    backend: Annotated[str, Option(help=f"{', '.join(BACKENDS)} or all.")] = DEFAULT
+    precision: Annotated[
+        str, Option(help=f"{', '.join(PRECISIONS)} or all that a backend has.")
+    ] = "fp32"
     batch: str = "1"
     """A batch, such as 8, or a range, such as 1:64."""
     input_: Annotated[str | None, Option(show_default="the model's own")] = None
@@ -81,6 +81,8 @@ class Compile(
     """Take seeded weights, not the newest run."""
     force: bool = False
     """Build again what is there."""
+    accept_error: bool = False
+    """Publish even what fails its proof; it then says so wherever it is used."""
     timeout: Annotated[float | None, Option(min=1)] = None
     """Seconds for each build, which then runs in a child process."""
 
@@ -113,6 +115,7 @@ class Compile(
         """The network that MODEL means."""
         from zoo.sources.source import resolve
 
+        set_threads(self.threads)
         with self._no_other_output():
             return resolve(
                 self.model,
@@ -124,7 +127,6 @@ class Compile(
 
     def build(self, cells: list[Cell], source: Source, tell: Callable[[str], None]) -> None:
         """Build the cells that can be built here, and note in each what came out."""
-        set_threads(self.threads)
         runner = ready_runner(self.runner)
         with self._no_other_output():
             possible = [cell for cell in cells if not cell.refused]
@@ -257,12 +259,12 @@ def _build_here(
             shape=source.native,
         ),
         force=options.force,
+        accept_error=options.accept_error,
         runner=runner,
         command=rebuild_command(options, cell, source),
         progress=stage,
     )
-    cell.path, cell.built, cell.seconds = result.path, result.built, result.seconds
-    cell.num_bytes = program_bytes(result.manifest)
+    cell.note(result.path, result.manifest, built=result.built, seconds=result.seconds)
 
 
 def _build_in_child(options: Compile, cell: Cell, timeout: float) -> None:
@@ -270,8 +272,8 @@ def _build_in_child(options: Compile, cell: Cell, timeout: float) -> None:
 
     child = replace(options, timeout=None, json=True)
     report = build_in_child(words(child), options.out, timeout)
-    cell.path, cell.built, cell.seconds = Path(report["path"]), report["built"], report["seconds"]
-    cell.num_bytes = program_bytes(read_manifest(cell.path))
+    path = Path(report["path"])
+    cell.note(path, read_manifest(path), built=report["built"], seconds=report["seconds"])
 
 
 def _row(cell: Cell) -> dict[str, Any]:

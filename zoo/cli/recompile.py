@@ -9,7 +9,6 @@ to write to.
 from __future__ import annotations
 
 import hashlib
-import json
 import shlex
 import time
 from dataclasses import asdict, dataclass, replace
@@ -18,8 +17,10 @@ from typing import Annotated
 
 from typer import Argument
 
-from compile.artifact.manifest import MANIFEST, MANIFEST_HASH, MAX_BYTES
+from compile.artifact.manifest import MANIFEST, MANIFEST_HASH, MAX_BYTES, MAX_DEPTH
 from compile.artifact.publishing import find_artifacts
+from compile.artifact.strict_json import parse_object
+from compile.files import read_regular
 from compile.report import show, to_json
 from zoo.cli.artifact_source import names_code
 from zoo.cli.command import Command, changed, parse
@@ -129,16 +130,17 @@ def recorded_command(folder: Path) -> str:
     Raises BadArtifact where the manifest is missing or damaged, or holds no command.
     """
     try:
-        digest = (folder / MANIFEST_HASH).read_bytes()
-        with (folder / MANIFEST).open("rb") as stream:
-            text = stream.read(MAX_BYTES + 1)
+        digest = read_regular(folder / MANIFEST_HASH, 65)
+        text = read_regular(folder / MANIFEST, MAX_BYTES)
     except OSError as error:
         raise BadArtifact(f"its manifest cannot be read ({error.strerror})") from None
-    if len(text) > MAX_BYTES or digest != hashlib.sha256(text).hexdigest().encode() + b"\n":
+    except ValueError as error:
+        raise BadArtifact(f"its manifest {error}") from None
+    if digest != hashlib.sha256(text).hexdigest().encode() + b"\n":
         raise BadArtifact("its manifest is damaged; build it again with `zoo compile`")
     try:
-        command = json.loads(text)["build"]["command"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        command = parse_object(text, depth=MAX_DEPTH)["build"]["command"]
+    except (ValueError, KeyError, TypeError):
         command = None
     if not isinstance(command, str):
         raise BadArtifact("its manifest names no command; build it again with `zoo compile`")

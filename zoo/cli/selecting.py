@@ -51,7 +51,7 @@ def select(what: str | None, root: Path, *, everything: bool) -> list[Path]:
 def ready_runner(given: Path | None) -> Path | None:
     """zoo-run as given or on PATH. In a checkout it is built first, unless it is up to date.
 
-    Where building breaks, the one built before serves, and a line on stderr says so.
+    Where building breaks, the one built before is used, and a line on stderr says so.
     """
     from compile.runner import build_runner, find_runner, is_built_here
 
@@ -62,8 +62,8 @@ def ready_runner(given: Path | None) -> Path | None:
         return build_runner() or find_runner()
     except Unavailable as error:
         earlier = find_runner()
-        instead = "the one built before serves" if earlier else "without it"
-        print(f"zoo: {error}; going on, {instead}", file=sys.stderr)
+        instead = "using the one built before" if earlier else "continuing without it"
+        print(f"zoo: {error}; {instead}", file=sys.stderr)
         return earlier
 
 

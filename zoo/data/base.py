@@ -37,7 +37,7 @@ class Preprocessing(TypedDict):
 
 
 class Split(ABC):
-    """One half of a data set."""
+    """The images that train or the images that test, with their labels."""
 
     labels: Tensor
     """(N,) int64, indices into the classes."""

@@ -162,7 +162,7 @@ def read_config(path: Path) -> RunConfig:
 
 
 def _check_content(content: dict[str, Any]) -> None:
-    """Raise ValueError for content that later code relies on and that is not so."""
+    """Raise ValueError unless the content has the form that later code relies on."""
     wanted = content.get("preprocessing")
     if wanted is not None:
         sizes = [wanted["channels"], wanted["height"], wanted["width"]]

@@ -178,7 +178,7 @@ def save_run(root: str | Path, weights: dict[str, Tensor], config: RunConfig) ->
 def stale_drafts(root: str | Path, *, resumable: bool) -> list[Path]:
     """Unfinished runs that no process works on.
 
-    Only those without a state, which cannot be resumed; with `resumable`, all of them.
+    With `resumable` these are all of them, else only those without a state to resume from.
     """
     return [
         folder

@@ -56,7 +56,7 @@ class Speed:
 def profile(
     trainer: Trainer, model: str, options: dict[str, Any], *, seconds: float
 ) -> list[Speed]:
-    """Measure each loop for about `seconds` after warming up, at least six rounds.
+    """Measure all loops together for about `seconds` after warming up, at least six rounds.
 
     `trainer` must have enough steps left. `options` are those of its network.
     """
