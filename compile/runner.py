@@ -40,6 +40,11 @@ def find_runner(given: Path | None = None) -> Path | None:
     return next((path for path in candidates if os.access(path, os.X_OK)), None)
 
 
+def is_built_here(runner: Path) -> bool:
+    """Whether it is the zoo-run that `build_runner` builds, perhaps under a link on PATH."""
+    return runner.resolve() == (_BUILD / "zoo-run").resolve()
+
+
 def build_runner() -> Path | None:
     """Build zoo-run where a checkout and cmake are at hand, and return it; else None.
 

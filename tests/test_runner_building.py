@@ -67,6 +67,20 @@ def test_the_one_built_before_serves_where_building_breaks(
     assert capsys.readouterr().err.endswith("; using the one built before\n")
 
 
+def test_a_link_on_path_to_the_one_built_here_is_brought_up_to_date(cmake: Path) -> None:
+    built = cmake.parent.parent / "build" / "zoo-run"
+    built.parent.mkdir()
+    _write(built, "#!/bin/sh")
+    (cmake.parent / "zoo-run").symlink_to(built)
+    _write(cmake, f"#!/bin/sh\necho built >> {cmake.parent.parent}/log")
+    assert ready_runner(None) == built
+    assert (cmake.parent.parent / "log").read_text() == "built\n" * 2  # configured and built
+    (cmake.parent / "zoo-run").unlink()
+    _write(cmake.parent / "zoo-run", "#!/bin/sh")
+    assert ready_runner(None) == cmake.parent / "zoo-run"
+    assert (cmake.parent.parent / "log").read_text() == "built\n" * 2
+
+
 def test_a_place_that_cannot_be_written_is_one_line(
     cmake: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,9 +53,10 @@ def ready_runner(given: Path | None) -> Path | None:
 
     Where building breaks, the one built before is used, and a line on stderr says so.
     """
-    from compile.runner import build_runner, find_runner
+    from compile.runner import build_runner, find_runner, is_built_here
 
-    if given is not None or shutil.which("zoo-run"):
+    on_path = shutil.which("zoo-run")
+    if given is not None or (on_path is not None and not is_built_here(Path(on_path))):
         return find_runner(given)
     try:
         return build_runner() or find_runner()
