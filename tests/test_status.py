@@ -16,8 +16,8 @@ from compile.api import PreparedModel, compile_module, load
 from compile.artifact import status
 from compile.artifact.manifest import Manifest
 from compile.artifact.reading import open_artifact
-from compile.backends import backend
 from compile.errors import BadArtifact, CheckFailed
+from compile.proof import gates
 from compile.proof.check import check_artifact
 from compile.spec import CompileSpec
 from tests.support.faults import tampered
@@ -88,9 +88,8 @@ def test_an_accepted_artifact_is_no_answer_to_who_wants_a_proved_one(tmp_path: P
 
 def test_only_a_gate_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The outputs are right, so that nothing but the status tells `zoo check`."""
-    monkeypatch.setattr(
-        backend("torchscript"), "constants", lambda *_: iter([torch.ones(1, 1, 1, 1)])
-    )
+    failed = {"name": "constants", "value": 2.0, "bound": 1.0, "passed": False}
+    monkeypatch.setattr(gates, "constants", lambda *_: failed)
     result = compile_module(
         small_net(), SPEC, backend="torchscript", root=tmp_path, accept_error=True
     )
