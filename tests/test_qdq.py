@@ -76,7 +76,7 @@ def forget_zero(model: Any) -> None:
     [
         (lambda model: change_zero(model, TensorProto.INT8, 3), "zero point beside 0"),
         (lambda model: change_zero(model, TensorProto.UINT8, 0), "quantises to UINT8"),
-        (forget_zero, "zero point is no constant"),
+        (forget_zero, "zero point is not a constant"),
     ],
 )
 def test_what_tensorrt_does_not_take_is_named(

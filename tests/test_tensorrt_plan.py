@@ -241,7 +241,7 @@ def refusal(kind: type[Exception], tmp_path: Path) -> str:
 def test_a_graph_that_cannot_be_read(fake: FakeTensorRT, tmp_path: Path) -> None:
     fake.errors = [ParserError()]
     reason = refusal(CheckFailed, tmp_path)
-    assert "node 'node_conv2d' (Conv)" in reason and reason.endswith("weight is no constant")
+    assert "node 'node_conv2d' (Conv)" in reason and reason.endswith("weight is not a constant")
     fake.errors = []
     assert "does not say why" in refusal(CheckFailed, tmp_path)
 

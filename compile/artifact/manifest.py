@@ -95,7 +95,7 @@ def classes_of(manifest: Manifest) -> list[str] | None:
 
 
 def _check_version(schema: Any, folder: Path) -> None:
-    """Rule 1: another major schema is another zoo's; what is no version at all is damaged."""
+    """Rule 1: another major schema is another zoo's; anything but a version is damage."""
     version = re.fullmatch(r"([0-9]{1,6})\.[0-9]{1,6}", schema if isinstance(schema, str) else "")
     if version is not None and version[1] != "2":
         raise BadArtifact(
@@ -112,7 +112,7 @@ def _read(folder: Path, name: str, limit: int) -> bytes:
         raise Unavailable(f"{folder / name} may not be read: check its permissions") from None
     except OSError as error:
         raise BadArtifact(
-            f"{folder} is no artifact: cannot read {name} ({error.strerror}); build one with "
+            f"{folder} is not an artifact: cannot read {name} ({error.strerror}); build one with "
             "`zoo compile`"
         ) from None
     except ValueError as error:

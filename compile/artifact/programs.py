@@ -1,7 +1,7 @@
 """The programs of an artifact: what they take, which one answers, and how rows are fed to it.
 
 AOTInductor reads out of bounds on a wrong shape and takes any dtype for float32; TorchScript takes
-another image size without a word. So inputs are checked here and in the runner, not by them.
+another image size silently. So inputs are checked here and in the runner, not by them.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def golden_input(artifact: Artifact) -> torch.Tensor:
 def open_graph(artifact: Artifact) -> SealedFile:
     """The exported graph that the program was compiled from, verified as the files are.
 
-    It is no file of the program: no reader that only runs it copies or hashes it. Raises
+    It is not a file of the program: no reader that only runs it copies or hashes it. Raises
     BadArtifact where the artifact holds none.
     """
     entry = artifact.manifest.get("graph")

@@ -52,7 +52,7 @@ def record_proof(artifact: Artifact) -> None:
 def _is_proved_here(artifact: Artifact) -> bool:
     """Whether a proof of this very manifest on this machine stands beside the folder.
 
-    It saves time and is no evidence: whoever can write there can write one. A damaged one counts
+    It saves time and proves nothing: whoever can write there can write one. A damaged one counts
     as none.
     """
     with suppress(OSError, ValueError):

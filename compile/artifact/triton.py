@@ -74,8 +74,9 @@ def export_triton(
     """Write a verified artifact into a model repository as `name`, by default the model's name.
 
     `platform` is what compile.backends.triton_platform says. Raises UsageError for a range of
-    batches that Triton cannot keep to, a name that is no folder's, and where something stands in
-    the place and `force` is not given; Unavailable where the place cannot be written.
+    batches that Triton cannot keep to, for a name that no folder can have, and where something
+    stands in the place and `force` is not given. Raises Unavailable where the place cannot be
+    written.
     """
     manifest = artifact.manifest
     name = check_name(manifest["model"]["name"] if name is None else name)
@@ -106,7 +107,7 @@ def export_triton(
 def check_name(name: str) -> str:
     """Return `name` if Triton and a file system take it."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,126}", name):
-        raise UsageError(f"'{name}' is no name for Triton; give --name letters, digits, . _ and -")
+        raise UsageError(f"'{name}' is not a name for Triton; give --name letters, digits, . _ -")
     return name
 
 

@@ -62,7 +62,7 @@ class Backend:
     """What it builds, by device."""
 
     missing: Callable[[str, str], str | None]
-    """(device, precision) -> why this machine cannot build here and what would mend it, in one
+    """(device, precision) -> why this machine cannot build here and what would repair it, in one
     line; None if it can. Answers within a second and imports nothing heavy."""
 
     build: Callable[[nn.Module, CompileSpec, Path], Built]

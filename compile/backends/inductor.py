@@ -211,7 +211,7 @@ def _compile_part(module: nn.Module, spec: CompileSpec) -> Program:
 def _private_temp() -> Iterator[None]:
     """The loader unpacks into TMPDIR and leaves it there when it throws: give it one of ours."""
     before = os.environ.get("TMPDIR")
-    # The loader keeps the folder as long as it lives, so a failing removal is no error.
+    # The loader keeps the folder as long as it lives, so a failing removal is not an error.
     with TemporaryDirectory(prefix="zoo-", ignore_cleanup_errors=True) as folder:
         os.environ["TMPDIR"] = folder
         try:

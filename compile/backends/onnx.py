@@ -1,6 +1,6 @@
 """ONNX: the dynamo exporter, then onnxsim, one file without external data.
 
-The simplifier's own verdict is no proof, so its graph and the exporter's are run and compared here.
+The simplifier's own verdict proves nothing, so its graph and the exporter's are run and compared.
 onnxruntime runs the file where it is installed; onnx's reference evaluator does everywhere.
 """
 

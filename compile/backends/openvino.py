@@ -1,7 +1,7 @@
 """OpenVINO: the .onnx of the onnx backend, compiled by OpenVINO's CPU plugin where it is loaded.
 
 The plugin computes in bfloat16 on CPUs that can unless it is told otherwise, and takes the next
-best precision without a word where it lacks the one asked for. So it is told what the file holds,
+best precision silently where it lacks the one asked for. So it is told what the file holds,
 and asked afterwards what it took.
 """
 

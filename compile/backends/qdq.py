@@ -47,7 +47,7 @@ class Graph:
         """The constant input of a node, or CheckFailed."""
         name = node.input[position] if len(node.input) > position else ""
         if name not in self.constants:
-            raise CheckFailed(f"{node.name}: its {what} is no constant of the graph")
+            raise CheckFailed(f"{node.name}: its {what} is not a constant of the graph")
         return self.constants[name]
 
     def add(self, tensor: TensorProto) -> str:

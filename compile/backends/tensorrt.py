@@ -54,7 +54,7 @@ OPTIONS: dict[str, Any] = {
 }
 """Keywords of torch_tensorrt.dynamo.compile that 2.11, 2.12 and 2.13 all know.
 
-It swallows unknown keywords without a word, so tests hold this list to the real signatures.
+It swallows unknown keywords silently, so tests hold this list to the real signatures.
 """
 
 _log = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ def _export(module: nn.Module, spec: CompileSpec, example: torch.Tensor) -> Expo
 def _precision(exported: ExportedProgram, compiled: torch.fx.GraphModule) -> str:
     """What the weights are that TensorRT was given; a strongly typed network keeps their dtype.
 
-    TF32 is no dtype: float32 weights are multiplied that way where every engine was built so.
+    TF32 is not a dtype: float32 weights are multiplied that way where every engine was built so.
     """
     held = of_constants(_floating(exported))
     engines = [module for name, module in compiled.named_children() if _ENGINE in name]
@@ -248,7 +248,7 @@ def _import() -> Any:
 
 @contextmanager
 def _silenced() -> Iterator[None]:
-    """What is no news: torch.jit is deprecated; 2.11 and 2.12 warn of a typing option that we do
+    """What is not news: torch.jit is deprecated; 2.11 and 2.12 warn of a typing option that we do
     not give; a trace warns of the checks of input sizes, which it drops.
     """
     import torch

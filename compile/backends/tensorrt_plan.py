@@ -233,7 +233,7 @@ def constants(path: str, program: ProgramFile) -> Iterator[torch.Tensor]:
 def _runtime(trt: Any, log: Any) -> Any:
     """A runtime that also takes portable plans, which carry code of the host.
 
-    That is no new trust: every kind of artifact is a program, and its hash was compared.
+    That asks for no new trust: every kind of artifact is a program, and its hash was compared.
     """
     runtime = trt.Runtime(log)
     runtime.engine_host_code_allowed = True

@@ -53,7 +53,7 @@ class Row:
     decided: int
     samples: int
     correct: int | None
-    """Test samples classified rightly, of `total`; None where there is no data."""
+    """Test samples classified correctly, of `total`; None where there is no data."""
     total: int | None
     accuracy: dict[str, Any] | None
     """What compile.proof.accuracy.score says of them."""
@@ -105,7 +105,7 @@ def check_artifact(
     artifact = open_artifact(path)
     with _threads(threads) as count:
         rows = _rows(artifact, runner, data, count, calls)
-    with suppress(Unavailable):  # a read-only place is no reason not to check
+    with suppress(Unavailable):  # the check itself needs no place to write
         _write_report(artifact.path.resolve(), rows)
         if artifact.manifest["status"] == "pending" and not any(row.reasons for row in rows):
             record_proof(artifact)

@@ -62,8 +62,9 @@ class _Ran:
 
 @contextmanager
 def _as_failed_check() -> Iterator[None]:
-    """A new file that does not load, or breaks on what it is to answer, is no fault of whoever gave
-    the module.
+    """Turn BadArtifact into CheckFailed.
+
+    It is not the fault of whoever gave the module if the new file does not load or run.
     """
     try:
         yield

@@ -14,11 +14,17 @@ _HOLDER = re.compile(r"\b(namespace|class|struct|union|enum|extern)\b")
 
 
 def python_functions(source: str) -> Iterator[tuple[str, int]]:
-    """Each function of a Python file and its lines, from `def` on, those inside others too."""
+    """Each function of a Python file and its lines without the docstring, nested ones too."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert node.end_lineno is not None
-            yield node.name, node.end_lineno - node.lineno + 1
+            has_docstring = ast.get_docstring(node, clean=False) is not None
+            docstring = _lines(node.body[0]) if has_docstring else 0
+            yield node.name, _lines(node) - docstring
+
+
+def _lines(node: ast.stmt) -> int:
+    assert node.end_lineno is not None
+    return node.end_lineno - node.lineno + 1
 
 
 def cpp_functions(source: str) -> Iterator[tuple[str, int]]:

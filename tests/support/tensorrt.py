@@ -106,7 +106,7 @@ class ParserError(Strict):
         return "Conv"
 
     def desc(self) -> str:
-        return "Assertion failed:\n  the weight is no constant"
+        return "Assertion failed:\n  the weight is not a constant"
 
 
 class EngineInspector(Strict):

@@ -77,8 +77,7 @@ def train(
     from zoo.training.train import Work, find_same, run_config
     from zoo.training.train import train as train_network
 
-    changed = {"epochs": epochs, "precision": precision, **(settings or {})}
-    words = [f"{name}={value}" for name, value in changed.items() if value is not None]
+    words = _words({"epochs": epochs, "precision": precision, **(settings or {})})
     chosen = dict(options or {})
     with join(device) as group:
         images, how = data_and_recipe(
@@ -91,25 +90,20 @@ def train(
             skip_bad=skip_bad,
             device=device,
         )
-        if if_needed:
-            wanted = run_config(
-                model,
-                images,
-                how,
-                seed=seed,
-                options=chosen,
-                processes=group.size,
-                device=group.device.type,
-            )
-            same = find_same(root, wanted)
-            if same is not None:
-                return same
-        work = Work(
-            group=group,
-            workers=usable_cores() // group.size if workers is None else workers,
-            save_every=save_every,
-            quiet=quiet or not group.leader,
+        parts, where = group.size, group.device.type
+        asked = run_config(
+            model, images, how, seed=seed, options=chosen, processes=parts, device=where
         )
+        if if_needed and (same := find_same(root, asked)) is not None:
+            return same
+        workers = usable_cores() // group.size if workers is None else workers
+        quiet = quiet or not group.leader
+        work = Work(group=group, workers=workers, save_every=save_every, quiet=quiet)
         return train_network(
             model, images, recipe=how, seed=seed, out=root, options=chosen, work=work
         )
+
+
+def _words(settings: Mapping[str, object]) -> list[str]:
+    """The settings as `zoo train --set` takes them; None is left out."""
+    return [f"{name}={value}" for name, value in settings.items() if value is not None]

@@ -125,7 +125,7 @@ class Header {
     const auto digits = static_cast<size_t>(parsed.ptr - text_.data());
     const bool plain = text_.starts_with('0') ? digits == 1 : !text_.starts_with('-');
     if (parsed.ec != std::errc() || !plain) {
-      fail("its shape holds what is no size");
+      fail("its shape holds something other than sizes");
     }
     text_.remove_prefix(digits);
     return extent;

@@ -21,7 +21,7 @@ Json identity(const Artifact& artifact) {
           {"machine", describe_processor(artifact.manifest.device)}};
 }
 
-// A damaged file counts as none. It saves time and is no evidence: whoever can write there can
+// A damaged file counts as none. It saves time and proves nothing: whoever can write there can
 // write one.
 bool is_proved_here(const Artifact& artifact) {
   const std::filesystem::path path = proof_path(artifact);

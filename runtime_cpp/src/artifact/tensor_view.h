@@ -21,7 +21,7 @@ struct TensorView {
 
 inline constexpr size_t kMaxRank = 8;
 
-// Bytes of one value; nothing for a name that is no dtype.
+// Bytes of one value; nothing for a name that is not a dtype.
 [[nodiscard]] std::optional<int64_t> dtype_bytes(std::string_view dtype);
 
 // The size of a tensor in bytes; nothing where the product does not fit into 63 bits on the way.

@@ -37,7 +37,7 @@ void refuse_other_than_file(const std::string& path) {
   if (S_ISLNK(status.st_mode)) {
     fail_machine(path + ": is a symbolic link, which is not followed: name the file itself");
   }
-  if (!S_ISREG(status.st_mode)) fail_machine(path + ": is no regular file: name another");
+  if (!S_ISREG(status.st_mode)) fail_machine(path + ": is not a regular file: name another");
 }
 
 // A file beside `path` that goes again unless it was renamed.

@@ -13,7 +13,7 @@ inline constexpr int kMaxJsonDepth = 32;
 
 // Parses one JSON document. Refuses what other parsers let through: a byte-order mark, a duplicate
 // key at any depth, and more than `max_depth` objects and lists inside each other. NaN, numbers
-// that no double holds, and halves of surrogate pairs are no JSON either. `name` names the file in
+// that no double holds, and halves of surrogate pairs are not JSON either. `name` names the file in
 // messages. Fails with exit code 3.
 [[nodiscard]] Json parse_json(std::string_view text, const std::string& name,
                               int max_depth = kMaxJsonDepth);

@@ -82,7 +82,7 @@ void check_signature(const ov::Model& model, ov::element::Type input) {
   check(model.output(), ov::element::f32);
 }
 
-// A CPU without bf16 or fp16 is no error to OpenVINO: it takes another precision in silence.
+// A CPU without bf16 or fp16 is not an error to OpenVINO: it takes another precision silently.
 void check_precision(const ov::CompiledModel& compiled, std::string_view precision) {
   const ov::element::Type wanted = wanted_precision(precision);
   const ov::element::Type used = compiled.get_property(ov::hint::inference_precision);
