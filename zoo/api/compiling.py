@@ -81,6 +81,7 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
     """
     from compile.api import compile_module
     from compile.backends import backend as find_backend
+    from compile.precision import precision as find_precision
     from compile.runner import find_runner
     from compile.spec import CompileSpec
 
@@ -96,11 +97,16 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
         portable=portable,
     )
     return compile_module(
-        _prepare(source, images, calibrate, precision),
+        prepare(
+            source,
+            quantised=find_precision(precision).quantised,
+            images=images,
+            calibrate=Path(calibrate) if isinstance(calibrate, str) else calibrate,
+        ),
         spec,
         backend=backend,
         root=root,
-        model=_model(source),
+        model=manifest_model(source),
         force=force,
         accept_error=accept_error,
         runner=find_runner(None if runner is None else Path(runner)),
@@ -141,27 +147,31 @@ def _source(
     )
 
 
-def _prepare(
+def prepare(
     source: Source,
-    images: Tensor | None,
-    calibrate: Tensor | str | Path | None,
-    precision: str,
+    *,
+    quantised: bool,
+    images: Tensor | None = None,
+    calibrate: Tensor | Path | None = None,
+    num_images: int = 256,
 ) -> PreparedModel:
-    """The network made ready to be compiled; only quantised precisions need images for that."""
+    """The network made ready to be compiled, with the data that proves it.
+
+    Only quantised precisions need images to calibrate with and to count errors on. They come from
+    `calibrate`, or from the run's own data, `num_images` of them.
+    """
     import torch
 
-    from compile.precision import precision as find_precision
     from compile.proof.images import Calibration, Labelled
     from compile.proof.prepared import PreparedModel
 
     calibration = labelled = None
-    if find_precision(precision).quantised:
+    if quantised:
         labelled = source.labelled()
         if isinstance(calibrate, torch.Tensor):
             calibration = calibrate, "given"
         else:
-            folder = None if calibrate is None else Path(calibrate)
-            calibration = source.calibration(folder, 256)
+            calibration = source.calibration(calibrate, num_images)
     pixels = source.preprocessing
     return PreparedModel(
         source.network,
@@ -174,7 +184,7 @@ def _prepare(
     )
 
 
-def _model(source: Source) -> Model:
+def manifest_model(source: Source) -> Model:
     """What the manifest says of the network besides its weights."""
     from compile.api import Model
 

@@ -127,11 +127,18 @@ class Compile(
 
     def build(self, cells: list[Cell], source: Source, tell: Callable[[str], None]) -> None:
         """Build the cells that can be built here, and note in each what came out."""
+        from zoo.api.compiling import prepare
+
         runner = ready_runner(self.runner)
         with self._no_other_output():
             possible = [cell for cell in cells if not cell.refused]
             quantised = any(precision(cell.precision).quantised for cell in possible)
-            prepared = prepare(source, self, quantised=quantised)
+            prepared = prepare(
+                source,
+                quantised=quantised,
+                calibrate=self.calibrate,
+                num_images=self.samples,
+            )
             for cell in cells:
                 if cell.refused is None:
                     _build(self, cell, source, prepared, runner, tell)
@@ -177,28 +184,6 @@ def rebuild_command(options: Compile, cell: Cell, source: Source) -> str:
     return shlex.join(["zoo", "compile", *again])
 
 
-def prepare(source: Source, options: Compile, *, quantised: bool) -> PreparedModel:
-    """The network made ready to be compiled, with the data that proves it.
-
-    Only quantised precisions need images to calibrate with and to count errors on.
-    """
-    from compile.proof.images import Calibration, Labelled
-    from compile.proof.prepared import PreparedModel
-
-    calibration = source.calibration(options.calibrate, options.samples) if quantised else None
-    labelled = source.labelled() if quantised else None
-    pixels = source.preprocessing
-    return PreparedModel(
-        source.network,
-        source.shape,
-        samples=source.samples(),
-        calibration=calibration and Calibration(images=calibration[0], source=calibration[1]),
-        labelled=labelled and Labelled(images=labelled[0], labels=labelled[1]),
-        mean=pixels["mean"] if pixels else None,
-        std=pixels["std"] if pixels else None,
-    )
-
-
 def _build(
     options: Compile,
     cell: Cell,
@@ -235,7 +220,8 @@ def _build_here(
     runner: Path | None,
     stage: Callable[[str], None],
 ) -> None:
-    from compile.api import Model, compile_module
+    from compile.api import compile_module
+    from zoo.api.compiling import manifest_model
 
     result = compile_module(
         prepared,
@@ -250,14 +236,7 @@ def _build_here(
         ),
         backend=cell.backend,
         root=options.out,
-        model=Model(
-            name=source.name,
-            source=source.origin,
-            classes=source.classes,
-            preprocessing=dict(source.preprocessing) if source.preprocessing else None,
-            macs=source.macs,
-            shape=source.native,
-        ),
+        model=manifest_model(source),
         force=options.force,
         accept_error=options.accept_error,
         runner=runner,
