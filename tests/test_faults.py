@@ -65,7 +65,7 @@ def plant(
     if reason is not None:
         pytest.skip(f"{name} {precision} {reason}")
     outcome = attempt(tampered(fault), name, precision, root, runner=runner)
-    record("fault", {"fault": fault, "backend": name, "precision": precision, "outcome": outcome})
+    record("fault", outcome.row(fault, name, precision))
     expected = (fault, precision) in BELOW
     assert outcome.published is expected, (outcome.by, outcome.ratio, outcome.message)
     if expected:
@@ -102,9 +102,7 @@ def test_without_a_fault_it_is_published(
     if (reason := backend(name).missing("cpu", precision)) is not None:
         pytest.skip(f"{name} {precision} {reason}")
     outcome = attempt(sound(), name, precision, tmp_path, runner=find_runner())
-    record_property(
-        "fault", {"fault": "none", "backend": name, "precision": precision, "outcome": outcome}
-    )
+    record_property("fault", outcome.row("none", name, precision))
     assert outcome.published, outcome.message
 
 

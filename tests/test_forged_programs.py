@@ -97,7 +97,7 @@ def change_constants(kind: str, change: str, folder: Path, runner: Path, record:
     assert forge(folder, CONSTANTS[change]), "nothing was changed"
     found = outcome(kind, folder, runner)
     heading = "changed in the file, then `zoo check`"
-    record("fault", {"fault": change, "backend": kind, "precision": heading, "outcome": found})
+    record("fault", found.row(change, kind, heading))
     assert found.published is ((kind, change) in BELOW), found
 
 

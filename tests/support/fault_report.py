@@ -88,7 +88,7 @@ def _conditions(found: dict[str, Any]) -> str:
 
 def _table(precision: str, rows: list[dict[str, Any]]) -> list[str]:
     backends = list(dict.fromkeys(row["backend"] for row in rows))
-    cells = {(row["fault"], row["backend"]): _cell(row["outcome"]) for row in rows}
+    cells = {(row["fault"], row["backend"]): _cell(row) for row in rows}
     lines = [f"| {precision} | {' | '.join(backends)} |", "|---" * (len(backends) + 1) + "|"]
     for fault in dict.fromkeys(row["fault"] for row in rows):
         found = " | ".join(cells.get((fault, name), "not run") for name in backends)
@@ -96,11 +96,11 @@ def _table(precision: str, rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _cell(outcome: Any) -> str:
-    ratio = "" if outcome.ratio is None else f"{outcome.ratio:.3g} "
-    if outcome.published:
+def _cell(row: dict[str, Any]) -> str:
+    ratio = "" if row["ratio"] is None else f"{row['ratio']:.3g} "
+    if row["by"] == "-":
         return f"{ratio}**published**"
-    gates = dict.fromkeys(SHORT.get(name, name) for name in outcome.by.split(", "))
+    gates = dict.fromkeys(SHORT.get(name, name) for name in row["by"].split(", "))
     places = {"z" for name in gates if name.startswith("zoo-run")}
     kept = [name for name in gates if not name.startswith("zoo-run")]
     return f"{ratio}{' '.join([*kept, *places])}"

@@ -191,6 +191,11 @@ class Outcome:
             return "-"
         return ", ".join(dict.fromkeys(self.failed)) or "the build"
 
+    def row(self, fault: str, backend: str, precision: str) -> dict[str, str | float | None]:
+        """The row of results/faults-*.md, of plain values: one process sends it to another."""
+        place = {"fault": fault, "backend": backend, "precision": precision}
+        return {**place, "by": self.by, "ratio": self.ratio}
+
 
 BOUND = "bound"
 NON_FINITE = "non-finite outputs"
