@@ -1,4 +1,4 @@
-"""nn.Module -> artifact: prepare, build, prove, publish. And the way back: load an artifact.
+"""Compile an nn.Module into an artifact: prepare, build, prove, publish. And load artifacts.
 
 spec = CompileSpec(shape=(3, 224, 224), precision="bf16")
 result = compile_module(net, spec, backend="inductor", root="artifacts", name="mynet")
@@ -57,7 +57,7 @@ class Result:
 
     path: Path
     built: bool
-    """False when the same artifact stood there already."""
+    """False if the same artifact was there already, and nothing was built."""
     seconds: float
     manifest: Manifest
 
@@ -78,42 +78,43 @@ def compile_module(
     command: str | None = None,
     progress: Progress = lambda stage: None,
 ) -> Result:
-    """Compile `module` for `spec` into `<root>/<name>-<sha8>/<backend>-...` and prove it.
+    """Compile `module` for `spec` into an artifact below `root`, and prove it.
 
     Args:
         module: maps float32 (N, C, H, W) to (N, classes); its weights are finite. Or a
-            PreparedModel of one, which several calls share; it brings its own images.
+            PreparedModel, which several calls can share. It has its own images.
         spec: input shape, batches, precision, device and CPU target.
         backend: a name in BACKENDS.
-        root: folder of all artifacts; made where it is missing.
-        name: of the network, by default its class's. Only without `model`, which has one.
-        model: what the manifest says of the network.
-        samples: real inputs (N >= 8, C, H, W) float32 for the golden samples, or None.
+        root: folder of all artifacts; created if it is missing.
+        name: the network's name, by default its class in lower case. Not together with `model`.
+        model: what the manifest says about the network.
+        samples: real inputs (N >= 8, C, H, W) float32 for the golden samples. If None, smooth
+            synthetic images take their place.
         calibration: images (N >= 32, C, H, W) float32 for int8 and fp8, or None.
         force: build even if the same request was built before.
         accept_error: publish even if parity or a gate failed, with the status `accepted`.
-        runner: a zoo-run that must agree as well, or None.
+        runner: path of a zoo-run, or None. If it has an engine for this backend, its outputs must
+            pass too.
         command: the command that rebuilds the artifact, for the manifest.
         progress: called with the name of each stage.
 
     Raises:
-        UsageError: an unknown backend, precision or device, or an argument without effect.
+        UsageError: an unknown backend, precision or device, or arguments that exclude each other.
         BadArtifact: the module's weights or its input shape cannot be used.
         CheckFailed: the build broke or parity failed; nothing was published.
         Unavailable: this machine cannot build it, or the place cannot be written.
     """
-    start = time.perf_counter()
     chosen = choose(backend, spec.precision, spec.device)
     if spec.portable:
         check_portable([backend])
     prepared = _prepare(module, spec, model, samples, calibration)
     request = _request(prepared, spec, chosen, _model(prepared, spec, name, model), command)
     final = request.folder(Path(root))
-    reused = None if force else _reusable(final, request, runner, accept_error)
-    if reused is not None:
-        return Result(path=final, built=False, seconds=0.0, manifest=reused)
     with _ONE_AT_A_TIME:
-        return _make(request, final, runner, accept_error, progress, start)
+        reused = None if force else _reusable(final, request, runner, accept_error)
+        if reused is not None:
+            return Result(path=final, built=False, seconds=0.0, manifest=reused)
+        return _make(request, final, runner, accept_error, progress)
 
 
 def _make(
@@ -122,9 +123,9 @@ def _make(
     runner: Path | None,
     accept_error: bool,
     progress: Progress,
-    start: float,
 ) -> Result:
     """Build, prove and publish one artifact."""
+    start = time.perf_counter()
     with staging(final) as folder:
         progress("prepare")
         task = request.prepared.task(request.spec, request.backend)
@@ -134,7 +135,7 @@ def _make(
         _check_precision(built, request.spec)
         progress("parity")
         draft = describe(request, folder, built, task, time.perf_counter() - start)
-        write_manifest(folder, draft)
+        write_manifest(folder, draft)  # proving opens the folder as any reader does
         proof = prove(
             folder, request.backend, built, task, runner=runner, accept_error=accept_error
         )
@@ -190,10 +191,11 @@ def _request(
     prepared: PreparedModel, spec: CompileSpec, backend: Backend, model: Model, command: str | None
 ) -> Request:
     """The request with its CPU target resolved."""
-    native_code = backend.MACHINE_CODE
-    asked = spec.target if native_code else "native"
-    target = machine.resolve_target(spec.target, spec.precision) if native_code else "any"
-    spec = replace(spec, target=target, named_level=asked != "native")
+    if backend.MACHINE_CODE:
+        asked, level = spec.target, machine.resolve_target(spec.target, spec.precision)
+    else:
+        asked, level = "native", "any"  # the file runs on every CPU
+    spec = replace(spec, target=level, named_level=asked != "native")
     return Request(
         model=model,
         prepared=prepared,
@@ -205,7 +207,7 @@ def _request(
 
 
 def _check_precision(built: Built, spec: CompileSpec) -> None:
-    """The file holds what was asked for; TF32 multiplies the float32 that it holds."""
+    """Raise CheckFailed unless the file holds the precision asked for; for TF32 that is float32."""
     if built.precision not in (held_as(spec.precision), spec.precision):
         raise CheckFailed(f"asked for {spec.precision}, the file holds {built.precision}")
 
@@ -213,30 +215,31 @@ def _check_precision(built: Built, spec: CompileSpec) -> None:
 def _reusable(
     final: Path, request: Request, runner: Path | None, accept_error: bool
 ) -> Manifest | None:
-    """The manifest of a sound artifact built for this very request, or None.
+    """The manifest of a sound artifact that was built for this very request, or None.
 
-    One that was proved without zoo-run is built again when there is one now.
+    An artifact that zoo-run has not proved is built again if zoo-run can run it now.
     """
     try:
         manifest = open_artifact(final).manifest
     except ZooError:
         return None
     usable = ("proved", "accepted") if accept_error else ("proved",)
-    proved = not has_engine(runner, manifest["backend"])
-    proved = proved or "zoo-run" in manifest["parity"]["ran_in"]
-    same = manifest["build"]["request"] == request.as_json()
-    return manifest if proved and same and manifest["status"] in usable else None
+    if manifest["status"] not in usable or manifest["build"]["request"] != request.as_json():
+        return None
+    if has_engine(runner, manifest["backend"]) and "zoo-run" not in manifest["parity"]["ran_in"]:
+        return None
+    return manifest
 
 
 def _build(backend: Backend, module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
-    """Build, with whatever a compiler throws turned into one line."""
+    """Build; whatever a compiler throws becomes one line."""
     try:
         return backend.build(module, spec, folder)
-    except (ZooError, KeyboardInterrupt):
+    except ZooError:
         raise
     except OSError as error:
         raise Unavailable(f"{backend.NAME}: {error}") from error
     except MemoryError as error:
-        raise Unavailable(f"{backend.NAME}: out of memory; use a smaller --input") from error
+        raise Unavailable(f"{backend.NAME}: out of memory; use a smaller input or batch") from error
     except Exception as error:
         raise CheckFailed(f"{backend.NAME} could not build it: {first_line(error)}") from error

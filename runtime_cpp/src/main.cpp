@@ -1,11 +1,15 @@
 #include <iostream>
 #include <new>
+#include <string>
 
-#include "base/atomic_file.h"
+#include "base/error.h"
 #include "base/interrupt.h"
 #include "base/scratch.h"
 #include "engines/offer.h"
 #include "session.h"
+
+// Parse the options, open and verify the artifact, run it, report. Session::run() measures it,
+// proves it (--check) or answers inputs (--input).
 
 namespace {
 
@@ -14,23 +18,23 @@ int fail(zoo::ExitCode code, const std::string& message) {
   return static_cast<int>(code);
 }
 
+int print(const std::string& text) {
+  std::cout << text << std::flush;
+  if (!std::cout) return fail(zoo::ExitCode::kMachineLacks, "stdout cannot be written to");
+  return static_cast<int>(zoo::ExitCode::kDone);
+}
+
 int run(int argc, char** argv) {
   const zoo::Options options = zoo::parse_options(argc, argv, zoo::version_line());
-  if (!options.print.empty()) {
-    std::cout << options.print;
-    return static_cast<int>(zoo::ExitCode::kDone);
-  }
-  if (options.capabilities) {
-    std::cout << zoo::dump_json(zoo::capabilities());
-    return static_cast<int>(zoo::ExitCode::kDone);
-  }
+  if (!options.print.empty()) return print(options.print);
+  if (options.capabilities) return print(zoo::dump_json(zoo::capabilities()));
   zoo::install_signal_handlers();
-  zoo::check_outputs(options);
-  const zoo::Scratch scratch;
+  zoo::check_output_paths(options);
+  const zoo::Scratch scratch;  // where loaders unpack; removed at the end
   const zoo::Artifact artifact = zoo::open_artifact(options.artifact);
   zoo::Session session(artifact, options);
   const zoo::Report report = session.run();
-  zoo::publish(report, options, std::cout);
+  zoo::write_report(report, options, std::cout);
   if (!report.warning.empty()) std::cerr << "zoo-run: " << report.warning << '\n';
   return static_cast<int>(report.exit_code);
 }

@@ -147,24 +147,24 @@ TEST(Report, PublishesToOnePlaceOnly) {
   Options options;
   std::ostringstream text;
   options.json = folder / "r.json";
-  publish(report, options, text);
+  write_report(report, options, text);
   EXPECT_EQ(text.str(), report.text);
   EXPECT_EQ(Json::parse(testing::read_file(folder / "r.json"))["latency_ms"]["n"], 10);
 
   std::ostringstream only_json;
   options.json = "-";
-  publish(report, options, only_json);
+  write_report(report, options, only_json);
   EXPECT_TRUE(Json::accept(only_json.str()));
 
   std::ostringstream nothing;
   options.json = "";
   options.quiet = true;
-  publish(report, options, nothing);
+  write_report(report, options, nothing);
   EXPECT_EQ(nothing.str(), "");
 
   std::ostringstream closed;
   closed.setstate(std::ios::badbit);
-  EXPECT_REFUSED(ExitCode::kMachineLacks, "stdout", publish(report, options, closed));
+  EXPECT_REFUSED(ExitCode::kMachineLacks, "stdout", write_report(report, options, closed));
 }
 
 }  // namespace

@@ -1,17 +1,19 @@
 """Deep residual networks, after He, Zhang, Ren and Sun, "Deep Residual Learning for Image
-Recognition", 2015 (https://arxiv.org/abs/1512.03385); figure and table numbers below are its.
+Recognition", 2015 (https://arxiv.org/abs/1512.03385). Figure and table numbers below refer to it.
 
-A residual unit computes `relu(F(x) + x)`. Its layers F learn only what is to be *added* to their
-input. So a unit that is not needed learns zero, which is easy, and the gradient reaches every depth
-through the sum. Where F changes the shape, x goes through a projection (option B of section 3.3).
-Everywhere else the shortcut has no parameters.
+A residual unit computes `relu(F(x) + x)`. Its layers F learn only what to *add* to their input. A
+unit that is not needed can easily learn F(x) = 0. The gradient reaches every depth through the sum.
+If F changes the shape, x goes through a projection (option B of section 3.3). Every other shortcut
+has no parameters.
 
 Two things differ from the paper:
-- The stride of a bottleneck is on its 3x3 convolution, not on the first 1x1. torchvision, whose
-  parameter names these are, does the same ("ResNet v1.5"). It is about half a point better, and
-  takes 4.1 instead of 3.8 GMAC at 50 layers.
-- `stem="small"` puts one 3x3 convolution in the place of the first two layers, for images that are
-  too small to be quartered.
+- The stride of a bottleneck is on its 3x3 convolution, not on the first 1x1. This follows
+  torchvision ("ResNet v1.5"), and so do the parameter names. It costs 4.1 instead of 3.8 GMAC at
+  50 layers.
+- `stem="small"` replaces the 7x7 convolution and the max pool with one 3x3 convolution. Use it for
+  images such as 32x32, because the usual stem divides height and width by 4.
+
+Each ReLU is a separate module, so that tools which observe or fuse modules see each one.
 
 ResNeXt (https://arxiv.org/abs/1611.05431) splits the 3x3 convolution of a bottleneck into groups;
 Wide ResNet (https://arxiv.org/abs/1605.07146) doubles its channels. Both change that one layer.
@@ -35,7 +37,7 @@ def conv7x7(in_channels: int, out_channels: int) -> nn.Conv2d:
 
 
 def conv3x3(in_channels: int, out_channels: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    """3x3 convolution, padded to keep the size; no bias, the batch norm after it has one."""
+    """3x3 convolution that keeps the size at stride 1. The batch norm after it has the bias."""
     return nn.Conv2d(
         in_channels, out_channels, 3, stride=stride, padding=1, groups=groups, bias=False
     )
@@ -64,7 +66,9 @@ class ZeroPadding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x[:, :, :: self.stride, :: self.stride]
-        return functional.pad(x, (0, 0, 0, 0, 0, self.new_channels))
+        return functional.pad(
+            x, (0, 0, 0, 0, 0, self.new_channels)
+        )  # last dimension first: W, H, C
 
 
 def make_shortcut(
@@ -72,8 +76,10 @@ def make_shortcut(
 ) -> nn.Sequential | ZeroPadding | None:
     """Options A, B and C of section 3.3 and table 3; None is the identity.
 
-    A pads with zeros where the shape changes, B projects there, C projects in every unit.
+    A pads with zeros if the shape changes, B projects there, C projects in every unit.
     """
+    if kind not in ("A", "B", "C"):
+        raise ValueError(f"the shortcut is {kind!r}; choose A, B or C")
     same_shape = stride == 1 and in_channels == out_channels
     if same_shape and kind != "C":
         return None
@@ -98,7 +104,6 @@ class BasicBlock(ResidualUnit):
         self.relu1 = nn.ReLU()
         self.conv2 = conv3x3(width, width)
         self.bn2 = nn.BatchNorm2d(width)
-        # A ReLU of its own at each place, so that tools which observe or fuse modules see each.
         self.relu2 = nn.ReLU()
         self.downsample = make_shortcut(shortcut, in_channels, width, stride)
 
@@ -118,8 +123,8 @@ class Bottleneck(ResidualUnit):
 
     (B, in_channels, H, W) -> (B, 4 * width, H/stride, W/stride)
 
-    The 3x3 convolution has `groups` groups, each `group_width` channels wide in the first stage
-    and twice as wide in each that follows: 1 x 64d is ResNet, 32 x 4d ResNeXt, 1 x 128d wide.
+    The 3x3 convolution has groups * group_width channels in the first stage, where width is 64.
+    Each later stage doubles them. ResNet has 1 x 64, ResNeXt 32x4d has 32 x 4, Wide ResNet 1 x 128.
     """
 
     expansion = 4
@@ -160,27 +165,28 @@ class Bottleneck(ResidualUnit):
         return self.relu3(x + shortcut)
 
 
-Block = type[BasicBlock] | type[Bottleneck]
+Unit = type[BasicBlock] | type[Bottleneck]
 
 
 class ResNet(nn.Module):
     """Stem, four stages, global average, one linear layer: (B, C, H, W) -> (B, num_classes).
 
-    The shapes in `forward` are those of 224x224 input; with `stem="small"` the first stage sees
-    the input's own size. Any H and W of at least 1 work: sizes are halved rounding up. What else
-    is given by name goes to every unit.
+    layer1 to layer4 are the paper's conv2_x to conv5_x. The shapes in `forward` are those of a
+    224x224 input. With `stem="small"` the first stage sees the input's own size. Any H and W of at
+    least 1 work in evaluation mode: sizes are halved and rounded up. Other keyword arguments are
+    passed to every unit.
     """
 
     def __init__(
         self,
-        block: Block,
+        unit: Unit,
         depths: tuple[int, int, int, int],
         *,
         num_classes: int = 1000,
         in_channels: int = 3,
         stem: str = "imagenet",
         zero_init_residual: bool = False,
-        **unit: Any,
+        **unit_options: Any,
     ) -> None:
         super().__init__()
         small = stem == "small"
@@ -188,12 +194,12 @@ class ResNet(nn.Module):
         self.bn1 = nn.BatchNorm2d(64)
         self.relu = nn.ReLU()
         self.maxpool = nn.Identity() if small else nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = stage(block, 64, 64, depths[0], stride=1, **unit)
-        self.layer2 = stage(block, 64 * block.expansion, 128, depths[1], stride=2, **unit)
-        self.layer3 = stage(block, 128 * block.expansion, 256, depths[2], stride=2, **unit)
-        self.layer4 = stage(block, 256 * block.expansion, 512, depths[3], stride=2, **unit)
+        self.layer1 = stage(unit, 64, 64, depths[0], stride=1, **unit_options)
+        self.layer2 = stage(unit, 64 * unit.expansion, 128, depths[1], stride=2, **unit_options)
+        self.layer3 = stage(unit, 128 * unit.expansion, 256, depths[2], stride=2, **unit_options)
+        self.layer4 = stage(unit, 256 * unit.expansion, 512, depths[3], stride=2, **unit_options)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(512 * block.expansion, num_classes)
+        self.fc = nn.Linear(512 * unit.expansion, num_classes)
         initialise(self, zero_init_residual=zero_init_residual)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -208,21 +214,21 @@ class ResNet(nn.Module):
 
 
 def stage(
-    block: Block, in_channels: int, width: int, depth: int, stride: int, **unit: Any
+    unit: Unit, in_channels: int, width: int, depth: int, stride: int, **options: Any
 ) -> nn.Sequential:
     """`depth` units; only the first one changes the size and the number of channels."""
-    units: list[nn.Module] = [block(in_channels, width, stride, **unit)]
-    units += [block(width * block.expansion, width, **unit) for _ in range(depth - 1)]
+    units: list[nn.Module] = [unit(in_channels, width, stride, **options)]
+    units += [unit(width * unit.expansion, width, **options) for _ in range(depth - 1)]
     return nn.Sequential(*units)
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One row: the unit, how many stand in conv2_x .. conv5_x, and what makes its units special."""
+    """One row: the unit, how many units each stage has, and the options of each unit."""
 
-    block: Block
+    unit: Unit
     depths: tuple[int, int, int, int]
-    unit: dict[str, Any] = field(default_factory=dict)
+    unit_options: dict[str, Any] = field(default_factory=dict)
 
 
 VARIANTS: dict[str, Variant] = {
@@ -232,7 +238,7 @@ VARIANTS: dict[str, Variant] = {
     "resnet50": Variant(Bottleneck, (3, 4, 6, 3)),
     "resnet101": Variant(Bottleneck, (3, 4, 23, 3)),
     "resnet152": Variant(Bottleneck, (3, 8, 36, 3)),
-    # Depths that came later.
+    # timm's 26 and ResNet-200 of https://arxiv.org/abs/1603.05027.
     "resnet26": Variant(Bottleneck, (2, 2, 2, 2)),
     "resnet200": Variant(Bottleneck, (3, 24, 36, 3)),
     # Wide ResNet.
@@ -251,4 +257,4 @@ VARIANTS: dict[str, Variant] = {
 def build(name: str, **options: Any) -> ResNet:
     """Build the row of VARIANTS called `name`; options are ResNet's and its units'."""
     row = VARIANTS[name]
-    return ResNet(row.block, row.depths, **row.unit, **options)
+    return ResNet(row.unit, row.depths, **row.unit_options, **options)

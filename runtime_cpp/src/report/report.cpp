@@ -46,12 +46,12 @@ Report report_inference(const Subject& subject, const Inference& inference) {
   return report;
 }
 
-void check_outputs(const Options& options) {
+void check_output_paths(const Options& options) {
   if (!options.output.empty()) check_writable(options.output);
   if (!options.json.empty() && !options.json_to_stdout()) check_writable(options.json);
 }
 
-void publish(const Report& report, const Options& options, std::ostream& out) {
+void write_report(const Report& report, const Options& options, std::ostream& out) {
   if (!options.json.empty() && !options.json_to_stdout()) {
     write_atomically(options.json, dump_json(report.document));
   }

@@ -76,9 +76,9 @@ struct Inference {
 [[nodiscard]] Report report_inference(const Subject& subject, const Inference& inference);
 
 // Fails with 4 where a file that the options name could not be written; to be called first.
-void check_outputs(const Options& options);
+void check_output_paths(const Options& options);
 
 // Writes the report where the options want it. Fails with 4 where that cannot be done.
-void publish(const Report& report, const Options& options, std::ostream& out);
+void write_report(const Report& report, const Options& options, std::ostream& out);
 
 }  // namespace zoo
