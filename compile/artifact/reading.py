@@ -128,8 +128,8 @@ def open_graph(artifact: Artifact) -> SealedFile:
     entry = artifact.manifest.get("graph")
     if entry is None:
         raise BadArtifact(
-            f"{artifact.path} keeps no exported graph; build it anew: "
-            f"{artifact.manifest['build']['command']} --force"
+            f"{artifact.path} holds no exported graph; build it again with "
+            f"`{artifact.manifest['build']['command']} --force`"
         )
     sealed = seal(artifact.path, entry["file"], entry["size"], entry["sha256"])
     with open(sealed.path, "rb") as stream:
@@ -143,13 +143,14 @@ def check_requirements(manifest: Manifest, path: Path) -> None:
     have = machine.package_version("torch")
     if needs["torch"] is not None and needs["torch"] != have:
         raise BadArtifact(
-            f"{path} was built for torch {needs['torch']}, here is {have}; rebuild it here"
+            f"{path} was built for torch {needs['torch']}, and this is torch {have}; "
+            f"build it again with `zoo recompile {path}`"
         )
     lacking = sorted(set(needs["isa"]) - machine.cpu_flags())
     if lacking:
         raise BadArtifact(
             f"this CPU lacks {', '.join(lacking)}, which {path} (target "
-            f"{manifest['target']['name']}) needs; rebuild it here"
+            f"{manifest['target']['name']}) needs; compile it here, or for a lower --target"
         )
     if manifest["device"] == "cuda":
         _check_gpu(needs["gpu_arch"], path)
@@ -166,4 +167,7 @@ def _check_gpu(built_for: str | None, path: Path) -> None:
         return
     oldest = re.fullmatch(r"sm_([0-9]{2,3})\+", built_for)
     if oldest is None or 10 * major + minor < int(oldest[1]):
-        raise BadArtifact(f"{path} was built for {built_for}, here is {here}; rebuild")
+        raise BadArtifact(
+            f"{path} was built for {built_for}, and this GPU is {here}; build it again with "
+            f"`zoo recompile {path}`"
+        )

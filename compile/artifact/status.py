@@ -30,8 +30,8 @@ def require_proved(artifact: Artifact, *, accept_error: bool = False) -> None:
     status = artifact.manifest["status"]
     if status == "accepted" and not accept_error:
         raise BadArtifact(
-            f"{artifact.path} was published although it failed its proof; "
-            "load it with accept_error=True, or pass --accept-error, to run it"
+            f"{artifact.path} was published although it failed its proof; to run it all the same, "
+            "load it with accept_error=True or run zoo-run with --accept-error"
         )
     if status == "pending" and not _is_proved_here(artifact):
         raise BadArtifact(

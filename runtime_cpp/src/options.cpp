@@ -136,7 +136,7 @@ void add_rows(CLI::App& app, Options& options) {
   rows.toggle("--cuda-graph", options.cuda_graph, "capture the calls on a GPU and replay them");
   rows.toggle("--strict", options.strict, "exit 1 when the measurement is INVALID");
   rows.text("--json", options.json, "FILE", "write the report there too; - is stdout");
-  rows.toggle("--accept-error", options.accept_error, "run what failed its proof when built");
+  rows.toggle("--accept-error", options.accept_error, "run an artifact that failed its proof");
   // For the builder alone, so --help says nothing of it.
   rows.toggle("--unproved", options.unproved, "run what has not been proved yet")->group("");
   rows.toggle("--allow-nonfinite", options.allow_nonfinite, "take NaN and Inf in --input");
@@ -182,8 +182,8 @@ std::string first_line(const std::string& text) { return text.substr(0, text.fin
 Options parse_options(int argc, const char* const* argv, const std::string& version) {
   Options options;
   CLI::App app("Loads a compiled network, proves or measures it, without Python.", "zoo-run");
-  app.set_help_flag("-h,--help", "print this and leave");
-  app.set_version_flag("--version", version, "print the versions and leave");
+  app.set_help_flag("-h,--help", "print this help and exit");
+  app.set_version_flag("--version", version, "print the versions and exit");
   app.footer(
       "In brackets: the default. Exit codes: 0 done, 1 a check failed, 2 usage,\n"
       "3 bad artifact or input, 4 this machine lacks something, 130/143 interrupted.");

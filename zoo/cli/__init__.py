@@ -56,7 +56,7 @@ COMMANDS: dict[str, type[Command]] = {
 
 app = typer.Typer(
     name="zoo",
-    help="Train a ResNet, compile it for every backend, prove they agree, measure them from C++.",
+    help="Train a ResNet, compile it for every backend, prove the results, measure them from C++.",
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     **SETTINGS,
@@ -149,7 +149,7 @@ def _unexpected(error: Exception) -> int:
     """Memory that ran out, a mistyped command, or a fault of zoo itself."""
     full = ("allocate memory", "out of memory")  # of the machine, of a GPU
     if isinstance(error, MemoryError) or any(words in str(error) for words in full):
-        smaller = "use a smaller --batch or --input, in training --set accumulate=N"
+        smaller = "use a smaller --batch or --input; in training, use --set accumulate=N"
         return _fail(f"out of memory; {smaller}", 4)
     fault = usage_fault(error)
     if fault is not None:

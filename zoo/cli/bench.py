@@ -30,9 +30,9 @@ class Bench(ArtifactsArgument, ArtifactsOption, RunnerOption, ThreadsOption, Qui
     duration: Annotated[
         float | None, Option(min=0.001, max=3600, show_default=f"{DURATION_S:g}")
     ] = None
-    """Seconds, at least."""
+    """Measure for at least this many seconds."""
     iterations: Annotated[int | None, Option(min=1, max=10**6, show_default=str(ITERATIONS))] = None
-    """Calls, at least."""
+    """Measure at least this many calls."""
 
     def run(self) -> None:
         """Print a row for each artifact."""

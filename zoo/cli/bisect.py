@@ -56,7 +56,7 @@ class Bisect(RunsOption, ThreadsOption, QuietOption, Command):
         if failure is not None and self.picture is not None:
             raise failure
         if failure is not None:
-            print(f"zoo: no picture: {failure}; name another place by --picture", file=sys.stderr)
+            print(f"zoo: no picture: {failure}; choose another --picture", file=sys.stderr)
         if not report.passed:
             raise CheckFailed(
                 f"{report.artifact}: {report.reason}; build it again with `zoo compile --force`, "
@@ -69,7 +69,7 @@ class Bisect(RunsOption, ThreadsOption, QuietOption, Command):
         if not self.artifact.is_dir():
             raise UsageError(f"{self.artifact} is not a folder; `zoo list` shows the artifacts")
         if self.picture is not None and not self.full:
-            raise UsageError("--picture needs every block measured: give --full as well")
+            raise UsageError("--picture needs --full; give both")
         if self.full:
             check_drawing()
 

@@ -39,14 +39,14 @@ class Check(
     QuietOption,
     Command,
 ):
-    """Prove artifacts again: parity and accuracy, in Python and by zoo-run."""
+    """Prove artifacts again, in Python and in zoo-run."""
 
     images: Annotated[int, Option(min=1, max=100_000)] = 4000
-    """How many test images, at most; they are taken evenly."""
+    """Use at most this many test images, evenly spaced."""
     calls: Annotated[
         int | None, Option(min=1, max=10**6, show_default="as measured when it was built")
     ] = None
-    """Calls that show whether an artifact repeats itself to the bit."""
+    """Calls that show whether the same input always gives the same bits."""
 
     def run(self) -> None:
         """Print a row for each program and place. Raises CheckFailed where one fails."""

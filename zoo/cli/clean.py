@@ -16,11 +16,11 @@ class Clean(RunsOption, ArtifactsOption, JsonOption, Command):
     """Remove what killed commands left behind."""
 
     all_artifacts: bool = False
-    """Remove all artifacts too."""
+    """Also remove all artifacts."""
     all_runs: bool = False
-    """Remove all finished runs too."""
+    """Also remove all finished runs."""
     unfinished: bool = False
-    """Remove runs that could be resumed too."""
+    """Also remove unfinished runs, which could be resumed."""
 
     def run(self) -> None:
         """Remove the folders and files, and print which."""

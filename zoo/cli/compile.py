@@ -78,13 +78,13 @@ class Compile(
     device: Annotated[str | None, Option(show_default="what the backend needs")] = None
     """cpu or cuda."""
     fresh: bool = False
-    """Take seeded weights, not the newest run."""
+    """Use seeded random weights instead of the newest run."""
     force: bool = False
-    """Build again what is there."""
+    """Build again even what is up to date."""
     accept_error: bool = False
-    """Publish even what fails its proof; it then says so wherever it is used."""
+    """Publish an artifact even if it fails its proof; its status is then 'accepted'."""
     timeout: Annotated[float | None, Option(min=1)] = None
-    """Seconds for each build, which then runs in a child process."""
+    """Stop each build after this many seconds; it runs in a child process."""
 
     def run(self) -> None:
         """Build every cell that can be built, print the table, and fail if a build failed."""

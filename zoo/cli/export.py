@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Export(RunsOption, JsonOption, Command):
-    """Write a run for torchvision, timm or the hub, or an artifact for Triton."""
+    """Export a run for other libraries, or an artifact for Triton."""
 
     what: Annotated[str, Argument()]
     """A run's path or a model's name; with --triton an artifact's path."""
@@ -30,9 +30,9 @@ class Export(RunsOption, JsonOption, Command):
     out: Path = Path("exports")
     """Root folder of the exports."""
     license_: str = "unknown"
-    """Of the weights, for the model card of hf."""
+    """Licence of the weights, for the model card of --format hf."""
     name: str | None = None
-    """What Triton calls the model; without it, the network's name."""
+    """The model's name in Triton; by default the network's name."""
     force: bool = False
     """Replace a model of that name in --triton."""
 

@@ -22,9 +22,9 @@ class Import(SeedOption, JsonOption, Command):
     weights: Path
     """A .pth or .safetensors file, such as torchvision's or timm's."""
     classes: Annotated[str | None, Option(show_default="the file's")] = None
-    """How many, or a text file with one name on each line."""
+    """The number of classes, or a text file with one name on each line."""
     key: Annotated[str | None, Option(show_default="the only one")] = None
-    """Which entry of a checkpoint that holds several."""
+    """The entry to read from a checkpoint that holds several."""
     set_: tuple[str, ...] = ()
     """Preprocessing, such as resize=232; repeatable."""
     out: Path = RUNS

@@ -17,7 +17,7 @@ from zoo.errors import UsageError, ZooError
 
 @dataclass(frozen=True, kw_only=True)
 class Inspect(JsonOption, Command):
-    """Verify an artifact and say what it is, what it needs and what it proved."""
+    """Verify an artifact; show what it is, needs and proved."""
 
     artifact: Annotated[Path, Argument()]
     """An artifact's folder."""

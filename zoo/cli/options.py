@@ -20,7 +20,7 @@ class ModelArgument:
     """MODEL, for commands that need a network."""
 
     model: Annotated[str | None, Argument()] = None
-    """A run's path or a model's name; without it the newest run."""
+    """A run's path or a model's name; by default the newest run."""
 
 
 @dataclass(frozen=True, kw_only=True)

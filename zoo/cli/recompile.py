@@ -42,7 +42,7 @@ class Recompile(RunsOption, ArtifactsOption, RunnerOption, ThreadsOption, QuietO
     """Build artifacts again with the options that built them."""
 
     artifacts: Annotated[tuple[Path, ...], Argument()] = ()
-    """Folders of artifacts; those that an older zoo built, too."""
+    """Folders of artifacts; an older zoo may have built them."""
     all_: bool = False
     """Take every artifact below --out."""
 

@@ -23,7 +23,7 @@ class Study(DeviceOption, ThreadsOption, QuietOption, Command):
     seeds: Annotated[int, Option(min=1, max=100)] = 3
     """How often each network is trained."""
     data: Annotated[str | None, Option(show_default="digits; --full: cifar10")] = None
-    """As `zoo train` takes it."""
+    """A data set, as for `zoo train --data`."""
     out: Path = Path("studies")
     """Root folder of the studies."""
 

@@ -31,8 +31,8 @@ void read_manifest(const FileDescriptor& folder, Artifact& artifact) {
   const SealedFile file =
       seal(open_inside(folder, "manifest.json"), "manifest.json", kMaxManifestBytes);
   if (file.sha256() != hash.substr(0, 64)) {
-    fail_artifact("manifest.json: has another sha256 than manifest.sha256 says; " +
-                  std::string("the artifact is damaged or was edited, rebuild it"));
+    fail_artifact("manifest.json: its sha256 is not the one in manifest.sha256; " +
+                  std::string("the artifact is damaged or was edited: build it again"));
   }
   const SealedView view(file);
   artifact.manifest = parse_manifest(as_text(view.bytes()), artifact.folder);
@@ -75,8 +75,8 @@ Artifact open_artifact(const std::string& path) {
     const FileEntry& entry = artifact.manifest.files.at(name);
     SealedFile copy = seal(opened, name, entry.size);
     if (copy.size() != entry.size || copy.sha256() != entry.sha256) {
-      fail_artifact(name + ": has another sha256 than manifest.json says; " +
-                    std::string("the artifact is damaged or was edited, rebuild it"));
+      fail_artifact(name + ": its sha256 is not the one in manifest.json; " +
+                    std::string("the artifact is damaged or was edited: build it again"));
     }
     artifact.files.emplace(name, std::move(copy));
   }

@@ -25,7 +25,8 @@ void check_torch(const Manifest& manifest, const Host& host) {
   const auto& wanted = manifest.requirements.torch;
   if (wanted && *wanted != built) {
     fail_artifact("the artifact was built for torch " + printable(*wanted) +
-                  ", this zoo-run runs torch " + built + ": compile it again with that");
+                  ", and this zoo-run runs torch " + built + ": compile it again with torch " +
+                  built);
   }
 }
 

@@ -24,7 +24,7 @@ constexpr std::chrono::milliseconds kPause{10};
 [[noreturn]] void fail_open(const std::string& name, int error) {
   const std::string message = name + ": " + std::strerror(error);
   if (error == ENOENT || error == ENOTDIR) fail_artifact(message);
-  if (error == ELOOP) fail_artifact(name + ": is a symbolic link, a regular file is wanted");
+  if (error == ELOOP) fail_artifact(name + ": is a symbolic link; it must be a regular file");
   fail_machine(message);
 }
 

@@ -16,8 +16,8 @@ void require_executable_folder() {
   struct statvfs status{};
   if (folder == nullptr || ::statvfs(folder, &status) != 0) return;
   if ((status.f_flag & ST_NOEXEC) != 0) {
-    fail_machine(std::string(folder) + ": no program may run from there (mounted noexec): set " +
-                 "TMPDIR to a folder where one may");
+    fail_machine(std::string(folder) + ": programs cannot run from this folder (mounted noexec): " +
+                 "set TMPDIR to another one");
   }
 }
 
@@ -33,7 +33,7 @@ class InductorEngine final : public Engine {
     std::vector<at::Tensor> outputs = loader_.run({input});
     if (outputs.size() != 1) {
       fail_artifact("the program returned " + std::to_string(outputs.size()) +
-                    " tensors, one is wanted");
+                    " tensors; it must return one");
     }
     return std::move(outputs.front());
   }

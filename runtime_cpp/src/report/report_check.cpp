@@ -73,7 +73,7 @@ std::string verdict_line(const CheckResult& result) {
              verdict(result.passed()), static_cast<long long>(passed), result.rows.size(),
              static_cast<long long>(result.num_agreed), static_cast<long long>(result.num_decided));
   if (result.has_classes && result.num_ordinary_decided == 0)
-    text += "; none of the first 16 decided proves nothing";
+    text += "; at least one of the first 16 rows must decide a class";
   return text + "\n";
 }
 

@@ -50,14 +50,14 @@ at::Tensor copy_of(const TensorView& view, const std::string& file) {
     return tensor;
   }
   fail_artifact(file + ": holds " + describe(view.dtype, view.shape) +
-                ", float32, float64 or uint8 is wanted");
+                "; it must hold float32, float64 or uint8");
 }
 
 TensorView only_tensor(std::span<const std::byte> bytes, const std::string& path) {
   if (path.ends_with(".npy")) return parse_npy(bytes, path);
   const std::vector<TensorView> tensors = parse_safetensors(bytes, path);
   if (tensors.size() == 1) return tensors.front();
-  fail_artifact(path + ": holds " + std::to_string(tensors.size()) + " tensors, one is wanted");
+  fail_artifact(path + ": holds " + std::to_string(tensors.size()) + " tensors; it must hold one");
 }
 
 std::string describe_wanted(const Manifest& manifest) {
