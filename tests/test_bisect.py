@@ -169,7 +169,7 @@ def test_a_grid_is_made_again_of_the_same_images(
         rewrite(copied, lambda m, each=each: m.update(quantization=each))  # type: ignore[misc]
         assert _run(["bisect", str(copied), "--quiet"]) == 3, each
         err = capsys.readouterr().err
-        assert len(err.strip().splitlines()) == 1 and "'quantization'" in err
+        assert len(err.strip().splitlines()) == 1 and "quantization" in err
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -46,8 +46,6 @@ class OnnxTaps:
 class OnnxPrefixes(OnnxTaps):
     """The first part of a model, compiled by itself."""
 
-    costly = True
-
     def __init__(
         self, model: bytes, wrappers: int, session: Callable[[bytes], onnx_session.Session]
     ) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compile.backends import DEFAULT
+from compile.backends import backend as find_backend
+from compile.precision import precision as find_precision
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,8 +82,6 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
     >>> compile(torch.nn.Sequential(...), shape=(3, 32, 32), name="mine").path
     """
     from compile.api import compile_module
-    from compile.backends import backend as find_backend
-    from compile.precision import precision as find_precision
     from compile.runner import find_runner
     from compile.spec import CompileSpec
 
@@ -96,13 +96,9 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
         input_type=input_type,
         portable=portable,
     )
+    quantised = find_precision(precision).quantised
     return compile_module(
-        prepare(
-            source,
-            quantised=find_precision(precision).quantised,
-            images=images,
-            calibrate=Path(calibrate) if isinstance(calibrate, str) else calibrate,
-        ),
+        prepare(source, quantised=quantised, images=images, calibrate=calibrate),
         spec,
         backend=backend,
         root=root,
@@ -152,7 +148,7 @@ def prepare(
     *,
     quantised: bool,
     images: Tensor | None = None,
-    calibrate: Tensor | Path | None = None,
+    calibrate: Tensor | str | Path | None = None,
     num_images: int = 256,
 ) -> PreparedModel:
     """The network made ready to be compiled, with the data that proves it.
@@ -171,7 +167,8 @@ def prepare(
         if isinstance(calibrate, torch.Tensor):
             calibration = calibrate, "given"
         else:
-            calibration = source.calibration(calibrate, num_images)
+            folder = None if calibrate is None else Path(calibrate)
+            calibration = source.calibration(folder, num_images)
     pixels = source.preprocessing
     return PreparedModel(
         source.network,
