@@ -229,7 +229,9 @@ def test_clean_removes_artifacts_and_nothing_else(home: Path, tmp_path: Path) ->
     (root / "photos" / "cats").mkdir(parents=True)
     places = ["--out", str(root), "--runs", str(tmp_path / "runs")]
     assert _run(["clean", *places, "--json"]) == 0
-    assert list(root.glob("*/torchscript-*"))
+    artifact = next(root.glob("*/torchscript-*-cpu"))
+    for beside in (f"proof-{artifact.name}.json", f"bisect-{artifact.name}.png"):
+        artifact.with_name(beside).touch()
     assert _run(["clean", "--all-artifacts", *places, "--json"]) == 0
     assert [path.relative_to(root).as_posix() for path in root.glob("*/*")] == ["photos/cats"]
 

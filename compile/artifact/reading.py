@@ -67,7 +67,7 @@ def input_of(manifest: Manifest) -> InputSpec:
 
 
 def open_artifact(path: Path) -> Artifact:
-    """Open an artifact by the six steps of docs/artifact.md.
+    """Open an artifact by the steps of docs/artifact.md.
 
     Raises BadArtifact (damaged, or made for something else) or Unavailable (this machine lacks
     something that can be installed). Nothing has been loaded then.

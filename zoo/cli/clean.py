@@ -10,6 +10,9 @@ from pathlib import Path
 from zoo.cli.command import Command
 from zoo.cli.options import ArtifactsOption, JsonOption, RunsOption
 
+BESIDE = ("parity-{}.json", "proof-{}.json", "bisect-{}.png")
+"""What checks of an artifact leave beside its folder."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Clean(RunsOption, ArtifactsOption, JsonOption, Command):
@@ -30,7 +33,8 @@ class Clean(RunsOption, ArtifactsOption, JsonOption, Command):
         folders, files = self._folders(), leftovers(self.runs)
         for folder in folders:
             shutil.rmtree(folder)
-            folder.with_name(f"parity-{folder.name}.json").unlink(missing_ok=True)
+            for beside in BESIDE:
+                folder.with_name(beside.format(folder.name)).unlink(missing_ok=True)
             with suppress(OSError):  # other artifacts or runs are there
                 folder.parent.rmdir()
         for file in files:
