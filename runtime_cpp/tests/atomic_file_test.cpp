@@ -46,7 +46,7 @@ TEST(AtomicFile, RefusesWhatIsNoPlaceForAFile) {
       {folder / "no/such/y", "No such"},
       {folder / "link", "symbolic link"},
       {folder / "dangling", "symbolic link"},
-      {folder / "pipe", "no regular file"},
+      {folder / "pipe", "not a regular file"},
       {"/proc/y", "/proc/y"},
       {"", "written"},
   };
