@@ -105,6 +105,7 @@ FORGED = {
     "an open quote": "zoo compile 'resnet20",
     "a call from Python": "compile_module(SmallNet(), CompileSpec(shape=(3, 8, 8)))",
     "nothing": "",
+    "a name that no file has": "zoo compile " + "a" * 9000 + " --backend onnx",
     "many lines": "zoo compile\n\x1b[31mresnet20 --frob" + "x" * 9999,
 }
 

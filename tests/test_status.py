@@ -39,6 +39,7 @@ def pending(manifest: Manifest) -> None:
     (output,) = manifest["parity"]["outputs"]
     for row in output["bounds"]:
         row["rmse"] = None
+    output["top1"] = {"decided": 0, "agreed": 0}
     manifest["parity"]["ran_in"] = []
     manifest["status"] = "pending"
 

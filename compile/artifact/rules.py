@@ -119,15 +119,17 @@ def _status(manifest: Manifest) -> Iterator[str]:
     within = all(entry["rmse"] is not None and entry["rmse"] <= entry["bound"] for entry in bounds)
     top1 = [proof["top1"] for proof in parity["outputs"] if proof["top1"] is not None]
     agreed = all(each["agreed"] == each["decided"] for each in top1)
-    passed = within and agreed and all(gate["passed"] for gate in parity["gates"])
+    gates_passed = all(gate["passed"] for gate in parity["gates"])
+    passed = within and agreed and gates_passed
     measured = parity["ran_in"] or any(entry["rmse"] is not None for entry in bounds)
+    measured = measured or any(each["decided"] for each in top1)
     status = manifest["status"]
     if status == "proved" and not passed:
         yield "status is 'proved', but parity holds something that failed"
     if status == "accepted" and passed:
         yield "status is 'accepted', but nothing in parity failed"
-    if status == "pending" and measured:
-        yield "status is 'pending', but parity holds what a run measured"
+    if status == "pending" and (measured or not gates_passed):
+        yield "status is 'pending', but parity holds what a run measured, or a gate that failed"
 
 
 def _one_output(manifest: Manifest) -> Iterator[str]:

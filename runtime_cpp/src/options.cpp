@@ -69,6 +69,8 @@ std::vector<Percentile> parse_percentiles(const std::string& text) {
   return list;
 }
 
+std::string not_empty(const std::string& value) { return value.empty() ? "it is empty" : ""; }
+
 // One call here is one option: its flag, where it goes, what it takes, its line of help.
 class Rows {
  public:
@@ -76,7 +78,7 @@ class Rows {
 
   CLI::Option* text(const std::string& flag, std::string& target, const std::string& value,
                     const std::string& help) {
-    return app_.add_option(flag, target, help)->type_name(value);
+    return app_.add_option(flag, target, help)->type_name(value)->check(not_empty);
   }
   void texts(const std::string& flag, std::vector<std::string>& target, const std::string& value,
              const std::string& help) {

@@ -171,6 +171,8 @@ FORGED: dict[str, tuple[Change, str]] = {
     "parameters-beyond-a-double": (put("model/parameters", 2**60), "model.parameters"),
     "parity-of-another-output": (put("parity/outputs/0/name", "other"), "parity.outputs"),
     "pending-but-measured": (put("status", "pending"), "status"),
+    "pending-but-decided": (both(_PENDING, put("parity/outputs/0/top1/decided", 3)), "status"),
+    "pending-but-a-gate-failed": (both(_PENDING, put("parity/gates/0", _UNPASSED)), "status"),
     "pending-but-ran": (both(_PENDING, put("parity/ran_in", ["python"])), "status"),
     "precision-fp99": (put("precision", "fp99"), "precision"),
     "programs-none": (put("programs", []), "programs"),
@@ -216,6 +218,7 @@ TEXTS: dict[str, Callable[[bytes], bytes]] = {
     "json-number-beyond-a-double": _extra('"extra": 1e999,'),
     "json-text-after-the-end": lambda text: text + b"x",
     "json-truncated": lambda text: text[:-20],
+    "json-zero-byte-behind-the-end": lambda text: text + b"\0{}",
 }
 """Name -> what is changed in the text of the base; no field is named."""
 

@@ -89,6 +89,7 @@ FORGED: dict[str, bytes] = {
     "header-a-list.safetensors": safetensors([_A], bytes(8)),
     "header-a-space-first.safetensors": safetensors(f' {{"a": {json.dumps(_A)}}}', bytes(8)),
     "header-not-json.safetensors": safetensors('{"a"', bytes(8)),
+    "header-zero-byte.safetensors": safetensors(f'{{"a": {json.dumps(_A)}}}\0', bytes(8)),
     "header-nested-deep.safetensors": safetensors('{"a": ' + 9 * "[" + 9 * "]" + "}", b""),
     "header-beyond-the-file.safetensors": struct.pack("<Q", 100) + b"{}",
     "header-of-2-to-the-63.safetensors": struct.pack("<Q", 2**63) + b"{}",

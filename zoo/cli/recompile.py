@@ -55,9 +55,10 @@ class Recompile(RunsOption, ArtifactsOption, RunnerOption, ThreadsOption, QuietO
             for folder in folders:
                 try:
                     row = self._rebuild(folder, tell)
-                except ZooError as error:
-                    row = Rebuilt(artifact=str(folder), error=str(error))
-                    errors.append(type(error)(f"{folder}: {error}"))
+                except (ZooError, OSError) as error:
+                    refused = _refused(error)
+                    row = Rebuilt(artifact=str(folder), error=str(refused))
+                    errors.append(type(refused)(f"{folder}: {refused}"))
                 rows.append(row)
                 if not self.json:
                     show(row.line())
@@ -171,3 +172,10 @@ def _shown(command: str) -> str:
     """On one line, without control characters, 300 characters at most."""
     plain = "".join(each if each.isprintable() else "?" for each in command)
     return plain if len(plain) <= 300 else f"{plain[:300]}..."
+
+
+def _refused(error: ZooError | OSError) -> ZooError:
+    """The error as it is, or what a name in a command that no file can have amounts to."""
+    if isinstance(error, ZooError):
+        return error
+    return BadArtifact(f"its command does not run here: {error.strerror}")

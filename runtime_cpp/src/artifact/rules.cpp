@@ -167,11 +167,14 @@ Fault check_bounds(const Json& manifest) {
 // 9: the status says what the proof found.
 Fault check_status(const Json& manifest) {
   const Json& parity = manifest["parity"];
-  bool passed = std::ranges::all_of(parity["gates"], [](const Json& g) { return g["passed"]; });
+  const bool gates_passed =
+      std::ranges::all_of(parity["gates"], [](const Json& gate) { return gate["passed"]; });
+  bool passed = gates_passed;
   bool measured = !parity["ran_in"].empty();
   for (const Json& proof : parity["outputs"]) {
     const Json& top1 = proof["top1"];
     if (!top1.is_null() && top1["agreed"] != top1["decided"]) passed = false;
+    if (!top1.is_null() && top1["decided"] != 0) measured = true;
     for (const Json& entry : proof["bounds"]) {
       const Json& rmse = entry["rmse"];
       if (rmse.is_null() || rmse > entry["bound"]) passed = false;
@@ -183,8 +186,8 @@ Fault check_status(const Json& manifest) {
     return "status is 'proved', but parity holds something that failed";
   }
   if (status == "accepted" && passed) return "status is 'accepted', but nothing in parity failed";
-  if (status == "pending" && measured) {
-    return "status is 'pending', but parity holds what a run measured";
+  if (status == "pending" && (measured || !gates_passed)) {
+    return "status is 'pending', but parity holds what a run measured, or a gate that failed";
   }
   return std::nullopt;
 }

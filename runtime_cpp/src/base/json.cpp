@@ -15,6 +15,8 @@ constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 Json parse_json(std::string_view text, const std::string& name, int max_depth) {
   using Event = Json::parse_event_t;
   if (text.starts_with(kByteOrderMark)) fail_artifact(name + ": starts with a byte-order mark");
+  // The parser takes a zero byte for the end of the text, and would not look behind it.
+  if (text.find('\0') != text.npos) fail_artifact(name + ": is not JSON: it holds a zero byte");
   std::vector<std::set<std::string>> keys;  // of every object that is open
   // `depth` is how many objects and lists are open around this one.
   const auto watch = [&](int depth, Event event, Json& value) {
