@@ -10,7 +10,7 @@ from PIL import Image
 from compile.bisect.block_errors import Point
 from compile.bisect.search import Report
 from zoo.cli.bisect_figure import _figure, draw
-from zoo.study.drawing import TEXT_SIZE
+from zoo.study.drawing import TEXT_SIZE, moved_apart
 
 POINTS = [
     Point(name=name, error=error, eager=1e-7, allowed=3e-7, ratio=error / 3e-7)
@@ -43,8 +43,7 @@ def report(culprit: str | None, inside: str | None, *, passed: bool = False) -> 
     ],
 )
 def test_the_title_of_a_bisection_says_what_it_found(found: Report, title: str) -> None:
-    (axis,) = _figure(found).axes
-    assert axis.get_title(loc="left") == title
+    assert _figure(found).get_suptitle() == title
 
 
 def test_all_text_has_one_size(tmp_path: Path) -> None:
@@ -55,3 +54,11 @@ def test_all_text_has_one_size(tmp_path: Path) -> None:
     draw(report("layer1.0", None), tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as image:
         assert image.size == (960, 600)
+
+
+def test_names_beside_lines_do_not_touch() -> None:
+    assert moved_apart([5.0, 100.0], gap=10) == [5.0, 100.0]
+    assert moved_apart([100.0, 5.0, 7.0], gap=10) == [100.0, 1.0, 11.0]
+    assert moved_apart([0.0, 9.0, 20.0], gap=10) == [-0.5, 9.5, 20.0]
+    assert moved_apart([0.0, 9.0, 18.0], gap=10) == [-1.0, 9.0, 19.0]
+    assert moved_apart([], gap=10) == []

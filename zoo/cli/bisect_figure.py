@@ -35,9 +35,9 @@ def draw(report: Report, path: Path) -> None:
 
 
 def _figure(report: Report) -> Figure:
-    from zoo.study.drawing import line, one_text_size, panels
+    from zoo.study.drawing import finish, line, panels
 
-    (figure, (axis,)) = panels(1, width=6.4, height=4.0)
+    (figure, (axis,)) = panels(1, height=4.0)
     places = range(len(report.points))
     for what, label, color, style in (
         ("error", f"{report.backend} {report.precision}", _ARTIFACT, "-"),
@@ -54,12 +54,9 @@ def _figure(report: Report) -> Figure:
         axis.axvline(names.index(report.culprit), color=_ARTIFACT, alpha=0.25, linewidth=10)
     step = -(-len(names) // _MOST_NAMES)
     axis.set_xticks(list(places)[::step], names[::step], rotation=60, ha="right")
-    axis.set_title(_message(report), loc="left", fontweight="bold")
     axis.set_xlabel(f"{report.artifact}, batch {report.batch}")
     axis.set_ylabel("error against float64, relative")
-    axis.legend(frameon=False)
-    one_text_size(figure)
-    return figure
+    return finish(figure, _message(report))
 
 
 def _message(report: Report) -> str:
