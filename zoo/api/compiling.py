@@ -69,7 +69,7 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
         accept_error: publish the artifact though its proof failed; its manifest says so.
 
     Returns:
-        `path`, `built` (False where the same artifact stood there already), `seconds` and
+        `path`, `built` (False if the same artifact stood there already), `seconds` and
         `manifest`.
 
     Raises:

@@ -41,7 +41,7 @@ class Bisect(RunsOption, ThreadsOption, QuietOption, Command):
     """The folder of images that int8 was calibrated with."""
 
     def run(self) -> None:
-        """Print the errors of the blocks. Raises CheckFailed where the artifact is wrong."""
+        """Print the errors of the blocks. Raises CheckFailed if the artifact is wrong."""
         from compile.report import show, to_json
 
         self._check()

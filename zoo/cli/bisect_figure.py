@@ -20,13 +20,13 @@ _MOST_NAMES = 16
 
 
 def check_drawing() -> None:
-    """Raise Unavailable where there is nothing to draw with."""
+    """Raise Unavailable if there is nothing to draw with."""
     if find_spec("matplotlib") is None:
         raise Unavailable("--full draws with matplotlib; run `pip install 'resnet-zoo[study]'`")
 
 
 def draw(report: Report, path: Path) -> None:
-    """Write the figure as a PNG. Raises Unavailable where the place cannot be written."""
+    """Write the figure as a PNG. Raises Unavailable if the place cannot be written."""
     from compile.files import write_atomic
 
     image = io.BytesIO()

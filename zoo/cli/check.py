@@ -49,7 +49,7 @@ class Check(
     """Calls that show whether the same input always gives the same bits."""
 
     def run(self) -> None:
-        """Print a row for each program and place. Raises CheckFailed where one fails."""
+        """Print a row for each program and place. Raises CheckFailed if one fails."""
         from compile.report import show, to_json
 
         set_threads(self.threads)
@@ -106,7 +106,7 @@ class _Checked:
     wrong_in_python: list[Path] = field(default_factory=list)
 
     def failures(self) -> list[CheckFailed]:
-        """The rows that failed, as one error; empty where none did."""
+        """The rows that failed, as one error; empty if none did."""
         failed = [row for row in self.rows if row.reasons]
         if not failed:
             return []
@@ -118,7 +118,7 @@ class _Checked:
 
 
 def _after_failure(wrong_in_python: Iterable[Path]) -> str:
-    """What to run next; `zoo bisect` where it can look into one: it runs in Python alone."""
+    """What to run next; `zoo bisect` if it can look into one: it runs in Python alone."""
     from compile.artifact.manifest import read_manifest
 
     for path in wrong_in_python:

@@ -50,7 +50,7 @@ def _rest(row: Row) -> str:
 
 
 def _broken(text: str, width: int) -> list[str]:
-    """Lines of `width` characters at most, broken after hyphens where there are any."""
+    """Lines of `width` characters at most, broken after hyphens if there are any."""
     lines = [""]
     for piece in re.findall(rf"[^-]{{1,{width - 1}}}-?|-", text):
         if len(lines[-1]) + len(piece) > width:
@@ -110,7 +110,7 @@ def _accuracy_lines(rows: list[Row]) -> list[Any]:
 
 
 def _float64_cells(accuracy: dict[str, Any] | None) -> list[tuple[str, ...]]:
-    """The row of the module itself; empty where its classes are not known."""
+    """The row of the module itself; empty if its classes are not known."""
     from compile.proof.accuracy import wilson
 
     if accuracy is None or accuracy["float64"] is None:
@@ -161,7 +161,7 @@ def _notes(rows: list[Row], runner: Path | None, no_data: dict[str, str]) -> lis
     if any(row.accuracy and row.accuracy["float64"] for row in rows):
         notes.append(
             "lost, won: images that only float64, or only the artifact, classifies correctly; "
-            "p: of McNemar's exact test; where it is small, chance is a poor explanation"
+            "p: of McNemar's exact test; if it is small, chance is a poor explanation"
         )
     notes += [f"right %, {name}: no test images: {why}" for name, why in _grouped(no_data)]
     notes += [*_bits(rows), *_repeats(rows), *_nan(rows), *_left_out(rows)]

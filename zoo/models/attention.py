@@ -1,7 +1,7 @@
 """Residual networks whose units end in channel attention: SE and ECA, under timm's names.
 
 What a branch adds is scaled, channel by channel, by a gate in 0..1 that depends on the means of the
-whole image, so a channel can be switched off where it does not matter. The stems and shortcuts (d,
+whole image, so a channel can be switched off when it does not matter. The stems and shortcuts (d,
 t) are those of zoo/models/tricks.py.
 """
 

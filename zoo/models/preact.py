@@ -3,7 +3,7 @@ Residual Networks", 2016 (https://arxiv.org/abs/1603.05027).
 
 A unit computes `F(relu(norm(x))) + x`: nothing stands on the way from one sum to the next, so a
 network of a thousand layers can be trained. What stands there in the original units, batch norm
-and ReLU, moves in front of each convolution, and one more pair follows the last unit. Where the
+and ReLU, moves in front of each convolution, and one more pair follows the last unit. When the
 shape changes, the shortcut starts behind the first ReLU.
 
 The ImageNet ones have timm's parameter names ("resnetv2_50"), with the stride on the 3x3

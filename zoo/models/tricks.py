@@ -55,13 +55,13 @@ class Variant:
     narrow: int = 1
     """What the first convolution of a bottleneck divides the inner width by."""
     projection: int = 1
-    """Size of the projection's kernel where it halves the size."""
+    """Size of the projection's kernel if it halves the size."""
 
 
 def make_shortcut(
     row: Variant, in_channels: int, out_channels: int, stride: int
 ) -> nn.Sequential | None:
-    """A projection where the shape changes: (B, in, H, W) -> (B, out, H/stride, W/stride)."""
+    """A projection when the shape changes: (B, in, H, W) -> (B, out, H/stride, W/stride)."""
     if stride == 1 and in_channels == out_channels:
         return None
     if row.average:

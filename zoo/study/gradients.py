@@ -92,7 +92,7 @@ def _claims(norms: Norms, steps: int) -> list[Claim]:
             verdict=HELD if max(start) <= HEALTHY else FAILED,
         ),
         Claim(
-            paper="without batch norm they vanish, except where shortcuts carry them "
+            paper="without batch norm they vanish, unless shortcuts carry them "
             "(the problem that normalisation solved, section 1)",
             measured=f"decades from plain{DEPTH} to resnet{DEPTH}, first stage, at the start: "
             f"{spread(decades)}",
