@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from compile.api import Model, Result
     from compile.proof.prepared import PreparedModel
+    from compile.spec import CompileSpec
     from zoo.runs.checkpoint import Run
     from zoo.sources.source import Source
 
@@ -97,6 +99,9 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
         portable=portable,
     )
     quantised = find_precision(precision).quantised
+    command = _command(source, spec, backend, None if not quantised else calibrate, accept_error)
+    if images is not None or command is None:
+        command = f"zoo.compile({' '.join(source.words)!r}, backend={backend!r}, ...)  # {spec}"
     return compile_module(
         prepare(source, quantised=quantised, images=images, calibrate=calibrate),
         spec,
@@ -106,7 +111,7 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
         force=force,
         accept_error=accept_error,
         runner=find_runner(None if runner is None else Path(runner)),
-        command=f"zoo.compile({' '.join(source.words)!r}, backend={backend!r}, ...)  # {spec}",
+        command=command,
     )
 
 
@@ -141,6 +146,32 @@ def _source(
         origin="module",
         words=(f"{kind}()",),
     )
+
+
+def _command(
+    source: Source,
+    spec: CompileSpec,
+    backend: str,
+    calibrate: Tensor | str | Path | None,
+    accept_error: bool,
+) -> str | None:
+    """The command line that builds the same; None for a module or images that it cannot name."""
+    if source.origin == "module" or not isinstance(calibrate, str | Path | None):
+        return None
+    options = {
+        "--backend": backend,
+        "--precision": spec.precision,
+        "--batch": ":".join(map(str, spec.batch)) if spec.dynamic else str(spec.batch[0]),
+        "--input": f"1x{'x'.join(map(str, spec.shape))}",
+        "--input-type": spec.input_type,
+        "--target": spec.target if find_backend(backend).MACHINE_CODE else "native",
+        "--device": spec.device,
+    }
+    if calibrate is not None:
+        options["--calibrate"] = str(calibrate)
+    flags = [*["--portable"] * spec.portable, *["--accept-error"] * accept_error]
+    pairs = [word for pair in options.items() for word in pair]
+    return shlex.join(["zoo", "compile", *source.words, *pairs, *flags])
 
 
 def prepare(
