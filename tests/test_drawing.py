@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from compile.bisect.block_errors import Point
-from compile.bisect.search import Report
+from compile.bisect.search import Bisection
 from zoo.cli.bisect_figure import _figure, draw
 from zoo.study.drawing import TEXT_SIZE, moved_apart
 
@@ -18,8 +18,8 @@ POINTS = [
 ]
 
 
-def report(culprit: str | None, inside: str | None, *, passed: bool = False) -> Report:
-    return Report(
+def report(culprit: str | None, inside: str | None, *, passed: bool = False) -> Bisection:
+    return Bisection(
         artifact="net-0123/onnx-fp32-b1-cpu",
         backend="onnx",
         precision="fp32",
@@ -42,7 +42,7 @@ def report(culprit: str | None, inside: str | None, *, passed: bool = False) -> 
         (report(None, None, passed=True), "onnx fp32 is nowhere more wrong than allowed"),
     ],
 )
-def test_the_title_of_a_bisection_says_what_it_found(found: Report, title: str) -> None:
+def test_the_title_of_a_bisection_says_what_it_found(found: Bisection, title: str) -> None:
     assert _figure(found).get_suptitle() == title
 
 

@@ -12,7 +12,7 @@ from zoo.errors import Unavailable
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from compile.bisect.search import Report
+    from compile.bisect.search import Bisection
 
 _ARTIFACT, _PYTORCH, _ALLOWED = "#b5482f", "#1f5f99", "#888888"
 _MOST_NAMES = 16
@@ -25,7 +25,7 @@ def check_drawing() -> None:
         raise Unavailable("--full draws with matplotlib; run `pip install 'resnet-zoo[study]'`")
 
 
-def draw(report: Report, path: Path) -> None:
+def draw(report: Bisection, path: Path) -> None:
     """Write the figure as a PNG. Raises Unavailable if the place cannot be written."""
     from compile.files import write_atomic
 
@@ -34,7 +34,7 @@ def draw(report: Report, path: Path) -> None:
     write_atomic(path, image.getvalue())
 
 
-def _figure(report: Report) -> Figure:
+def _figure(report: Bisection) -> Figure:
     from zoo.study.drawing import finish, line, panels
 
     (figure, (axis,)) = panels(1, height=4.0)
@@ -59,7 +59,7 @@ def _figure(report: Report) -> Figure:
     return finish(figure, _message(report))
 
 
-def _message(report: Report) -> str:
+def _message(report: Bisection) -> str:
     """What the figure shows, in one line."""
     what = f"{report.backend} {report.precision}"
     if report.passed:
