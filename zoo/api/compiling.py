@@ -99,9 +99,6 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
         portable=portable,
     )
     quantised = find_precision(precision).quantised
-    command = _command(source, spec, backend, None if not quantised else calibrate, accept_error)
-    if images is not None or command is None:
-        command = f"zoo.compile({' '.join(source.words)!r}, backend={backend!r}, ...)  # {spec}"
     return compile_module(
         prepare(source, quantised=quantised, images=images, calibrate=calibrate),
         spec,
@@ -111,7 +108,7 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
         force=force,
         accept_error=accept_error,
         runner=find_runner(None if runner is None else Path(runner)),
-        command=command,
+        command=_command(source, spec, backend, images, calibrate, accept_error),
     )
 
 
@@ -152,12 +149,16 @@ def _command(
     source: Source,
     spec: CompileSpec,
     backend: str,
+    images: Tensor | None,
     calibrate: Tensor | str | Path | None,
     accept_error: bool,
-) -> str | None:
-    """The command line that builds the same; None for a module or images that it cannot name."""
-    if source.origin == "module" or not isinstance(calibrate, str | Path | None):
-        return None
+) -> str:
+    """The command line that builds the same, or the call if a module or tensors were given."""
+    if not find_precision(spec.precision).quantised:
+        calibrate = None  # it has no effect
+    tensors = images is not None or not isinstance(calibrate, str | Path | None)
+    if source.origin == "module" or tensors:
+        return f"zoo.compile({' '.join(source.words)!r}, backend={backend!r}, ...)  # {spec}"
     options = {
         "--backend": backend,
         "--precision": spec.precision,
