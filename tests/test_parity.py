@@ -19,10 +19,10 @@ from compile.artifact.programs import run_rows
 from compile.artifact.reading import open_artifact
 from compile.backends import backend
 from compile.loading import load_artifact
+from compile.network.oracle import oracle
 from compile.network.prepare import cast, fold_batch_norms
 from compile.proof import gates, parity
 from compile.proof.check import check_artifact
-from compile.proof.golden import oracle
 from compile.proof.images import Labelled
 from compile.proof.prepared import PreparedModel
 from compile.spec import CompileSpec

@@ -42,7 +42,7 @@ def test_artifacts_of_one_network_share_what_is_expensive(monkeypatch: pytest.Mo
         (samples, "answered"),
         (parity, "measure_bounds"),
         (quantised_tasks, "quantize"),
-        (quantised_tasks, "oracle"),
+        (quantised_tasks, "oracle_on_grid"),
         (quantised_tasks, "quantisation_cost"),
     )
     prepared = small_prepared()
@@ -55,7 +55,7 @@ def test_artifacts_of_one_network_share_what_is_expensive(monkeypatch: pytest.Mo
         "answered": 1,
         "measure_bounds": len(PRECISIONS),
         "quantize": 1,
-        "oracle": 1,
+        "oracle_on_grid": 1,
         "quantisation_cost": 1,
     }
 

@@ -12,12 +12,13 @@ from torch import nn
 from compile.errors import NotBuildable
 from compile.machine import package_version
 from compile.network.network import Network
+from compile.network.oracle import MODULE, oracle_on_grid
 from compile.network.pixels import FromBytes
 from compile.network.quantize import FakeQuantised, quantize, simulated
 from compile.network.weights import weights_sha256
 from compile.precision import precision as find_precision
 from compile.proof import parity
-from compile.proof.golden import Bounds, Golden, oracle
+from compile.proof.golden import Bounds, Golden
 from compile.proof.images import Calibration, Labelled, check_images
 from compile.proof.quantisation_cost import Cost, quantisation_cost
 from compile.proof.samples import GoldenSamples
@@ -109,7 +110,7 @@ class QuantisedTasks:
         """The samples with the graph in float64 as their oracle."""
         golden = self.samples.of_type(input_type)
         exact = simulated(self.graph(scheme), torch.float64)
-        return replace(golden, oracle=oracle(exact, golden.pixels))
+        return replace(golden, oracle=oracle_on_grid(exact, golden.pixels), way=MODULE)
 
     def _measure_bounds(self, precision: str, input_type: str, scheme: str) -> Bounds:
         golden = self.samples.in_float32(self._golden(precision, input_type, scheme))
