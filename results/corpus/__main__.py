@@ -8,43 +8,45 @@ memory are rows too.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
+from contextlib import closing
 
-from results.corpus.jobs import PARTS, all_jobs
+from results.corpus.jobs import PARTS, Job, all_jobs
+from results.corpus.report import report
 from results.corpus.running import Running
 from results.corpus.table import Table
 
 
 def main() -> None:
-    """Run rows until the minutes are over; say what share was run."""
+    """Run rows until the minutes are over, and write the report."""
     options = parsed()
     table = Table.newest()
     jobs = all_jobs(options.part, options.backend, options.precision, options.seed)
-    if not options.report:
-        run(table, jobs, options)
-    done = sum(job.key in table.done for job in jobs)
-    print(f"{table.path}: {done} of {len(jobs)} rows ({100 * done / max(1, len(jobs)):.0f} %)")
+    try:
+        if not options.report:
+            run(table, jobs, options)
+    finally:
+        done = sum(job.key in table.rows for job in jobs)
+        made = report([*table.rows.values()], done, len(jobs), table.conditions)
+        table.path.with_suffix(".md").write_text(made)
+        print(f"{done} of {len(jobs)} rows: {table.path}, {table.path.with_suffix('.md').name}")
 
 
-def run(table: Table, jobs: list, options: argparse.Namespace) -> None:  # type: ignore[type-arg]
-    """Run what is not done yet."""
-    until = time.monotonic() + 60 * options.minutes
-    sound = {key for key, row in table.rows.items() if row["built"] in ("passed", "measured")}
-    waiting = [job for job in jobs if job.key not in (sound if options.retry else table.done)]
+def run(table: Table, jobs: list[Job], options: argparse.Namespace) -> None:
+    """Run what is not done yet, and with --retry what did not pass."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
+    good = ("passed", "measured") if options.retry else ("passed", "measured", "refused", "error")
+    done = {key for key, row in table.rows.items() if row["built"] in good}
+    waiting = [job for job in jobs if job.key not in done]
     running = Running(threads=options.threads, limit=options.limit)
-    for row in running.rows(waiting, until, options.jobs):
-        table.append(row)
-        print(
-            row["part"],
-            row["network"],
-            row["backend"],
-            row["precision"],
-            row["built"],
-            f"{row['seconds']} s",
-            *row.get("failures", [])[:1],
-            file=sys.stderr,
-        )
+    until = time.monotonic() + 60 * options.minutes
+    with closing(running.rows(waiting, until, options.jobs)) as rows:
+        for row in rows:
+            table.append(row)
+            names = (row[name] for name in ("part", "network", "backend", "precision", "built"))
+            print(*names, f"{row['seconds']} s", *row.get("failures", [])[:1], file=sys.stderr)
 
 
 def words(text: str) -> list[str]:

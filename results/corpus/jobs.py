@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from compile.backends import BACKENDS, backend
+from results.corpus.generator import Spec, generate
 from results.corpus.timm_choice import chosen
+from tests.networks import NETWORKS
 from zoo.models import names
 
 PARTS = ("a", "b", "c", "d")
@@ -21,6 +25,7 @@ PRECISIONS = {
 }
 GENERATED = 200
 """How many random networks part d has for each seed."""
+FOUND = Path(__file__).parents[2] / "tests" / "data" / "networks" / "found.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +51,24 @@ def key_of(row: dict[str, Any]) -> tuple[str, ...]:
 
 def networks(part: str, seed: int) -> list[str]:
     """The names of one part's networks, in the order in which they are run."""
+    if part == "a":
+        return list(NETWORKS)
     if part == "b":
         return sorted(chosen(), key=chosen().__getitem__)  # small images first: they take less time
-    return list(names())
+    if part == "c":
+        return list(names())
+    return [*found(), *(f"random-{number}" for number in range(GENERATED))]
+
+
+def specification(network: str, seed: int) -> Spec:
+    """What a network of part d is made of: one that was kept, or one that is drawn."""
+    kept = found()
+    return kept[network]["spec"] if network in kept else generate(f"{network}-{seed}")
+
+
+def found() -> dict[str, dict[str, Any]]:
+    """Name -> `why` and `spec` of random networks that once showed something wrong."""
+    return json.loads(FOUND.read_text())
 
 
 def cpu_backends() -> list[str]:

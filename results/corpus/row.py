@@ -23,10 +23,12 @@ from compile.precision import precision as find_precision
 from compile.proof.images import Calibration
 from compile.proof.task import Task
 from compile.spec import CompileSpec
-from results.corpus.jobs import WAYS, Job
+from results.corpus import generated
+from results.corpus.jobs import WAYS, Job, specification
 from results.corpus.timm_choice import chosen, import_timm
 from results.corpus.truth import truth_of
 from results.corpus.ways import way_errors
+from tests.networks import NETWORKS
 from zoo.models import build, info
 from zoo.models.calibration import calibrate_batch_norms, synthetic_images
 from zoo.sources.foreign import find_foreign
@@ -39,11 +41,17 @@ IMAGES = 64
 
 def make(part: str, name: str, seed: int) -> tuple[nn.Module, CompileSpec]:
     """The network in evaluation mode, and its shape and batch."""
+    if part == "a":
+        row = NETWORKS[name]
+        return row.build(seed), CompileSpec(shape=row.shape, batch=row.batch)
     if part == "b":
         import_timm()
         shape = chosen()[name]
         made = find_foreign(f"timm:{name}", seed=seed, fresh=True, shape=shape)
         return made.network, CompileSpec(shape=shape)
+    if part == "d":
+        spec = specification(name, seed)
+        return generated.build(spec), CompileSpec(shape=tuple(spec["image"]))
     size = SMALL[info(name).shape[1]]
     network = build(name, seed=seed)
     calibrate_batch_norms(network, (3, size, size), seed)
@@ -127,13 +135,13 @@ def _compiled(
         found = measured(result.manifest)
         if found["built"] == "refused":
             task = prepared.task(spec, backend(job.backend))
-            found["truth"] = _truth(result.path, task, found)
+            found["truth"] = _truth(result.path, task, found["rmse"])
     return found
 
 
-def _truth(folder: Path, task: Task, found: dict[str, Any]) -> str:
+def _truth(folder: Path, task: Task, rmse: list[float | None]) -> str:
     try:
-        return truth_of(folder, task.golden, task.bounds, found["rmse"])
+        return truth_of(folder, task, rmse)
     except Exception as error:  # the evaluator lacks an operator, or breaks on doubles
         return f"not decided: {type(error).__name__}: {first_line(error)}"
 

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection, wait
@@ -31,18 +31,39 @@ class _Started:
 class Running:
     """Starts processes, and reads what they found."""
 
-    def __init__(self, *, threads: int, limit: float) -> None:
-        """`threads` for each process, which may run for `limit` seconds."""
+    def __init__(
+        self,
+        *,
+        threads: int,
+        limit: float,
+        life: Callable[[Job, int, float, Connection], None] | None = None,
+    ) -> None:
+        """`threads` for each process, which may run for `limit` seconds; `life` is what it does."""
         self.threads = threads
         self.limit = limit
+        self.life = life or _row
         os.environ["OMP_NUM_THREADS"] = str(threads)
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(_PRELOADED)
+        if life is None:
+            self._context.set_forkserver_preload(_PRELOADED)
 
     def rows(self, jobs: list[Job], until: float, at_once: int = 1) -> Iterator[dict[str, Any]]:
         """The rows of `jobs` as they end; none is started after `until` (time.monotonic)."""
         waiting = iter(jobs)
         started: dict[Connection, _Started] = {}
+        try:
+            yield from self._rows(waiting, until, at_once, started)
+        finally:  # interrupted: what still runs has found nothing
+            for connection, each in started.items():
+                self._finish(connection, each)
+
+    def _rows(
+        self,
+        waiting: Iterator[Job],
+        until: float,
+        at_once: int,
+        started: dict[Connection, _Started],
+    ) -> Iterator[dict[str, Any]]:
         while True:
             while len(started) < at_once and time.monotonic() < until:
                 job = next(waiting, None)
@@ -62,7 +83,8 @@ class Running:
 
     def _start(self, job: Job) -> tuple[Connection, BaseProcess]:
         ours, theirs = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_row, args=(job, self.threads, theirs))
+        given = job, self.threads, self.limit, theirs
+        process = self._context.Process(target=self.life, args=given)
         process.start()
         theirs.close()
         return ours, process
@@ -88,9 +110,10 @@ class Running:
         return {**asdict(each.job), **found, "seconds": seconds}
 
 
-def _row(job: Job, threads: int, connection: Connection) -> None:
+def _row(job: Job, threads: int, limit: float, connection: Connection) -> None:
     """The whole life of a row's process."""
     os.setsid()  # a compiler's own processes end with it
+    signal.alarm(round(limit) + 10)  # it ends by itself where nobody is left to end it
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")  # it ends before others do
     from results.corpus.row import run

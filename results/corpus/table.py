@@ -28,11 +28,6 @@ class Table:
     rows: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
     """Those of this commit, by their key; the last one counts."""
 
-    @property
-    def done(self) -> set[tuple[str, ...]]:
-        """The keys of the rows that need not be run."""
-        return set(self.rows)
-
     @classmethod
     def newest(cls, folder: Path = RESULTS) -> Table:
         """The newest file of this CPU if it has rows of this commit; else the one of today."""

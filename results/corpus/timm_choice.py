@@ -2,11 +2,11 @@
 
 The families are timm's module files. Of each family the first name in sorted order is taken whose
 network has at most 30 million parameters and answers one image in under a second on one thread. The
-image is 64x64; where the network refuses that, it is its own size, if that is at most 224. Then
-the second name of each family, and so on until there are 40 networks. A round is always finished.
+image is 64x64; where the network refuses that, it is its own size, if that is at most 224. Then the
+second name of each family, and so on until there are 40 networks. A round is always finished.
 
-`python -m results.corpus.timm_choice` applies the rule and writes timm.json. The list stays as it is
-from then on: no network leaves it because of what a run found.
+`python -m results.corpus.timm_choice` applies the rule and writes timm.json. The list stays as it
+is from then on: no network leaves it because of what a run found.
 """
 
 from __future__ import annotations

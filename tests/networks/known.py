@@ -86,9 +86,8 @@ def scale_and_shift() -> nn.Module:
     """A factor and a summand for each channel behind a convolution."""
     scale = nn.Parameter(0.5 + torch.rand(16, 1, 1))
     shift = nn.Parameter(0.2 * torch.randn(16, 1, 1))
-    return net(
-        stem(), Do(lambda self, x: self.shift + self.scale * x, scale=scale, shift=shift), nn.ReLU()
-    )
+    affine = Do(lambda self, x: x * self.scale + self.shift, scale=scale, shift=shift)
+    return net(stem(), affine, nn.ReLU())
 
 
 def places_made_in_forward() -> nn.Module:
