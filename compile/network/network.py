@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import copy
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from compile.network.prepare import check_module, fold_batch_norms
+from compile.network.fold import export, fold_batch_norms
+from compile.network.prepare import check_module
 from compile.network.weights import structure_sha256, weights_sha256
 from compile.spec import CompileSpec
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 
 class Network:
@@ -48,6 +53,11 @@ class Network:
     def folded(self) -> nn.Module:
         """A copy of the module with its batch norms folded into its convolutions."""
         return fold_batch_norms(self.module, self._example())
+
+    @cached_property
+    def exported(self) -> ExportedProgram:
+        """The graph of the folded module."""
+        return export(self.folded, self._example())
 
     def _example(self) -> torch.Tensor:
         return CompileSpec(shape=self.shape).example()
