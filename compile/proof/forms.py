@@ -31,6 +31,7 @@ _TIMES_AS_WRONG = 2.0
 
 _FACTOR = "a factor or shift stands beside it, which a compiler may fold into it"
 _COMPUTED = "it is computed from other weights"
+_ONE_NUMBER = "all its values are the same, which a compiler may write as one number"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +114,16 @@ class _Layer:
                 if front or back:
                     yield make(values, base.apart, front, back)
 
+    def undecided(self, node: Node) -> str | None:
+        """Why a right file may hold none of the forms; None where that cannot be."""
+        if not _only_moved(node, self.constants):
+            return _COMPUTED
+        if self.behind or self.before:
+            return _FACTOR
+        stored = self.constants.stored(node) if node.op == "placeholder" else None
+        same = stored is not None and bool((stored == stored.flatten()[:1]).all())
+        return _ONE_NUMBER if same else None
+
     def _scaled(
         self, weight: torch.Tensor, apart: float, front: Sequence[Affine], back: Sequence[Affine]
     ) -> Form:
@@ -152,12 +163,11 @@ def _of_layer(layer: _Layer, siblings: Sequence[Node]) -> Iterator[Weight]:
         if node is None or node not in layer.constants.nodes:
             continue
         joined = [each.args[position] for each in siblings if len(each.args) > position]
-        beside = _FACTOR if layer.behind or layer.before else None
         yield Weight(
             name=layer.constants.names.get(node.name, f"{layer.path}.{part}".lstrip(".")),
             forms=partial(_with_joined, layer, node, joined),
             parts=_parts(node, layer.constants, layer.dtype),
-            undecided=_COMPUTED if _computed(node, layer.constants) else beside,
+            undecided=layer.undecided(node),
         )
 
 
@@ -220,12 +230,8 @@ def _parts(node: Node, constants: Constants, dtype: torch.dtype) -> tuple[Weight
     )
 
 
-def _computed(node: Node, constants: Constants) -> bool:
-    """Whether a constant has other values than those that it is made from."""
-    return node.op != "placeholder" and not _only_moved(node, constants)
-
-
 def _only_moved(node: Node, constants: Constants) -> bool:
+    """Whether a constant has the values that it is made from, in whatever order and shape."""
     if node.op == "placeholder":
         return True
     return moves_values(node) and all(_only_moved(each, constants) for each in node.all_input_nodes)
