@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from compile.network.prepare import check_module, fold_batch_norms
+from compile.network.checking import check_module
+from compile.network.copying import copied
+from compile.network.fold import export, fold_batch_norms
+from compile.network.oracle import Oracle
 from compile.network.weights import structure_sha256, weights_sha256
 from compile.spec import CompileSpec
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 
 class Network:
@@ -21,7 +27,7 @@ class Network:
 
     def __init__(self, module: nn.Module, shape: tuple[int, int, int]) -> None:
         """Copy `module`, which maps float32 (N, C, H, W) to (N, classes); `shape` is (C, H, W)."""
-        self.module = copy.deepcopy(module).eval()  # the caller's stays in the mode it is in
+        self.module = copied(module).eval()  # the caller's stays in the mode it is in
         self.shape = shape
         self.weights_sha256 = weights_sha256(self.module.state_dict())
         self.num_parameters = sum(each.numel() for each in self.module.parameters())
@@ -45,9 +51,19 @@ class Network:
         return check_module(self.module, self._example()).shape[1]
 
     @cached_property
+    def oracle(self) -> Oracle:
+        """The network's outputs in float64, and which way they are computed."""
+        return Oracle(self.module, self.shape)
+
+    @cached_property
     def folded(self) -> nn.Module:
         """A copy of the module with its batch norms folded into its convolutions."""
         return fold_batch_norms(self.module, self._example())
+
+    @cached_property
+    def exported(self) -> ExportedProgram:
+        """The graph of the folded module."""
+        return export(self.folded, self._example())
 
     def _example(self) -> torch.Tensor:
         return CompileSpec(shape=self.shape).example()

@@ -6,10 +6,11 @@ from functools import cache
 
 from compile.network.network import Network
 from compile.network.pixels import FromBytes
-from compile.network.prepare import cast
+from compile.network.prepare import cast, eager_dtype
 from compile.precision import REFERENCE
 from compile.precision import precision as find_precision
-from compile.proof import gates, parity
+from compile.proof import gates, yardstick
+from compile.proof.forms import Weight, weights_read
 from compile.proof.gates import Gate
 from compile.proof.golden import Bounds
 from compile.proof.samples import GoldenSamples
@@ -26,6 +27,7 @@ class FloatTasks:
     def __init__(self, network: Network, samples: GoldenSamples) -> None:
         self.network = network
         self.samples = samples
+        self.weights = cache(self._read_weights)
         self._bounds = cache(self._measure_bounds)
         self._before_cast = cache(self._judge_before_cast)
 
@@ -35,7 +37,7 @@ class FloatTasks:
         lowered = find_precision(spec.precision).lowered
         if spec.input_type == "uint8":
             module = FromBytes(module, self.samples.normalisation)
-        golden, bounds = parity.finite_rows(
+        golden, bounds = yardstick.finite_rows(
             self.samples.of_type(spec.input_type),
             self._bounds(spec.precision, spec.input_type),
             spec.precision,
@@ -44,17 +46,22 @@ class FloatTasks:
             module=module,
             golden=golden,
             bounds=bounds,
-            weights=list(gates.weights_of(self.network.folded)),
+            weights=self.weights(spec.precision),
             gates=[self._before_cast(spec.input_type)] if lowered else [],
-            skipped=gates.not_compared(self.network.folded),
+            skipped=[],
             quantization=None,
         )
 
+    def _read_weights(self, precision: str) -> list[Weight]:
+        return weights_read(self.network.exported, eager_dtype(precision))
+
     def _measure_bounds(self, precision: str, input_type: str) -> Bounds:
         golden = self.samples.in_float32(self.samples.of_type(input_type))
-        return parity.measure_bounds(self.network.module, precision, golden)
+        return yardstick.measure_bounds(self.network.module, precision, golden)
 
     def _judge_before_cast(self, input_type: str) -> Gate:
         golden = self.samples.in_float32(self.samples.of_type(input_type))
-        golden, bounds = parity.finite_rows(golden, self._bounds(REFERENCE, input_type), REFERENCE)
+        golden, bounds = yardstick.finite_rows(
+            golden, self._bounds(REFERENCE, input_type), REFERENCE
+        )
         return gates.before_cast(self.network.folded, golden, bounds)
