@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,17 @@ def test_all_text_has_one_size(tmp_path: Path) -> None:
     draw(report("layer1.0", None), tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as image:
         assert image.size == (960, 600)
+
+
+def test_a_line_is_named_at_its_last_number() -> None:
+    """Zero has no place on a logarithmic axis; a line of nothing else is not there."""
+    last = replace(POINTS[-1], error=0.0, eager=0.0, allowed=3e-7)
+    nothing = [replace(point, eager=0.0) for point in POINTS[:-1]]
+    found = replace(report(None, None, passed=True), points=[*nothing, last])
+    (axis,) = _figure(found).axes
+    places = {text.get_text(): text.get_position()[1] for text in axis.texts}
+    assert places.keys() == {"onnx fp32", "allowed"}
+    assert places["onnx fp32"] > places["allowed"]
 
 
 def test_names_beside_lines_do_not_touch() -> None:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -63,12 +65,14 @@ def finish(figure: Figure, message: str) -> Figure:
 
 def _name_lines(axis: Axes) -> None:
     """Write each line's name beside its right end. Names that would touch are moved apart."""
-    named = [one for one in axis.lines if not str(one.get_label()).startswith("_")]
+    named, ends = [], []
+    for one in axis.lines:
+        y = np.asarray(one.get_ydata(), dtype=float)
+        drawn = y[np.isfinite(y)]
+        if len(drawn) and not str(one.get_label()).startswith("_"):
+            named.append(one)
+            ends.append(float(axis.transData.transform((0, drawn[-1]))[1]))
     bottom, height = axis.bbox.y0, axis.bbox.height
-    ends = [
-        float(axis.transData.transform((0, float(one.get_ydata()[-1])))[1])  # type: ignore[index,arg-type]
-        for one in named
-    ]
     gap = _LINE_HEIGHT * TEXT_SIZE * axis.figure.dpi / 72
     for one, place in zip(named, moved_apart(ends, gap), strict=True):
         axis.text(
