@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from compile.errors import BadArtifact, CheckFailed, first_line
+from compile.graphs.effects import check_effects
 from compile.graphs.names import module_of
 from compile.network.weights import check_finite
 from compile.precision import precision
@@ -168,8 +169,8 @@ def fold_batch_norms(module: nn.Module, example: torch.Tensor) -> nn.Module:
     once. The batch norm becomes an Identity; a subclass of it stays and changes nothing. Every
     other name stays.
 
-    Raises CheckFailed that names the layer which torch.export cannot follow, or which normalises
-    by the statistics of its batch.
+    Raises CheckFailed that names the layer which torch.export cannot follow, which normalises by
+    the statistics of its batch, draws random numbers, or writes to a weight or a buffer.
     """
     folded = copy.deepcopy(module).eval()
     with torch.no_grad(), quiet_torch(), blame(folded) as blamed:
@@ -186,6 +187,7 @@ def fold_batch_norms(module: nn.Module, example: torch.Tensor) -> nn.Module:
                 f"{blamed} cannot be exported: {first_line(error)}; {hint}"
             ) from error
     _check_statistics(exported)
+    check_effects(exported)
     for convolution_name, norm_name in _pairs(exported):
         convolution = folded.get_submodule(convolution_name)
         norm = folded.get_submodule(norm_name)
