@@ -10,6 +10,7 @@ from compile.network.prepare import cast
 from compile.precision import REFERENCE
 from compile.precision import precision as find_precision
 from compile.proof import gates, parity
+from compile.proof.function import Function
 from compile.proof.gates import Gate
 from compile.proof.golden import Bounds
 from compile.proof.samples import GoldenSamples
@@ -23,9 +24,10 @@ class FloatTasks:
     PyTorch's error is measured once for each precision and input type.
     """
 
-    def __init__(self, network: Network, samples: GoldenSamples) -> None:
+    def __init__(self, network: Network, samples: GoldenSamples, function: Function) -> None:
         self.network = network
         self.samples = samples
+        self.function = function
         self._bounds = cache(self._measure_bounds)
         self._before_cast = cache(self._judge_before_cast)
 
@@ -52,7 +54,8 @@ class FloatTasks:
 
     def _measure_bounds(self, precision: str, input_type: str) -> Bounds:
         golden = self.samples.in_float32(self.samples.of_type(input_type))
-        return parity.measure_bounds(self.network.module, precision, golden)
+        alone = self.function.mixes(input_type)
+        return parity.measure_bounds(self.network.module, precision, golden, alone=alone)
 
     def _judge_before_cast(self, input_type: str) -> Gate:
         golden = self.samples.in_float32(self.samples.of_type(input_type))

@@ -63,10 +63,11 @@ def rmse(output: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     return (output.double() - reference).square().mean(dim=1).sqrt()
 
 
-def measure_bounds(module: nn.Module, name: str, golden: Golden) -> Bounds:
+def measure_bounds(module: nn.Module, name: str, golden: Golden, *, alone: bool = False) -> Bounds:
     """Measure how wrong eager PyTorch is at precision `name`, and return the bounds that follow.
 
-    At a quantised precision `module` is the fake-quantised graph, computing in float32.
+    At a quantised precision `module` is the fake-quantised graph, computing in float32. `alone`
+    gives it one sample at a time only: its answers depend on the other images of a batch.
 
     The error of one sample is a matter of luck. So e_eager is the largest relative error of the
     ordinary samples, scaled to the size of each sample. A hostile sample has its own e_eager where
@@ -78,7 +79,9 @@ def measure_bounds(module: nn.Module, name: str, golden: Golden) -> Bounds:
     """
     row = precision(name)
     size = golden.oracle.square().mean(dim=1).sqrt()
-    errors = _eager_errors(module, name, golden).amax(dim=0)  # NaN is the largest of all
+    errors = _eager_errors(module, name, golden, alone=alone).amax(
+        dim=0
+    )  # NaN is the largest of all
     errors = torch.where(torch.isfinite(errors), errors, torch.nan)
     ordinary = errors[:ROWS] / size[:ROWS].clamp_min(1e-300)
     if not bool(torch.isfinite(ordinary).all()):
@@ -95,7 +98,7 @@ def measure_bounds(module: nn.Module, name: str, golden: Golden) -> Bounds:
     return Bounds(k=row.k, e_eager=e_eager, floor=floor)
 
 
-def _eager_errors(module: nn.Module, name: str, golden: Golden) -> torch.Tensor:
+def _eager_errors(module: nn.Module, name: str, golden: Golden, *, alone: bool) -> torch.Tensor:
     """Root mean square errors (ways, N) of the ways to run PyTorch, NaN where it overflows.
 
     The ways are NCHW and channels_last, one sample at a time and all at once: their kernels round
@@ -105,7 +108,8 @@ def _eager_errors(module: nn.Module, name: str, golden: Golden) -> torch.Tensor:
     # Most CPUs have no kernels for float16, and a call takes seconds. So one sample at a time is
     # tried only where all at once fails.
     half = eager_dtype(name) == torch.float16
-    for sizes in ((rows,), (1,)) if half else ((1, rows),):
+    tries = ((1,),) if alone else ((rows,), (1,)) if half else ((1, rows),)
+    for sizes in tries:
         errors, error = _run_each_way(module, name, golden, sizes)
         if errors:
             return torch.stack(errors)

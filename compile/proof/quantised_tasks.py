@@ -17,6 +17,7 @@ from compile.network.quantize import FakeQuantised, quantize, simulated
 from compile.network.weights import weights_sha256
 from compile.precision import precision as find_precision
 from compile.proof import parity
+from compile.proof.function import Function
 from compile.proof.golden import Bounds, Golden, oracle
 from compile.proof.images import Calibration, Labelled, check_images
 from compile.proof.quantisation_cost import Cost, quantisation_cost
@@ -35,6 +36,7 @@ class QuantisedTasks:
         self,
         network: Network,
         samples: GoldenSamples,
+        function: Function,
         calibration: Calibration | None,
         labelled: Labelled | None,
     ) -> None:
@@ -42,6 +44,7 @@ class QuantisedTasks:
             check_images("calibration images", calibration.images, network.shape, at_least=1)
         self.network = network
         self.samples = samples
+        self.function = function
         self.calibration = calibration
         self.labelled = labelled
         self.graph = cache(self._quantise)
@@ -113,7 +116,8 @@ class QuantisedTasks:
 
     def _measure_bounds(self, precision: str, input_type: str, scheme: str) -> Bounds:
         golden = self.samples.in_float32(self._golden(precision, input_type, scheme))
-        return parity.measure_bounds(self._in_float32(precision, scheme), precision, golden)
+        graph, alone = self._in_float32(precision, scheme), self.function.mixes(input_type)
+        return parity.measure_bounds(graph, precision, golden, alone=alone)
 
     def _measure_cost(self, precision: str, scheme: str) -> Cost:
         return quantisation_cost(
