@@ -87,20 +87,33 @@ def test_a_module_that_takes_one_image_is_built_for_one() -> None:
     assert not prepared.function.mixes("float32")
 
 
+def in_float32(net: Any, x: Tensor) -> Tensor:
+    return x + torch.linspace(0, 1, x.shape[-1], dtype=torch.float32).sin().float()
+
+
+def half_mixed(net: Any, x: Tensor) -> Tensor:
+    return (x.float() - 0.1 * x.float().mean(0, keepdim=True)).float()
+
+
+@pytest.mark.parametrize(("middle", "mixes"), [(in_float32, False), (half_mixed, True)])
+def test_a_network_that_does_not_run_in_float64(middle: Middle, mixes: bool) -> None:
+    """Its exported graph does."""
+    prepared = ready(Net(middle))
+    prepared.function.check()
+    assert prepared.network.oracle.kind == "float64-graph"
+    assert prepared.function.mixes("float32") is mixes
+
+
 def spread(depth: int) -> nn.Sequential:
     """Layers that divide by the spread of a channel, which is next to nothing in a flat image."""
     layers = [(nn.Conv2d(16, 16, 1), nn.InstanceNorm2d(16), nn.ReLU()) for _ in range(depth)]
     return nn.Sequential(*(each for group in layers for each in group))
 
 
-def test_rounding_that_grows_is_not_mixing() -> None:
+def test_rounding_that_grows_is_not_mixing(monkeypatch: pytest.MonkeyPatch) -> None:
     """The batch is computed with other roundings; flat channels make them large."""
     prepared = ready(through(spread(6)))
-    golden = prepared.golden("float32")
-    oracle = prepared.function.oracle
-
-    def rounded_otherwise(x: Tensor) -> Tensor:
-        return oracle(x if len(x) == 1 else x * (1 + 2**-50))
-
-    with torch.no_grad():
-        assert mixing(prepared.network.module, rounded_otherwise, golden) is None
+    oracle = prepared.network.oracle
+    exact = oracle.together
+    monkeypatch.setattr(oracle, "together", lambda x: exact(x * (1 + 2**-50)))
+    assert mixing(oracle, prepared.golden("float32")) is None

@@ -7,41 +7,30 @@ out, under "A module must be a function".
 
 from __future__ import annotations
 
-import copy
 from functools import cache, cached_property
 
 import torch
 from torch import nn
 
 from compile.errors import CheckFailed
+from compile.network.copying import copied
 from compile.network.network import Network
 from compile.proof.apart import LIMIT, distance, in_words
 from compile.proof.golden import choose_samples
-from compile.proof.mates import Answer, mixing
+from compile.proof.mates import mixing
 from compile.proof.repeats import own_randomness, seed, unsteady
 from compile.proof.samples import GoldenSamples
 from compile.spec import CompileSpec
 
 
-def in_float64(network: Network) -> Answer:
-    """The module of `network` in float64, made when it is first called."""
-
-    @cache
-    def double() -> nn.Module:
-        return copy.deepcopy(network.module).double().eval()
-
-    return lambda pixels: double()(pixels)
-
-
 class Function:
     """Whether a module is a function of one image. Each answer is found once and kept."""
 
-    def __init__(self, network: Network, samples: GoldenSamples, oracle: Answer) -> None:
-        """Copy the module of `network`, which nobody has called yet; `oracle` is in float64."""
+    def __init__(self, network: Network, samples: GoldenSamples) -> None:
+        """Copy the module of `network`, which nobody has called yet."""
         self.network = network
         self.samples = samples
-        self.oracle = oracle
-        self._untouched: nn.Module | None = copy.deepcopy(network.module)
+        self._untouched: nn.Module | None = copied(network.module)
         self._mixing = cache(self._find_mixing)
 
     def check(self) -> None:
@@ -72,16 +61,15 @@ class Function:
         images, _ = choose_samples(self.network.shape, self.samples.real)
         return unsteady(module, [images[:1], images[-1:]]) or self._fault_in_float64()
 
-    @torch.no_grad()
     def _fault_in_float64(self) -> str | None:
         golden = self.samples.of_type("float32")
         with own_randomness():
             for number in (1, 2):
                 seed(number)
-                far = distance(self.oracle(golden.pixels[:1].clone()), golden.oracle[:1])
+                far = distance(self.network.oracle(golden.pixels[:1]), golden.oracle[:1])
                 if far > LIMIT[torch.float64]:
                     return f"in float64 answers to the same image differ by {in_words(far)}"
         return None
 
     def _find_mixing(self, input_type: str) -> str | None:
-        return mixing(self.network.module, self.oracle, self.samples.of_type(input_type))
+        return mixing(self.network.oracle, self.samples.of_type(input_type))

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import torch
 from torch import nn
 
+from compile.network.copying import copied
+from compile.network.oracle import Oracle
 from compile.proof.apart import LIMIT, distance, distances, in_words
 from compile.proof.culprit import first_apart, record
 from compile.proof.golden import Golden
 from compile.proof.repeats import own_randomness
 from compile.spec import ROWS
-
-Answer = Callable[[torch.Tensor], torch.Tensor]
-"""A module in float64: images (N, C, H, W) -> outputs (N, classes)."""
 
 _STEP = 2.0**-52
 """One rounding step of float64."""
@@ -28,30 +26,25 @@ _LIMIT_OF_LAYER = 1e-4
 """From which distance on, in float32, a layer is said to mix the images."""
 
 
-def mixing(module: nn.Module, oracle: Answer, golden: Golden) -> str | None:
+def mixing(oracle: Oracle, golden: Golden) -> str | None:
     """What shows that answers depend on batch mates, in words; None where nothing does.
 
     All samples go in one batch, as they do where PyTorch's own error is measured. Then half of the
     ordinary ones go in another order and without the hostile ones, and then two. A batch that the
     module refuses shows nothing.
-
-    Args:
-        module: names the layer; it is copied.
-        oracle: the same module in float64.
-        golden: the samples, and the answer to each of them alone.
     """
     ordinary = list(range(min(ROWS, len(golden.pixels))))
     batches = (list(range(len(golden.pixels))), ordinary[::-2], [ordinary[-1], ordinary[0]])
     for rows in batches:
         try:
-            with own_randomness(), torch.no_grad():
-                together = oracle(golden.pixels[rows].clone())
+            with own_randomness():
+                together = oracle.together(golden.pixels[rows])
         except Exception:  # it may take one image alone, or an even number of them
             continue
         found = _apart(oracle, golden, rows, together)
         if found is not None:
             place, size = found
-            mixer = _mixer(module, golden.pixels[rows], place)
+            mixer = _mixer(oracle.module, golden.pixels[rows], place)
             return (
                 f"an answer depends on its batch mates: row {rows[place]} "
                 f"({golden.kinds[rows[place]]}) differs by {size} in a batch of {len(rows)}{mixer}"
@@ -60,7 +53,7 @@ def mixing(module: nn.Module, oracle: Answer, golden: Golden) -> str | None:
 
 
 def _apart(
-    oracle: Answer, golden: Golden, rows: Sequence[int], together: torch.Tensor
+    oracle: Oracle, golden: Golden, rows: Sequence[int], together: torch.Tensor
 ) -> tuple[int, str] | None:
     """The place in the batch whose answer is furthest from that alone, and how far in words."""
     alone = golden.oracle[list(rows)]
@@ -76,8 +69,7 @@ def _apart(
     return None
 
 
-@torch.no_grad()
-def _moved(oracle: Answer, golden: Golden, row: int) -> float:
+def _moved(oracle: Oracle, golden: Golden, row: int) -> float:
     """How far the answer to a sample moves when each of its pixels moves by a rounding step.
 
     Dividing by the spread of a channel that hardly varies makes rounding errors large.
@@ -91,10 +83,10 @@ def _moved(oracle: Answer, golden: Golden, row: int) -> float:
 def _mixer(module: nn.Module, batch: torch.Tensor, place: int) -> str:
     """The layer that mixes the images, as far as their values behind each layer show it."""
     for dtype, limit in ((torch.float64, LIMIT[torch.float64]), (torch.float32, _LIMIT_OF_LAYER)):
-        copied, images = copy.deepcopy(module).to(dtype), batch.to(dtype)
+        wide, images = copied(module).to(dtype), batch.to(dtype)
         try:
             with own_randomness():
-                alone, together = record(copied, images[place : place + 1]), record(copied, images)
+                alone, together = record(wide, images[place : place + 1]), record(wide, images)
         except Exception:  # it may not run in float64
             continue
         same = partial(_same_row, place=place, size=len(batch), limit=limit)

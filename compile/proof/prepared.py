@@ -19,7 +19,7 @@ from compile.network.quantize import scheme_here
 from compile.precision import precision as find_precision
 from compile.proof import gates
 from compile.proof.float_tasks import FloatTasks
-from compile.proof.function import Function, in_float64
+from compile.proof.function import Function
 from compile.proof.golden import Golden
 from compile.proof.images import Calibration, Labelled
 from compile.proof.quantised_tasks import QuantisedTasks
@@ -58,7 +58,7 @@ class PreparedModel:
             mean=tuple(mean or [0.0] * shape[0]), std=tuple(std or [1.0] * shape[0])
         )
         self.samples = GoldenSamples(self.network, self.normalisation, samples)
-        self.function = Function(self.network, self.samples, in_float64(self.network))
+        self.function = Function(self.network, self.samples)
         self.float_tasks = FloatTasks(self.network, self.samples, self.function)
         self.quantised_tasks = QuantisedTasks(
             self.network, self.samples, self.function, calibration, labelled

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ import torch
 from torch import nn
 
 from compile.errors import first_line
+from compile.network.copying import copied
 from compile.proof.apart import LIMIT, distance, in_words
 from compile.proof.culprit import Recorded, first_apart, record
 from compile.proof.state import State, changed, state_of
@@ -88,7 +88,7 @@ class _Repeats:
 
     def __init__(self, module: nn.Module, images: Sequence[torch.Tensor]) -> None:
         self.module = module
-        self.twin = copy.deepcopy(module)
+        self.twin = copied(module)
         self.images = images
         self.drew: set[str] = set()
         """The generators that moved in calls whose answers differ."""
