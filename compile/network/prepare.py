@@ -16,7 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from compile.errors import CheckFailed, first_line
 from compile.graphs.names import module_of
 from compile.network.checking import blame, quiet_torch
-from compile.network.copying import copied
+from compile.network.copying import copied, in_type
 from compile.precision import precision
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Cast(nn.Module):
 
     def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
-        self.module = module.to(dtype)
+        self.module = in_type(module, dtype)
         self.dtype = dtype
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -64,7 +64,7 @@ def fold_batch_norms(module: nn.Module, example: torch.Tensor) -> nn.Module:
     with torch.no_grad(), quiet_torch(), blame(folded) as blamed:
         try:
             exported = torch.export.export(folded, (example,), strict=False)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             hint = (
                 "its control flow depends on the data; compute both branches and choose with "
                 "torch.where"

@@ -13,13 +13,13 @@ rounding.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from compile.errors import BadArtifact, CheckFailed, first_line
+from compile.network.copying import copied, in_type
 from compile.network.prepare import eager_dtype
 from compile.precision import precision, tensor_float
 from compile.proof.golden import Bounds, Golden
@@ -123,7 +123,7 @@ def _run_each_way(
     errors: list[torch.Tensor] = []
     failures: list[Exception] = []
     for layout in (torch.contiguous_format, torch.channels_last):
-        eager = copy.deepcopy(module).to(device).eval().to(dtype)
+        eager = in_type(copied(module).to(device).eval(), dtype)
         eager.to(memory_format=layout)  # type: ignore[call-overload]
         for size in sizes:
             try:
