@@ -100,6 +100,11 @@ gpu: install runner
 faults: install runner
     {{ python }} -m pytest -q -m faults -p tests.support.fault_report
 
+# Compile networks that nobody here wrote, for some minutes; go on where the last run stopped
+[group('check')]
+corpus *options: install
+    {{ python }} -m results.corpus {{ options }}
+
 # Print the rooms of the source and the imports between them
 [group('check')]
 layout: install

@@ -45,7 +45,7 @@ class _Tried:
     output: torch.Tensor | None = None
     """(1, classes); None where it broke."""
     fault: str | None = None
-    """Why it is no oracle, or only if there is no better one."""
+    """Why it cannot be the oracle, or only if there is nothing better."""
     rounds: bool = False
     """Whether it rounds float64 values to a smaller type inside."""
 

@@ -17,7 +17,7 @@ from compile.network.pixels import FromBytes
 from compile.network.quantize import FakeQuantised, quantize, simulated
 from compile.network.weights import weights_sha256
 from compile.precision import precision as find_precision
-from compile.proof import parity
+from compile.proof import yardstick
 from compile.proof.golden import Bounds, Golden
 from compile.proof.images import Calibration, Labelled, check_images
 from compile.proof.quantisation_cost import Cost, quantisation_cost
@@ -66,7 +66,7 @@ class QuantisedTasks:
         module: nn.Module = copy.deepcopy(graph)
         if spec.input_type == "uint8":
             module = FromBytes(module, self.samples.normalisation)
-        golden, bounds = parity.finite_rows(
+        golden, bounds = yardstick.finite_rows(
             self._golden(spec.precision, spec.input_type, scheme),
             self._bounds(spec.precision, spec.input_type, scheme),
             spec.precision,
@@ -114,7 +114,7 @@ class QuantisedTasks:
 
     def _measure_bounds(self, precision: str, input_type: str, scheme: str) -> Bounds:
         golden = self.samples.in_float32(self._golden(precision, input_type, scheme))
-        return parity.measure_bounds(self._in_float32(precision, scheme), precision, golden)
+        return yardstick.measure_bounds(self._in_float32(precision, scheme), precision, golden)
 
     def _measure_cost(self, precision: str, scheme: str) -> Cost:
         return quantisation_cost(

@@ -1,0 +1,43 @@
+"""What a row means: is it right that the network passed, or that it was refused?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from results.corpus.jobs import WAYS
+from tests.networks import NETWORKS
+
+Row = dict[str, Any]
+
+RIGHT, FALSE_ACCEPT, FALSE_REFUSAL = "right", "false accept", "false refusal"
+NOT_BUILT, BROKE = "not built", "broke"
+
+
+def truth(row: Row) -> str:
+    """`sound`, `refuse` or `either`. Networks that nobody made wrong on purpose are sound."""
+    if row["part"] != "a":
+        return "sound"
+    return NETWORKS[row["network"]].truth_for(row["backend"])
+
+
+def judged(row: Row) -> str:
+    """One of the words above.
+
+    A backend that says in one line that it cannot build a network has proved nothing wrong, and
+    helped nobody either: it is counted by itself. So is what crashed, hung or was unexpected.
+    """
+    expected = truth(row)
+    if row["built"] == "error":
+        return BROKE
+    if row["built"] == "passed":
+        return FALSE_ACCEPT if expected == "refuse" else RIGHT
+    if expected != "sound" or str(row.get("truth", "")).startswith("the exporter is wrong"):
+        return RIGHT
+    return NOT_BUILT if row["stage"] == "build" else FALSE_REFUSAL
+
+
+def counted(rows: Iterable[Row]) -> Counter[tuple[str, str]]:
+    """How many rows there are of each (truth, judgement); PyTorch's own rows are left out."""
+    return Counter((truth(row), judged(row)) for row in rows if row["backend"] != WAYS)

@@ -1,0 +1,223 @@
+"""Run one row: build the network, compile it, and read what the proof measured."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from compile.api import PreparedModel, compile_module
+from compile.artifact.manifest import Manifest
+from compile.backends import backend
+from compile.errors import Unavailable, ZooError, first_line
+from compile.network.prepare import eager_dtype
+from compile.network.quantize import scheme_here
+from compile.precision import precision as find_precision
+from compile.proof import parity, yardstick
+from compile.proof.golden import Golden
+from compile.proof.images import Calibration
+from compile.proof.task import Task
+from compile.spec import CompileSpec
+from results.corpus import generated
+from results.corpus.jobs import WAYS, Job, specification
+from results.corpus.planted import planted
+from results.corpus.timm_choice import chosen, import_timm
+from results.corpus.truth import truth_of
+from tests.networks import NETWORKS
+from zoo.models import build, info
+from zoo.models.calibration import calibrate_batch_norms, synthetic_images
+from zoo.sources.foreign import find_foreign
+
+SMALL = {224: 64, 32: 32}
+"""Size that the zoo's networks were published for -> size in the corpus."""
+IMAGES = 64
+"""How many images calibrate a quantised network."""
+
+
+def make(part: str, name: str, seed: int) -> tuple[nn.Module, CompileSpec]:
+    """The network in evaluation mode, and its shape and batch."""
+    if part == "a":
+        row = NETWORKS[name]
+        return row.build(seed), CompileSpec(shape=row.shape, batch=row.batch)
+    if part == "b":
+        import_timm()
+        shape = chosen()[name]
+        made = find_foreign(f"timm:{name}", seed=seed, fresh=True, shape=shape)
+        return made.network, CompileSpec(shape=shape)
+    if part == "d":
+        spec = specification(name, seed)
+        return generated.build(spec), CompileSpec(shape=tuple(spec["image"]))
+    size = SMALL[info(name).shape[1]]
+    network = build(name, seed=seed)
+    calibrate_batch_norms(network, (3, size, size), seed)
+    return network.eval(), CompileSpec(shape=(3, size, size))
+
+
+def run(job: Job, threads: int) -> dict[str, Any]:
+    """What one row found, as it stands in the file."""
+    torch.set_num_threads(threads)
+    start = time.perf_counter()
+    stages = ["make"]
+    found: dict[str, Any]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            network, spec = make(job.part, job.network, job.seed)
+            stages.append("prepare")
+            prepared = _prepared(network, spec, job.seed)
+            found = _ways(prepared, spec, job) if job.backend == WAYS else {}
+            found = found or _compiled(prepared, spec, job, stages.append)
+    except ZooError as error:
+        kind = "error" if isinstance(error, Unavailable) or stages[-1] == "make" else "refused"
+        found = {"built": kind, "failures": [str(error)], "raised": type(error).__name__}
+    except Exception as error:  # zoo's command would say: unexpected, please report it
+        text = f"unexpected {type(error).__name__}: {first_line(error)}"
+        found = {"built": "error", "failures": [text], "raised": type(error).__name__}
+    seconds = round(time.perf_counter() - start, 1)
+    return rounded({**asdict(job), **found, "stage": stages[-1], "seconds": seconds})
+
+
+def rounded(value: Any) -> Any:
+    """The same with six digits for each number: more would only fill the file."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: rounded(each) for key, each in value.items()}
+    return [rounded(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _prepared(network: nn.Module, spec: CompileSpec, seed: int) -> PreparedModel:
+    generator = torch.Generator().manual_seed(seed)
+    images = synthetic_images(IMAGES, spec.shape, generator)
+    return PreparedModel(
+        network, spec.shape, calibration=Calibration(images=images, source="synthetic")
+    )
+
+
+def _spec(spec: CompileSpec, job: Job) -> CompileSpec:
+    return CompileSpec(shape=spec.shape, batch=spec.batch, precision=job.precision)
+
+
+def _ways(prepared: PreparedModel, spec: CompileSpec, job: Job) -> dict[str, Any]:
+    """The errors of PyTorch itself and of faults: of the module, or of its graph on a grid."""
+    spec = _spec(spec, job)
+    task = prepared.task(spec, backend("onnx"))  # any that has a grid: all have the same here
+    network = module = prepared.network.module
+    if find_precision(job.precision).quantised:
+        scheme = scheme_here(backend("onnx").QUANTIZER)
+        module = prepared.quantised_tasks._in_float32(job.precision, scheme)
+    golden = task.golden
+    ways = yardstick.way_errors(module, job.precision, golden)
+    faults = {}
+    if not find_precision(job.precision).quantised:
+        for name, where, wrong in planted(network, job.seed):
+            error = parity.rmse(_eager(wrong, job.precision, golden), golden.oracle)
+            faults[name] = {"at": where, "rmse": error.tolist()}
+    return {
+        "built": "measured",
+        "kinds": list(golden.kinds),
+        "size": golden.oracle.square().mean(dim=1).sqrt().tolist(),
+        "bound": task.bounds.bound.tolist(),
+        "ways": {name: error.tolist() for name, error in ways.items()},
+        "faults": faults,
+    }
+
+
+@torch.no_grad()
+def _eager(network: nn.Module, precision: str, golden: Golden) -> torch.Tensor:
+    """What PyTorch computes of a network, one sample at a time: (N, classes)."""
+    dtype = eager_dtype(precision)
+    network = network.to(dtype)
+    return torch.cat([network(each) for each in torch.split(golden.pixels.to(dtype), 1)])
+
+
+def _compiled(
+    prepared: PreparedModel, spec: CompileSpec, job: Job, progress: Callable[[str], None]
+) -> dict[str, Any]:
+    """Compile, whatever the proof says, and read the manifest."""
+    spec = _spec(spec, job)
+    with tempfile.TemporaryDirectory(prefix="corpus-") as root:
+        result = compile_module(
+            prepared,
+            spec,
+            backend=job.backend,
+            root=root,
+            name="corpus",
+            accept_error=True,
+            progress=progress,
+        )
+        found = measured(result.manifest)
+        if found["built"] == "refused":
+            task = prepared.task(spec, backend(job.backend))
+            found["truth"] = _truth(result.path, task, found["rmse"])
+    return found
+
+
+def _truth(folder: Path, task: Task, rmse: list[float | None]) -> str:
+    try:
+        return truth_of(folder, task, rmse)
+    except Exception as error:  # the evaluator lacks an operator, or breaks on doubles
+        return f"not decided: {type(error).__name__}: {first_line(error)}"
+
+
+def measured(manifest: Manifest) -> dict[str, Any]:
+    """The figures of the manifest's proof, one list for each column of the bounds."""
+    parity = manifest["parity"]
+    (output,) = parity["outputs"]
+    columns = {
+        name: [row[name] for row in output["bounds"]] for name in ("rmse", "e_eager", "floor")
+    }
+    bounds = [row["bound"] for row in output["bounds"]]
+    kinds = [sample["kind"] for sample in parity["samples"]]
+    return {
+        "built": "passed" if manifest["status"] == "proved" else "refused",
+        "failures": failures(kinds, columns["rmse"], bounds, output["top1"], parity["gates"]),
+        "status": manifest["status"],
+        "oracle": parity["oracle"],
+        "kinds": kinds,
+        **columns,
+        "bound": bounds,
+        "skipped_samples": parity["skipped_samples"],
+        "top1": output["top1"],
+        "gates": parity["gates"],
+        "skipped_gates": parity["skipped_gates"],
+        "identical": manifest["determinism"].get("bit_identical"),
+    }
+
+
+def failures(
+    kinds: list[str],
+    rmse: list[float | None],
+    bounds: list[float],
+    top1: dict[str, int],
+    gates: list[dict[str, Any]],
+) -> list[str]:
+    """What failed, in words: the manifest of an accepted artifact has the figures alone."""
+    beyond = [
+        f"{kind} {ratio(error, bound):.3g}"
+        for kind, error, bound in zip(kinds, rmse, bounds, strict=True)
+        if not ratio(error, bound) <= 1
+    ]
+    found = [f"bound: {', '.join(beyond)}"] if beyond else []
+    if top1["agreed"] < top1["decided"]:
+        found.append(f"class: another in {top1['decided'] - top1['agreed']} clear samples")
+    for gate in gates:
+        if not gate["passed"]:
+            at = f" at {gate['worst']}" if gate.get("worst") else ""
+            found.append(f"gate '{gate['name']}'{at} ({gate['value']} > {gate['bound']})")
+    return found
+
+
+def ratio(error: float | None, bound: float) -> float:
+    """error / bound; 0 where there is no error, infinite where the output was not finite."""
+    if error is None:
+        return math.inf
+    return 0.0 if error == 0 else error / bound if bound else math.inf

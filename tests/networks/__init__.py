@@ -1,0 +1,25 @@
+"""Networks with a truth: sound ones must pass the proof, wrong ones must not."""
+
+from __future__ import annotations
+
+from tests.networks import (
+    known,
+    sound_attention,
+    sound_convs,
+    sound_layers,
+    wrong_batches,
+    wrong_draws,
+)
+from tests.networks.network import Network
+
+_TABLES = (
+    known.TABLE,
+    sound_convs.TABLE,
+    sound_layers.TABLE,
+    sound_attention.TABLE,
+    wrong_draws.TABLE,
+    wrong_batches.TABLE,
+)
+
+NETWORKS: dict[str, Network] = {name: row for table in _TABLES for name, row in table.items()}
+"""All of them by name."""
