@@ -76,6 +76,13 @@ def first_line(error: BaseException) -> str:
     return said[0] if " " in said[0] else f"{kind}: {said[0]}"
 
 
+def root_cause(error: BaseException) -> BaseException:
+    """What an exception was raised from, and that from, and so on: the last of them."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
 @contextmanager
 def one_line(doing: str) -> Iterator[None]:
     """Whatever someone else's code throws inside becomes one line that begins with `doing`.
