@@ -22,8 +22,9 @@ from compile.artifact.publishing import find_artifacts, publish, staging
 from compile.artifact.reading import open_artifact
 from compile.backends import BACKENDS, check_portable, choose
 from compile.backends.base import Backend, Built
-from compile.errors import CheckFailed, Unavailable, UsageError, ZooError, first_line
+from compile.errors import CheckFailed, UsageError, ZooError, one_line
 from compile.loading import load
+from compile.network.checking import quiet_torch
 from compile.precision import held_as
 from compile.proof.describing import INPUT, OUTPUT, Model, Request, artifact_folder, describe
 from compile.proof.golden import write_golden
@@ -126,9 +127,11 @@ def _make(
 ) -> Result:
     """Build, prove and publish one artifact."""
     start = time.perf_counter()
+    cell = f"{request.backend.NAME} {request.spec.precision}"
     with staging(final) as folder:
         progress("prepare")
-        task = request.prepared.task(request.spec, request.backend)
+        with one_line(f"{cell}, while it was prepared"), quiet_torch():
+            task = request.prepared.task(request.spec, request.backend)
         write_golden(folder, task.golden, given=INPUT, returned=OUTPUT)
         progress("build")
         built = _build(request.backend, task.module, request.spec, folder)
@@ -136,9 +139,10 @@ def _make(
         progress("parity")
         draft = describe(request, folder, built, task, time.perf_counter() - start)
         write_manifest(folder, draft)  # proving opens the folder as any reader does
-        proof = prove(
-            folder, request.backend, built, task, runner=runner, accept_error=accept_error
-        )
+        with one_line(f"{cell}, while it was proved"):
+            proof = prove(
+                folder, request.backend, built, task, runner=runner, accept_error=accept_error
+            )
         build = {**draft["build"], "seconds": round(time.perf_counter() - start, 1)}
         manifest = {**draft, **proof.entries, "build": build}
         write_manifest(folder, manifest)
@@ -233,13 +237,5 @@ def _reusable(
 
 def _build(backend: Backend, module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
     """Build; whatever a compiler throws becomes one line."""
-    try:
+    with one_line(f"{backend.NAME} could not build it"):
         return backend.build(module, spec, folder)
-    except ZooError:
-        raise
-    except OSError as error:
-        raise Unavailable(f"{backend.NAME}: {error}") from error
-    except MemoryError as error:
-        raise Unavailable(f"{backend.NAME}: out of memory; use a smaller input or batch") from error
-    except Exception as error:
-        raise CheckFailed(f"{backend.NAME} could not build it: {first_line(error)}") from error

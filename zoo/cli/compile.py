@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from compile.backends import BACKENDS, DEFAULT, backend, check_portable
-from compile.errors import NotBuildable, UsageError, ZooError
+from compile.errors import NotBuildable, UsageError, ZooError, one_line
 from compile.machine import LEVELS
 from compile.precision import PRECISIONS, precision
 from compile.report import show, to_json
@@ -199,11 +199,12 @@ def _build(
         tell(f"{cell.name}: {name} ({time.perf_counter() - start:.0f} s)")
 
     try:
-        if options.timeout is None:
-            _build_here(options, cell, source, prepared, runner, stage)
-        else:
-            stage(f"building, at most {options.timeout:g} s")
-            _build_in_child(rebuilding(options, cell, source), cell, options.timeout)
+        with one_line("it cannot be built"):  # a cell that breaks does not end the others
+            if options.timeout is None:
+                _build_here(options, cell, source, prepared, runner, stage)
+            else:
+                stage(f"building, at most {options.timeout:g} s")
+                _build_in_child(rebuilding(options, cell, source), cell, options.timeout)
     except UsageError:
         raise
     except NotBuildable as error:
