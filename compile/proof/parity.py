@@ -1,7 +1,7 @@
 """Does a compiled program still compute the module's function? docs/parity.md explains the rule.
 
-The oracle is the module in float64. Eager PyTorch at precision p is wrong by E_p against it; a
-program at p may be wrong by k * E_p + floor, per sample:
+The oracle is the module in float64. The module itself, evaluated at precision p in legal ways, is
+wrong by E_p against it; a program at p may be wrong by k * E_p + floor, per sample:
 
     rmse(program) <= k * E_p + floor,    floor = eps(p) / 2 * rms(oracle of that sample)
 
