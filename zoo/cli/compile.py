@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 import time
@@ -81,8 +82,9 @@ class Compile(
     """Use seeded random weights instead of the newest run."""
     force: bool = False
     """Build again even what is up to date."""
-    accept_error: bool = False
-    """Publish an artifact even if it fails its proof; its status is then 'accepted'."""
+    accept_error: Annotated[str | None, Option(show_default="none")] = None
+    """Publish an artifact that fails its proof by up to so many bounds, such as 3x, or by any
+    error; its status is then 'accepted'."""
     timeout: Annotated[float | None, Option(min=1)] = None
     """Stop each build after this many seconds; it runs in a child process."""
 
@@ -151,6 +153,7 @@ class Compile(
         """Refuse options that cannot be meant, before anything is loaded."""
         check_device(self.device or "cpu")
         parse_batch(self.batch)
+        parse_accept_error(self.accept_error)
         if self.input_type not in INPUT_TYPES:
             known = ", ".join(INPUT_TYPES)
             raise UsageError(f"unknown --input-type '{self.input_type}'; choose one of: {known}")
@@ -159,6 +162,19 @@ class Compile(
         levels = ("native", *LEVELS)
         if self.target not in levels:
             raise UsageError(f"unknown target '{self.target}'; choose one of: {', '.join(levels)}")
+
+
+def parse_accept_error(text: str | None) -> bool | float:
+    """`3x` or `3` as a number, `any` as True, None as False; UsageError for anything else."""
+    if text in (None, "any"):
+        return text == "any"
+    factor = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)x?", str(text))
+    if factor is None or float(factor[1]) <= 1:
+        raise UsageError(
+            f"--accept-error '{text}' does not say how much; give how many times its bound an "
+            "error may be, such as 3x, or any"
+        )
+    return float(factor[1])
 
 
 def rebuilding(options: Compile, cell: Cell, source: Source) -> Compile:
@@ -239,7 +255,7 @@ def _build_here(
         root=options.out,
         model=manifest_model(source),
         force=options.force,
-        accept_error=options.accept_error,
+        accept_error=parse_accept_error(options.accept_error),
         runner=runner,
         command=rebuild_command(options, cell, source),
         progress=stage,
