@@ -8,11 +8,29 @@ ZooError             one line: what was given, what is allowed, what to run next
    `- NotBuildable   a combination of backend, precision and target that cannot be built here
 """
 
+import re
+
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What moves the cursor, colours, or breaks or turns a line; and bytes that are not UTF-8, as
+Python has them in the names of files.
+"""
+
+
+def printable(text: str) -> str:
+    """`text` in one line that a terminal only shows: what would control it becomes `?`."""
+    return _CONTROLS.sub("?", text)
+
 
 class ZooError(Exception):
-    """The base of all errors. Each is shown as one line, without a traceback."""
+    """The base of all errors. Each is shown as one line, without a traceback.
+
+    A name from a file may be part of it, so its text is made printable here.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(" ".join(message.split())))
 
 
 class CheckFailed(ZooError):

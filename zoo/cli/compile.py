@@ -150,7 +150,9 @@ class Compile(
     def _check(self, cells: list[Cell]) -> None:
         """Refuse options that cannot be meant, before anything is loaded."""
         check_device(self.device or "cpu")
-        parse_batch(self.batch)
+        smallest = (1, 1, 1)  # of a model whose own size is not known yet
+        shape = parse_shape(self.input_) if self.input_ else smallest
+        CompileSpec(shape=shape, batch=parse_batch(self.batch))
         if self.input_type not in INPUT_TYPES:
             known = ", ".join(INPUT_TYPES)
             raise UsageError(f"unknown --input-type '{self.input_type}'; choose one of: {known}")
