@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+import zoo
 from compile.artifact.manifest import MANIFEST, MANIFEST_HASH
 from compile.artifact.reading import open_artifact
 from zoo.cli import _run
@@ -65,6 +67,48 @@ def test_an_artifact_of_an_older_zoo_is_built_again(
     assert out[0].startswith(f"rebuilt {folder} in ") and out[1:] == ["next: zoo check --all"]
     assert open_artifact(folder).manifest["build"]["command"] == command
     assert list(root.glob("*/*")) == [folder]
+
+
+def test_what_python_compiled_is_built_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compile.runner.find_runner", lambda _given: None)  # quicker
+    made = zoo.compile(
+        "resnet20", backend="torchscript", batch=2, shape=(3, 8, 8), fresh=True, seed=3, root=root
+    )
+    assert not made.built, "the command line asked for the same"
+    made = zoo.compile(
+        "resnet20",
+        backend="torchscript",
+        batch=(1, 2),
+        shape=(3, 8, 8),
+        fresh=True,
+        seed=3,
+        root=root,
+        input_type="uint8",
+    )
+    command = open_artifact(made.path).manifest["build"]["command"]
+    assert trusted_options(command) == Compile(
+        model="resnet20",
+        fresh=True,
+        seed=3,
+        backend="torchscript",
+        batch="1:2",
+        input_="1x3x8x8",
+        input_type="uint8",
+        device="cpu",
+    )
+    before = os.stat(made.path).st_ino
+    assert _run(["recompile", str(made.path), "--quiet"]) == 0
+    assert os.stat(made.path).st_ino != before
+
+
+def test_what_no_command_line_can_say_is_kept_as_a_call(tmp_path: Path) -> None:
+    images = torch.rand(8, 3, 8, 8)
+    mine = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 5))
+    for model, given in ((mine, None), ("resnet20", images)):
+        made = zoo.compile(model, backend="eager", shape=(3, 8, 8), images=given, root=tmp_path)
+        command = open_artifact(made.path).manifest["build"]["command"]
+        assert command.startswith("zoo.compile(")
+        assert _run(["recompile", str(made.path), "--quiet"]) == 3
 
 
 def test_all_goes_on_after_a_damaged_one(root: Path, capfd: pytest.CaptureFixture[str]) -> None:

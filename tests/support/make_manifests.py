@@ -4,7 +4,7 @@
 
 Each file is the sound base with one change, so that it can be read next to `sound/base.json`.
 forged.json says for each forged file what the refusal must name: the path of the field, or nothing
-where the fault lies in the JSON itself.
+if the fault lies in the JSON itself.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ _PIPE_CLOSED = 128 + signal.SIGPIPE
 class _Stopped(KeyboardInterrupt):
     """Ctrl-C or SIGTERM, for all code that catches KeyboardInterrupt.
 
-    It is a class of its own: where KeyboardInterrupt itself passes through an `exec` of text, as
+    It is a class of its own: if KeyboardInterrupt itself passes through an `exec` of text, as
     dataclasses do when they are imported, Python remembers it and ends `python -m zoo` by SIGINT,
     whatever `sys.exit` was told.
     """

@@ -26,7 +26,7 @@ _CODE = re.compile(r"(?P<model>[\w.]+:[\w.]+)( seed=(?P<seed>[0-9]{1,18}))?(?P<f
 def find_source(artifact: Path, manifest: Manifest, model: str | None, runs: Path) -> Source:
     """The network that an artifact was built from, as `model` names it, or else the manifest.
 
-    Raises UsageError where the manifest names other code, and BadArtifact where its run is gone
+    Raises UsageError if the manifest names other code, and BadArtifact if its run is gone
     or it names no source.
     """
     from compile.artifact.reading import input_of

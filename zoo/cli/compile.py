@@ -22,7 +22,7 @@ from compile.report import show, to_json
 from compile.spec import INPUT_TYPES, CompileSpec, parse_batch, parse_shape
 from zoo.cli.cells import Cell, compile_table, plan, require_some
 from zoo.cli.child_build import build_in_child
-from zoo.cli.command import Command, words
+from zoo.cli.command import Command, changed, words
 from zoo.cli.options import (
     ArtifactsOption,
     ModelArgument,
@@ -91,6 +91,7 @@ class Compile(
     def run(self) -> None:
         """Build every cell that can be built, print the table, and fail if a build failed."""
         cells = self.plan()
+        self._check_effects(cells)
         source = self.source()
         if not self.json:
             show(f"{source.name} from {source.origin}")
@@ -165,6 +166,20 @@ class Compile(
         if self.target not in levels:
             raise UsageError(f"unknown target '{self.target}'; choose one of: {', '.join(levels)}")
 
+    def _check_effects(self, cells: list[Cell]) -> None:
+        """Refuse options that change nothing in any of the cells."""
+        given = [flag for flag in ("--calibrate", "--samples") if flag in changed(self)]
+        if given and not any(precision(cell.precision).quantised for cell in cells):
+            known = " and ".join(name for name in PRECISIONS if precision(name).quantised)
+            raise UsageError(f"{given[0]} has an effect for {known} alone; leave it out")
+        if self.target != "native" and not any(_has_target(cell) for cell in cells):
+            known = " and ".join(name for name in BACKENDS if backend(name).MACHINE_CODE)
+            raise UsageError(f"--target has an effect for the backend {known} alone; leave it out")
+
+
+def _has_target(cell: Cell) -> bool:
+    return backend(cell.backend).MACHINE_CODE
+
 
 def parse_accept_error(text: str | None) -> bool | float:
     """`3x` or `3` as a number, `any` as True, None as False; UsageError for anything else."""
@@ -191,7 +206,9 @@ def rebuilding(options: Compile, cell: Cell, source: Source) -> Compile:
         device=cell.device,
         input_=f"1x{'x'.join(map(str, source.shape))}",
         portable=options.portable and backend(cell.backend).PORTABLE,
+        target=options.target if _has_target(cell) else "native",
         calibrate=options.calibrate if quantised else None,
+        samples=options.samples if quantised else Compile.samples,
     )
 
 

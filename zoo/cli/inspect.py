@@ -24,7 +24,7 @@ class Inspect(JsonOption, Command):
     """An artifact's folder."""
 
     def run(self) -> None:
-        """Print it. Raises BadArtifact where the artifact is damaged."""
+        """Print it. Raises BadArtifact if the artifact is damaged."""
         from compile.artifact.reading import check_requirements, open_graph, verify_artifact
         from compile.report import show, to_json
 

@@ -78,7 +78,7 @@ def _network_table(models: list[ModelInfo]) -> Any:
 
 
 def _folder_lines(runs: list[Path], unfinished: list[Path], artifacts: list[Path]) -> list[str]:
-    """The folders under their titles; unfinished runs only where there are some."""
+    """The folders under their titles; unfinished runs only if there are some."""
     stopped = []
     if unfinished:  # to read what they trained takes torch, and with it a second
         from zoo.runs.draft import progress_of
@@ -99,7 +99,7 @@ def _folder_lines(runs: list[Path], unfinished: list[Path], artifacts: list[Path
 def select(
     pattern: str | None, family: str | None, max_params: str | None, max_macs: str | None
 ) -> list[ModelInfo]:
-    """The networks that pass every filter; None passes all. UsageError where no network does."""
+    """The networks that pass every filter; None passes all. UsageError if no network does."""
     most_parameters = amount("--max-params", max_params)
     most_macs = amount("--max-macs", max_macs)
     chosen = [

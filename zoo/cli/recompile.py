@@ -133,7 +133,7 @@ class Rebuilt:
 def recorded_command(folder: Path) -> str:
     """`build.command` of an artifact's manifest, whatever its schema; nothing else is looked at.
 
-    Raises BadArtifact where the manifest is missing or damaged, or holds no command.
+    Raises BadArtifact if the manifest is missing or damaged, or holds no command.
     """
     try:
         digest = read_regular(folder / MANIFEST_HASH, 65)

@@ -46,7 +46,7 @@ def select(what: str | None, root: Path, *, everything: bool) -> list[Path]:
     """The folders of artifacts that `what` names: a path, or a model's name, folder or run.
 
     Without `what`, those of the model that was compiled last; with `everything`, all. Raises
-    UsageError where there are none.
+    UsageError if there are none.
     """
     from compile.artifact.publishing import find_artifacts
     from zoo.models import names
@@ -78,7 +78,7 @@ def select(what: str | None, root: Path, *, everything: bool) -> list[Path]:
 def ready_runner(given: Path | None) -> Path | None:
     """zoo-run as given or on PATH. In a checkout it is built first, unless it is up to date.
 
-    Where building breaks, the one built before is used, and a line on stderr says so.
+    If building breaks, the one built before is used, and a line on stderr says so.
     """
     from compile.runner import build_runner, find_runner, is_built_here
 
@@ -106,7 +106,7 @@ def can_bisect(manifest: Manifest) -> bool:
 
 
 def raise_worst(errors: list[ZooError]) -> None:
-    """Raise the errors of the gravest kind as one; do nothing where there are none."""
+    """Raise the errors of the gravest kind as one; do nothing if there are none."""
     for kind in (BadArtifact, CheckFailed, UsageError, Unavailable):
         chosen = [error for error in errors if isinstance(error, kind)]
         if chosen:
@@ -124,7 +124,7 @@ class TestSets:
     def of(self, artifact: Path) -> Labelled | str:
         """The test images of the run that it was built from, or of one with the same weights.
 
-        Where there are none, a few words that say why.
+        If there are none, a few words that say why.
         """
         from compile.artifact.manifest import read_manifest
         from compile.artifact.reading import input_of

@@ -163,7 +163,7 @@ def _decode(file: Image.Image, channels: int, scale: float) -> Image.Image:
     """
     if scale < 1:
         file.draft(None, (math.ceil(file.width * scale), math.ceil(file.height * scale)))
-    # Each step copies, so it is skipped where the image does not need it.
+    # Each step copies, so it is skipped if the image does not need it.
     turned = file.getexif().get(_ORIENTATION, 1) != 1
     image: Image.Image = ImageOps.exif_transpose(file) if turned else file
     image.load()
