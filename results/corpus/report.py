@@ -37,7 +37,7 @@ _WORDS = {
 
 
 def report(rows: list[Row], done: int, asked: int, conditions: dict[str, Any]) -> str:
-    """The whole file, in Markdown; `done` of the rows that were `asked` for have been run so far."""
+    """The whole file, in Markdown; of the rows that were `asked` for, `done` have been run."""
     rows = sorted(rows, key=lambda row: (row["part"], row["precision"]))
     run = [row for row in rows if row["backend"] != WAYS]
     lines = [
@@ -81,8 +81,8 @@ def rates(rows: list[Row]) -> Iterator[str]:
         yield f"| {' | '.join(map(str, cells))} |"
     yield ""
     yield from _wrapped(
-        "In brackets: Wilson's 95 % interval, in per cent. A refused network counts as sound unless "
-        "its graph in double was found wrong. Not built: the backend said that it cannot build it."
+        "In brackets: Wilson's 95 % interval, in per cent. A refused network counts as sound "
+        "unless its graph in double was found wrong. Not built: the backend said that it cannot."
     )
     yield ""
 
