@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from compile.backends import BACKENDS
+from compile.network.oracle import oracle
 from compile.proof.accuracy import mcnemar, reference_classes, score, wilson
 from compile.proof.check import Row, check_artifact
-from compile.proof.golden import oracle
 from compile.proof.images import Labelled
 from compile.report import show
 from compile.spec import MAX_BATCH

@@ -14,9 +14,9 @@ from torch import nn
 from compile.api import compile_module, load
 from compile.artifact.reading import open_artifact
 from compile.errors import BadArtifact, CheckFailed
+from compile.network.oracle import oracle
 from compile.proof import gates
 from compile.proof.check import check_artifact
-from compile.proof.golden import oracle
 from compile.proof.images import Labelled
 from compile.proof.prepared import PreparedModel
 from compile.runner import run_inputs

@@ -21,7 +21,7 @@ from compile import api, loading
 from compile.backends.base import Backend
 from compile.network.prepare import cast, fold_batch_norms
 from compile.network.quantize import scheme_here
-from compile.proof import determinism, parity
+from compile.proof import determinism, parity, yardstick
 from compile.proof.images import Calibration, Labelled
 from compile.proof.prepared import PreparedModel
 from compile.runner import run_inputs
@@ -238,7 +238,7 @@ def test_only_this_gate_catches_it(
 
 def test_what_is_not_finite_is_beyond_its_bound_too() -> None:
     golden = sound().golden("float32")
-    limit = parity.measure_bounds(small_net(), "fp32", golden)
+    limit = yardstick.measure_bounds(small_net(), "fp32", golden)
     for value in (torch.nan, torch.inf, -torch.inf):
         output = golden.oracle.float()
         output[3, 2] = value

@@ -18,7 +18,7 @@ from compile.artifact.publishing import file_entries
 from compile.artifact.reading import open_artifact
 from compile.backends import backend
 from compile.errors import BadArtifact
-from compile.proof import determinism, parity
+from compile.proof import determinism, parity, yardstick
 from compile.proof.check import check_artifact
 from compile.proof.hostile import hostile_bytes, hostile_samples
 from compile.proof.prepared import PreparedModel
@@ -50,7 +50,7 @@ def no_bias() -> NoBias:
 @torch.no_grad()
 def judged(net: nn.Module, program: Callable[[torch.Tensor], torch.Tensor]) -> parity.Verdict:
     golden = PreparedModel(net, SHAPE).golden("float32")
-    limit = parity.measure_bounds(net, "fp32", golden)
+    limit = yardstick.measure_bounds(net, "fp32", golden)
     return parity.judge(program(golden.input), golden, limit)
 
 
@@ -74,7 +74,7 @@ def test_hostile_samples_are_what_they_are_called() -> None:
 def test_hostile_samples_loosen_no_other(net: SmallNet, precision: str) -> None:
     golden = PreparedModel(net, SHAPE).golden("float32")
     all_, ordinary = (
-        parity.measure_bounds(net, precision, each) for each in (golden, golden.ordinary)
+        yardstick.measure_bounds(net, precision, each) for each in (golden, golden.ordinary)
     )
     torch.testing.assert_close(all_.bound[:ROWS], ordinary.bound)
     typical = golden.oracle.square().mean(dim=1).sqrt()
@@ -97,7 +97,7 @@ def test_what_pytorch_itself_gets_wrong_on_a_hostile_sample_is_no_fault() -> Non
 
     net = Cancels().eval()
     golden = PreparedModel(net, SHAPE).golden("float32")
-    limit = parity.measure_bounds(net, "fp32", golden)
+    limit = yardstick.measure_bounds(net, "fp32", golden)
     relative = limit.e_eager / golden.oracle.square().mean(dim=1).sqrt()
     assert float(relative[golden.kinds.index("large")]) > 100 * float(relative[0])
     assert judged(net, net).passed
@@ -126,7 +126,7 @@ def test_a_fault_that_only_a_hostile_sample_shows(
     program: Callable[[torch.Tensor], torch.Tensor], kind: str
 ) -> None:
     golden = PreparedModel(small_net(), SHAPE).golden("float32")
-    limit = parity.measure_bounds(small_net(), "fp32", golden)
+    limit = yardstick.measure_bounds(small_net(), "fp32", golden)
     with torch.no_grad():
         output = program(golden.input)
     ordinary = torch.arange(len(output)) < ROWS
@@ -142,7 +142,7 @@ def test_a_network_without_biases_answers_zeros_with_nothing() -> None:
     net = no_bias()
     golden = PreparedModel(net, SHAPE).golden("float32")
     zeros = golden.kinds.index("zeros")
-    assert float(parity.measure_bounds(net, "fp32", golden).bound[zeros]) == 0
+    assert float(yardstick.measure_bounds(net, "fp32", golden).bound[zeros]) == 0
     assert judged(net, net).passed
     wrong = judged(net, lambda x: net(x) + 1e-30)
     assert [kind for kind, found in wrong.kinds.items() if not found["ratio"] <= 1] == [
@@ -215,7 +215,7 @@ def test_what_the_module_itself_has_no_answer_to_is_left_out(breaks: bool) -> No
 def test_a_large_sample_drowns_no_figure(net: SmallNet) -> None:
     """SQNR and max abs are those of the ordinary samples, else that of 1e4 would decide both."""
     golden = PreparedModel(net, SHAPE).golden("float32")
-    limit = parity.measure_bounds(net, "fp32", golden)
+    limit = yardstick.measure_bounds(net, "fp32", golden)
     output = golden.oracle.clone()
     output[golden.kinds.index("large"), 0] += 1.0
     assert parity.judge(output, golden, limit).max_abs == 0
@@ -225,7 +225,7 @@ def test_a_large_sample_drowns_no_figure(net: SmallNet) -> None:
 
 def test_a_hostile_sample_alone_decides_no_class(net: SmallNet) -> None:
     golden = PreparedModel(net, SHAPE).golden("float32")
-    limit = parity.measure_bounds(net, "fp32", golden)
+    limit = yardstick.measure_bounds(net, "fp32", golden)
     wide = replace(limit, e_eager=limit.e_eager.index_fill(0, torch.arange(ROWS), 1e9))
     verdict = parity.judge(golden.oracle, golden, wide)
     assert verdict.decided > 0

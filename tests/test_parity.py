@@ -19,10 +19,10 @@ from compile.artifact.programs import run_rows
 from compile.artifact.reading import open_artifact
 from compile.backends import backend
 from compile.loading import load_artifact
+from compile.network.oracle import oracle
 from compile.network.prepare import cast, fold_batch_norms
-from compile.proof import gates, parity
+from compile.proof import gates, parity, yardstick
 from compile.proof.check import check_artifact
-from compile.proof.golden import oracle
 from compile.proof.images import Labelled
 from compile.proof.prepared import PreparedModel
 from compile.spec import CompileSpec
@@ -33,7 +33,7 @@ def test_a_correct_program_passes(net: SmallNet) -> None:
     golden = PreparedModel(net, SHAPE).golden("float32")
     folded = fold_batch_norms(net, golden.input[:1])
     for precision in ("fp32", "bf16"):
-        limit = parity.measure_bounds(net, precision, golden)
+        limit = yardstick.measure_bounds(net, precision, golden)
         with torch.no_grad():
             output = cast(folded, precision)(golden.input)
         assert parity.judge(output, golden, limit).passed
@@ -50,7 +50,7 @@ class OneByOne(SmallNet):
 def test_a_module_may_insist_on_one_image_at_a_time(precision: str) -> None:
     net = small_net()
     net.__class__ = OneByOne
-    limit = parity.measure_bounds(net, precision, PreparedModel(net, SHAPE).golden("float32"))
+    limit = yardstick.measure_bounds(net, precision, PreparedModel(net, SHAPE).golden("float32"))
     assert bool((limit.bound > 0).all())
 
 
@@ -139,6 +139,6 @@ def test_the_manifest_says_what_was_measured(built: dict[str, Path]) -> None:
 
 def test_copying_a_module_for_the_oracle_leaves_it_alone(net: SmallNet) -> None:
     before = copy.deepcopy(net.state_dict())
-    parity.measure_bounds(net, "bf16", PreparedModel(net, SHAPE).golden("float32"))
+    yardstick.measure_bounds(net, "bf16", PreparedModel(net, SHAPE).golden("float32"))
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
     assert net.conv1.weight.dtype == torch.float32

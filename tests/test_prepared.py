@@ -11,7 +11,7 @@ import torch
 
 from compile.backends import backend
 from compile.network import network
-from compile.proof import parity, quantised_tasks, samples
+from compile.proof import quantised_tasks, samples, yardstick
 from compile.spec import CompileSpec
 from tests.support.networks import SHAPE, small_prepared
 
@@ -40,9 +40,9 @@ def test_artifacts_of_one_network_share_what_is_expensive(monkeypatch: pytest.Mo
         (network, "check_module"),
         (network, "fold_batch_norms"),
         (samples, "answered"),
-        (parity, "measure_bounds"),
+        (yardstick, "measure_bounds"),
         (quantised_tasks, "quantize"),
-        (quantised_tasks, "oracle"),
+        (quantised_tasks, "oracle_on_grid"),
         (quantised_tasks, "quantisation_cost"),
     )
     prepared = small_prepared()
@@ -55,7 +55,7 @@ def test_artifacts_of_one_network_share_what_is_expensive(monkeypatch: pytest.Mo
         "answered": 1,
         "measure_bounds": len(PRECISIONS),
         "quantize": 1,
-        "oracle": 1,
+        "oracle_on_grid": 1,
         "quantisation_cost": 1,
     }
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from functools import cached_property
 
 import torch
 from torch import nn
 
-from compile.network.prepare import check_module, fold_batch_norms
+from compile.network.checking import check_module
+from compile.network.copying import copied
+from compile.network.oracle import Oracle
+from compile.network.prepare import fold_batch_norms
 from compile.network.weights import structure_sha256, weights_sha256
 from compile.spec import CompileSpec
 
@@ -21,7 +23,7 @@ class Network:
 
     def __init__(self, module: nn.Module, shape: tuple[int, int, int]) -> None:
         """Copy `module`, which maps float32 (N, C, H, W) to (N, classes); `shape` is (C, H, W)."""
-        self.module = copy.deepcopy(module).eval()  # the caller's stays in the mode it is in
+        self.module = copied(module).eval()  # the caller's stays in the mode it is in
         self.shape = shape
         self.weights_sha256 = weights_sha256(self.module.state_dict())
         self.num_parameters = sum(each.numel() for each in self.module.parameters())
@@ -43,6 +45,11 @@ class Network:
     def num_classes(self) -> int:
         """Width of the output; raises what `check` raises."""
         return check_module(self.module, self._example()).shape[1]
+
+    @cached_property
+    def oracle(self) -> Oracle:
+        """The network's outputs in float64, and which way they are computed."""
+        return Oracle(self.module, self.shape)
 
     @cached_property
     def folded(self) -> nn.Module:

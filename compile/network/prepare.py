@@ -7,26 +7,21 @@ file with it, and low precision rounds the folded weights once instead of foldin
 from __future__ import annotations
 
 import copy
-import inspect
-import io
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from compile.errors import BadArtifact, CheckFailed, first_line
+from compile.errors import CheckFailed, first_line
 from compile.graphs.names import module_of
-from compile.network.weights import check_finite
+from compile.network.checking import blame, quiet_torch
+from compile.network.copying import copied
 from compile.precision import precision
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
     from torch.fx import Node
-    from torch.utils.hooks import RemovableHandle
 
 
 class Cast(nn.Module):
@@ -44,7 +39,7 @@ class Cast(nn.Module):
 
 def cast(module: nn.Module, name: str) -> nn.Module:
     """Return a copy of `module` that computes at precision `name` behind a float32 interface."""
-    module = copy.deepcopy(module).eval()
+    module = copied(module).eval()
     dtype = eager_dtype(name)
     return module.float() if dtype == torch.float32 else Cast(module, dtype)
 
@@ -52,112 +47,6 @@ def cast(module: nn.Module, name: str) -> nn.Module:
 def eager_dtype(name: str) -> torch.dtype:
     """The dtype that eager PyTorch computes in at precision `name`; quantised graphs in float32."""
     return getattr(torch, precision(name).eager_dtype)
-
-
-def check_module(module: nn.Module, example: torch.Tensor) -> torch.Tensor:
-    """Run `module` once and return its output (N, classes); refuse what cannot be compiled.
-
-    Raises BadArtifact for non-finite weights and for a module that does not take the example,
-    CheckFailed for one that does not return one (N, classes) tensor.
-    """
-    check_finite(module.state_dict())
-    inputs = _required_inputs(module)
-    if len(inputs) > 1:
-        raise BadArtifact(
-            f"the module takes {len(inputs)} inputs ({', '.join(inputs)}); it must take one image "
-            "tensor: wrap it in a module that fixes the others"
-        )
-    shape = "x".join(map(str, example.shape))
-    kept = example.clone()
-    with torch.no_grad(), blame(module) as blamed:
-        try:
-            output = module(example)
-        except Exception as error:
-            raise BadArtifact(
-                f"{blamed} refuses a float32 input of {shape}: {first_line(error)}; "
-                "give the shape it was made for with --input"
-            ) from error
-    if not isinstance(output, torch.Tensor):
-        size = f" of {len(output)}" if isinstance(output, tuple | list | dict) else ""
-        raise CheckFailed(
-            f"the module returns a {type(output).__name__}{size}; it must return one tensor "
-            "(batch, classes): wrap it in a module that picks the one to compile"
-        )
-    if output.dtype != torch.float32:
-        kind = str(output.dtype).removeprefix("torch.")
-        raise CheckFailed(f"the module returns {kind}; it must return float32: call .float() last")
-    if not torch.equal(example, kept):
-        raise CheckFailed("the module writes into its input; clone it first in forward")
-    if output.ndim == 2 and output.shape[1] == 1:
-        raise CheckFailed(
-            "the module returns one value; the proof compares classes and needs two or more"
-        )
-    if output.ndim != 2 or len(output) != len(example):
-        raise CheckFailed(
-            f"the module returns {tuple(output.shape)} for a batch of {len(example)}; it must "
-            "return (batch, classes): wrap it in a module that flattens"
-        )
-    if not any(layer.ndim > 1 for layer in module.parameters()):
-        raise CheckFailed("the module has no weights, so there is nothing to prove or to compile")
-    return output
-
-
-def _required_inputs(module: nn.Module) -> list[str]:
-    """Names of the inputs that `forward` has no default for."""
-    try:
-        parameters = inspect.signature(module.forward).parameters.values()
-    except (TypeError, ValueError):  # written in C, or wrapped beyond recognition
-        return []
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [
-        each.name
-        for each in parameters
-        if each.kind in positional and each.default is inspect.Parameter.empty
-    ]
-
-
-class Blamed:
-    """The layers that were being called; its text names the innermost of them."""
-
-    def __init__(self) -> None:
-        self.stack: list[str] = []
-
-    def __str__(self) -> str:
-        return self.stack[-1] if self.stack else "the module"
-
-
-@contextmanager
-def blame(module: nn.Module) -> Iterator[Blamed]:
-    """Watch which layer of `module` is running, to name it when it raises."""
-    blamed = Blamed()
-
-    def watch(name: str, layer: nn.Module) -> list[RemovableHandle]:
-        text = f"layer '{name}' ({type(layer).__name__})"
-        enter = layer.register_forward_pre_hook(lambda *_: blamed.stack.append(text))
-        leave = layer.register_forward_hook(lambda *_: blamed.stack.remove(text))
-        return [enter, leave]
-
-    handles = [
-        each for name, layer in module.named_modules() if name for each in watch(name, layer)
-    ]
-    try:
-        yield blamed
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-@contextmanager
-def quiet_torch() -> Iterator[None]:
-    """Silence torch: it logs and prints whole graphs of a failing export. Its error says more."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    nowhere = io.StringIO()
-    try:
-        with redirect_stdout(nowhere), redirect_stderr(nowhere):
-            yield
-    finally:
-        logging.disable(before)
 
 
 def fold_batch_norms(module: nn.Module, example: torch.Tensor) -> nn.Module:
@@ -171,7 +60,7 @@ def fold_batch_norms(module: nn.Module, example: torch.Tensor) -> nn.Module:
     Raises CheckFailed that names the layer which torch.export cannot follow, or which normalises
     by the statistics of its batch.
     """
-    folded = copy.deepcopy(module).eval()
+    folded = copied(module).eval()
     with torch.no_grad(), quiet_torch(), blame(folded) as blamed:
         try:
             exported = torch.export.export(folded, (example,), strict=False)

@@ -5,7 +5,6 @@ docs/parity.md, "Accuracy", says how to read the figures.
 
 from __future__ import annotations
 
-import copy
 import math
 from fractions import Fraction
 from typing import Any
@@ -13,7 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from compile.proof.golden import oracle
+from compile.network.copying import copied
+from compile.network.oracle import oracle
 
 _CLEAR = 0.01
 """Where float32 has a margin of this share of the output's size, float64 gives the same class.
@@ -29,7 +29,7 @@ def reference_classes(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
 
     float64 takes ten times as long, so float64 decides only where float32's margin is narrow.
     """
-    single = copy.deepcopy(module).cpu().float().eval()
+    single = copied(module).cpu().float().eval()
     with torch.no_grad():
         out = torch.cat([single(chunk) for chunk in torch.split(images, _CHUNK)])
     largest = out.topk(min(2, out.shape[1]), dim=1).values

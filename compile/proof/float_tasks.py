@@ -9,7 +9,7 @@ from compile.network.pixels import FromBytes
 from compile.network.prepare import cast
 from compile.precision import REFERENCE
 from compile.precision import precision as find_precision
-from compile.proof import gates, parity
+from compile.proof import gates, yardstick
 from compile.proof.gates import Gate
 from compile.proof.golden import Bounds
 from compile.proof.samples import GoldenSamples
@@ -35,7 +35,7 @@ class FloatTasks:
         lowered = find_precision(spec.precision).lowered
         if spec.input_type == "uint8":
             module = FromBytes(module, self.samples.normalisation)
-        golden, bounds = parity.finite_rows(
+        golden, bounds = yardstick.finite_rows(
             self.samples.of_type(spec.input_type),
             self._bounds(spec.precision, spec.input_type),
             spec.precision,
@@ -52,9 +52,11 @@ class FloatTasks:
 
     def _measure_bounds(self, precision: str, input_type: str) -> Bounds:
         golden = self.samples.in_float32(self.samples.of_type(input_type))
-        return parity.measure_bounds(self.network.module, precision, golden)
+        return yardstick.measure_bounds(self.network.module, precision, golden)
 
     def _judge_before_cast(self, input_type: str) -> Gate:
         golden = self.samples.in_float32(self.samples.of_type(input_type))
-        golden, bounds = parity.finite_rows(golden, self._bounds(REFERENCE, input_type), REFERENCE)
+        golden, bounds = yardstick.finite_rows(
+            golden, self._bounds(REFERENCE, input_type), REFERENCE
+        )
         return gates.before_cast(self.network.folded, golden, bounds)

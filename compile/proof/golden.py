@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import nn
 from torch.nn.functional import interpolate
 
 from compile.artifact.manifest import GOLDEN
 from compile.artifact.reading import Artifact
 from compile.artifact.tensors import read_tensors, write_tensors
-from compile.errors import CheckFailed, first_line
+from compile.errors import CheckFailed
+from compile.network.oracle import MODULE, Oracle
 from compile.spec import ROWS
 
 
@@ -26,9 +25,11 @@ class Golden:
     pixels: torch.Tensor
     """(N, C, H, W) float64: what the module sees; `input` itself unless that is bytes."""
     oracle: torch.Tensor
-    """(N, classes) float64: the module in float64."""
+    """(N, classes) float64: the network in float64."""
     kinds: tuple[str, ...]
     """`real`, `synthetic` or `normal` for the first 16 rows; then names of hostile.py."""
+    way: str = MODULE
+    """How the oracle was computed: a kind of compile.network.oracle."""
     left_out: tuple[dict[str, str], ...] = ()
     """`kind` and `reason` of hostile samples that have no row."""
 
@@ -44,12 +45,12 @@ class Golden:
     def take(self, kept: torch.Tensor) -> Golden:
         """The rows that a mask (N,) of booleans keeps."""
         kinds = (kind for kind, keep in zip(self.kinds, kept.tolist(), strict=True) if keep)
-        return Golden(
+        return replace(
+            self,
             input=self.input[kept],
             pixels=self.pixels[kept],
             oracle=self.oracle[kept],
             kinds=tuple(kinds),
-            left_out=self.left_out,
         )
 
     def without(self, kept: torch.Tensor, reason: str) -> Golden:
@@ -99,42 +100,24 @@ def choose_samples(
 
 
 def answered(
-    module: nn.Module, x: torch.Tensor, pixels: torch.Tensor, kinds: tuple[str, ...]
+    oracle: Oracle, x: torch.Tensor, pixels: torch.Tensor, kinds: tuple[str, ...]
 ) -> Golden:
     """The samples with their oracle; hostile ones for which the module itself has none left out.
 
     Raises CheckFailed where it breaks on an ordinary sample.
     """
-    double = _in_float64(module)
     outputs: list[torch.Tensor] = []
-    for sample, kind in zip(torch.split(pixels, 1), kinds, strict=True):
-        try:
-            outputs.append(_answer(double, sample))
-        except RuntimeError as error:  # an eigenvalue of nothing, say
-            if len(outputs) < ROWS:
-                reason = first_line(error)
-                raise CheckFailed(f"the module breaks on a {kind} sample: {reason}") from error
+    for answer, kind in zip(oracle.answers(pixels), kinds, strict=True):
+        if isinstance(answer, torch.Tensor):
+            outputs.append(answer)
+        elif len(outputs) < ROWS:
+            raise CheckFailed(f"the oracle: on a {kind} sample, {answer}")
+        else:
             outputs.append(torch.full_like(outputs[0], torch.nan))
-    golden = Golden(input=x, pixels=pixels, oracle=torch.cat(outputs), kinds=kinds)
+    golden = Golden(input=x, pixels=pixels, oracle=torch.cat(outputs), kinds=kinds, way=oracle.kind)
     finite = torch.isfinite(golden.oracle).all(dim=1)
     finite[:ROWS] = True  # a module that overflows on these is refused later
     return golden.without(finite, "the module itself gives no finite output for it")
-
-
-def oracle(module: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
-    """Return the module's outputs in float64: (N, C, H, W) -> (N, classes)."""
-    double = _in_float64(module)
-    return torch.cat([_answer(double, sample) for sample in torch.split(pixels.double(), 1)])
-
-
-def _in_float64(module: nn.Module) -> nn.Module:
-    return copy.deepcopy(module).cpu().double().eval()
-
-
-@torch.no_grad()
-def _answer(double: nn.Module, sample: torch.Tensor) -> torch.Tensor:
-    """One sample alone: a program for batch 1 may come from a module that takes no other."""
-    return double(sample.clone())
 
 
 def write_golden(folder: Path, golden: Golden, *, given: str, returned: str) -> None:

@@ -13,15 +13,11 @@ rounding.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
-from compile.errors import BadArtifact, CheckFailed, first_line
-from compile.network.prepare import eager_dtype
-from compile.precision import precision, tensor_float
+from compile.errors import BadArtifact
 from compile.proof.golden import Bounds, Golden
 from compile.spec import ROWS
 
@@ -61,88 +57,6 @@ class Verdict:
 def rmse(output: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """Root mean square error over the classes, per sample: (N, classes) -> (N,) float64."""
     return (output.double() - reference).square().mean(dim=1).sqrt()
-
-
-def measure_bounds(module: nn.Module, name: str, golden: Golden) -> Bounds:
-    """Measure how wrong eager PyTorch is at precision `name`, and return the bounds that follow.
-
-    At a quantised precision `module` is the fake-quantised graph, computing in float32.
-
-    The error of one sample is a matter of luck. So e_eager is the largest relative error of the
-    ordinary samples, scaled to the size of each sample. A hostile sample has its own e_eager where
-    that is larger, and loosens no other sample's bound. Where PyTorch overflows on a hostile
-    sample, its bound is NaN: `finite_rows` leaves it out.
-
-    Raises CheckFailed where PyTorch cannot run the module at this precision, or overflows on an
-    ordinary sample.
-    """
-    row = precision(name)
-    size = golden.oracle.square().mean(dim=1).sqrt()
-    errors = _eager_errors(module, name, golden).amax(dim=0)  # NaN is the largest of all
-    errors = torch.where(torch.isfinite(errors), errors, torch.nan)
-    ordinary = errors[:ROWS] / size[:ROWS].clamp_min(1e-300)
-    if not bool(torch.isfinite(ordinary).all()):
-        raise CheckFailed(
-            f"PyTorch itself overflows in {name}: outputs not finite; take another --precision"
-        )
-    relative = max(row.least, float(ordinary.max()))
-    e_eager = relative * size
-    e_eager[ROWS:] = torch.maximum(e_eager, errors)[ROWS:]
-    floor = row.eps / 2 * size
-    if {"denormal", "zeros"} <= set(golden.kinds):  # a program may take subnormal numbers for zero
-        tiny, zeros = map(golden.kinds.index, ("denormal", "zeros"))
-        floor[tiny] += rmse(golden.oracle, golden.oracle[zeros])[tiny]
-    return Bounds(k=row.k, e_eager=e_eager, floor=floor)
-
-
-def _eager_errors(module: nn.Module, name: str, golden: Golden) -> torch.Tensor:
-    """Root mean square errors (ways, N) of the ways to run PyTorch, NaN where it overflows.
-
-    The ways are NCHW and channels_last, one sample at a time and all at once: their kernels round
-    differently. A module may refuse some of the ways; where it refuses all, CheckFailed is raised.
-    """
-    rows = len(golden.input)
-    # Most CPUs have no kernels for float16, and a call takes seconds. So one sample at a time is
-    # tried only where all at once fails.
-    half = eager_dtype(name) == torch.float16
-    for sizes in ((rows,), (1,)) if half else ((1, rows),):
-        errors, error = _run_each_way(module, name, golden, sizes)
-        if errors:
-            return torch.stack(errors)
-    reason = f"PyTorch itself cannot run the module in {name}: {first_line(error)}"
-    raise CheckFailed(f"{reason}; take another --precision") from error
-
-
-def _run_each_way(
-    module: nn.Module, name: str, golden: Golden, sizes: tuple[int, ...]
-) -> tuple[list[torch.Tensor], Exception]:
-    """The errors (N,) in each layout and size that runs, and the first failure of the others."""
-    dtype = eager_dtype(name)
-    tf32 = precision(name).tf32
-    device = "cuda" if tf32 else "cpu"
-    errors: list[torch.Tensor] = []
-    failures: list[Exception] = []
-    for layout in (torch.contiguous_format, torch.channels_last):
-        eager = copy.deepcopy(module).to(device).eval().to(dtype)
-        eager.to(memory_format=layout)  # type: ignore[call-overload]
-        for size in sizes:
-            try:
-                with torch.no_grad(), tensor_float(tf32):
-                    chunks = torch.split(golden.pixels.to(device, dtype), size)
-                    laid = (x.clone(memory_format=layout) for x in chunks)
-                    out = torch.cat([eager(x) for x in laid])
-            except RuntimeError as error:
-                failures.append(error)
-            else:
-                errors.append(rmse(out.cpu(), golden.oracle))
-    return errors, failures[0] if failures else RuntimeError("")
-
-
-def finite_rows(golden: Golden, bounds: Bounds, name: str) -> tuple[Golden, Bounds]:
-    """Leave out hostile samples on which PyTorch overflows at precision `name`."""
-    kept = torch.isfinite(bounds.bound)
-    reason = f"PyTorch itself overflows on it in {name}"
-    return golden.without(kept, reason), bounds.take(kept)
 
 
 def share(error: torch.Tensor, bound: torch.Tensor) -> torch.Tensor:

@@ -222,7 +222,7 @@ def to_measure(precision: str, task: Task, output: str) -> dict[str, Any]:
     top1 = {"decided": 0, "agreed": 0}
     entry = {"name": output, "bounds": bounds, "top1": top1, "max_abs": None, "sqnr_db": None}
     return {
-        "oracle": "float64",
+        "oracle": task.golden.way,
         "reference": "fake-quantised" if numbers.on_own_grid else "module",
         "tf32": numbers.tf32,
         "k": task.bounds.k,

@@ -12,12 +12,13 @@ from torch import nn
 from compile.errors import NotBuildable
 from compile.machine import package_version
 from compile.network.network import Network
+from compile.network.oracle import MODULE, oracle_on_grid
 from compile.network.pixels import FromBytes
 from compile.network.quantize import FakeQuantised, quantize, simulated
 from compile.network.weights import weights_sha256
 from compile.precision import precision as find_precision
-from compile.proof import parity
-from compile.proof.golden import Bounds, Golden, oracle
+from compile.proof import yardstick
+from compile.proof.golden import Bounds, Golden
 from compile.proof.images import Calibration, Labelled, check_images
 from compile.proof.quantisation_cost import Cost, quantisation_cost
 from compile.proof.samples import GoldenSamples
@@ -65,7 +66,7 @@ class QuantisedTasks:
         module: nn.Module = copy.deepcopy(graph)
         if spec.input_type == "uint8":
             module = FromBytes(module, self.samples.normalisation)
-        golden, bounds = parity.finite_rows(
+        golden, bounds = yardstick.finite_rows(
             self._golden(spec.precision, spec.input_type, scheme),
             self._bounds(spec.precision, spec.input_type, scheme),
             spec.precision,
@@ -109,11 +110,11 @@ class QuantisedTasks:
         """The samples with the graph in float64 as their oracle."""
         golden = self.samples.of_type(input_type)
         exact = simulated(self.graph(scheme), torch.float64)
-        return replace(golden, oracle=oracle(exact, golden.pixels))
+        return replace(golden, oracle=oracle_on_grid(exact, golden.pixels), way=MODULE)
 
     def _measure_bounds(self, precision: str, input_type: str, scheme: str) -> Bounds:
         golden = self.samples.in_float32(self._golden(precision, input_type, scheme))
-        return parity.measure_bounds(self._in_float32(precision, scheme), precision, golden)
+        return yardstick.measure_bounds(self._in_float32(precision, scheme), precision, golden)
 
     def _measure_cost(self, precision: str, scheme: str) -> Cost:
         return quantisation_cost(

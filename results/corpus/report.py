@@ -82,7 +82,8 @@ def rates(rows: list[Row]) -> Iterator[str]:
     yield ""
     yield from _wrapped(
         "In brackets: Wilson's 95 % interval, in per cent. A refused network counts as sound "
-        "unless its graph in double was found wrong. Not built: the backend said that it cannot."
+        "unless its graph in double was found wrong. Not built: the backend said that it cannot "
+        "build it."
     )
     yield ""
 

@@ -18,16 +18,19 @@ from compile.api import PreparedModel, compile_module
 from compile.artifact.manifest import Manifest
 from compile.backends import backend
 from compile.errors import Unavailable, ZooError, first_line
+from compile.network.prepare import eager_dtype
 from compile.network.quantize import scheme_here
 from compile.precision import precision as find_precision
+from compile.proof import parity, yardstick
+from compile.proof.golden import Golden
 from compile.proof.images import Calibration
 from compile.proof.task import Task
 from compile.spec import CompileSpec
 from results.corpus import generated
 from results.corpus.jobs import WAYS, Job, specification
+from results.corpus.planted import planted
 from results.corpus.timm_choice import chosen, import_timm
 from results.corpus.truth import truth_of
-from results.corpus.ways import way_errors
 from tests.networks import NETWORKS
 from zoo.models import build, info
 from zoo.models.calibration import calibrate_batch_norms, synthetic_images
@@ -104,17 +107,36 @@ def _spec(spec: CompileSpec, job: Job) -> CompileSpec:
 
 
 def _ways(prepared: PreparedModel, spec: CompileSpec, job: Job) -> dict[str, Any]:
-    """The errors of PyTorch itself: of the module, or of its graph on the grid of int8."""
+    """The errors of PyTorch itself and of faults: of the module, or of its graph on a grid."""
     spec = _spec(spec, job)
     task = prepared.task(spec, backend("onnx"))  # any that has a grid: all have the same here
-    module = prepared.network.module
+    network = module = prepared.network.module
     if find_precision(job.precision).quantised:
         scheme = scheme_here(backend("onnx").QUANTIZER)
         module = prepared.quantised_tasks._in_float32(job.precision, scheme)
-    size = task.golden.oracle.square().mean(dim=1).sqrt().tolist()
-    ways = way_errors(module, job.precision, task.golden)
-    kinds, bounds = list(task.golden.kinds), task.bounds.bound.tolist()
-    return {"built": "measured", "kinds": kinds, "size": size, "bound": bounds, "ways": ways}
+    golden = task.golden
+    ways = yardstick.way_errors(module, job.precision, golden)
+    faults = {}
+    if not find_precision(job.precision).quantised:
+        for name, where, wrong in planted(network, job.seed):
+            error = parity.rmse(_eager(wrong, job.precision, golden), golden.oracle)
+            faults[name] = {"at": where, "rmse": error.tolist()}
+    return {
+        "built": "measured",
+        "kinds": list(golden.kinds),
+        "size": golden.oracle.square().mean(dim=1).sqrt().tolist(),
+        "bound": task.bounds.bound.tolist(),
+        "ways": {name: error.tolist() for name, error in ways.items()},
+        "faults": faults,
+    }
+
+
+@torch.no_grad()
+def _eager(network: nn.Module, precision: str, golden: Golden) -> torch.Tensor:
+    """What PyTorch computes of a network, one sample at a time: (N, classes)."""
+    dtype = eager_dtype(precision)
+    network = network.to(dtype)
+    return torch.cat([network(each) for each in torch.split(golden.pixels.to(dtype), 1)])
 
 
 def _compiled(

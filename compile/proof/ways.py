@@ -1,0 +1,197 @@
+"""Legal ways to evaluate a module in floating point: each rounds differently, and none is wrong.
+
+A compiler may add up in another order, keep another layout, and fuse or split operators, which
+rounds fewer or more results. PyTorch's own way is one of many, and its error may be small by luck.
+docs/parity.md says how much that matters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+
+aten = torch.ops.aten
+
+Operator = Callable[..., Any]
+
+
+class InOrder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the values of means, sums and norms one after the other, as a loop does.
+
+    PyTorch adds in a cascade, which rounds a sum of n values log(n) times on the way to the result.
+    A loop rounds it n times; where all values are alike, each time to the same side.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def __torch_dispatch__(
+        self, func: OpOverload, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        """Call an operator, or compute what it computes in order."""
+        ordered = _ORDERED.get(func)
+        if ordered is not None and args[0].is_floating_point():
+            return ordered(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _sum(x: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:
+    """The sum over `dims`, which stay as 1: float32, or wider where x is wider."""
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    kept = [dim for dim in range(x.ndim) if dim not in dims]
+    rows = wide.permute(*dims, *kept).reshape(-1, *(x.shape[dim] for dim in kept)).contiguous()
+    total = rows[0].clone()
+    for row in rows[1:]:
+        total += row
+    return total.reshape([1 if dim in dims else x.shape[dim] for dim in range(x.ndim)])
+
+
+def _mean(x: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:
+    return _sum(x, dims) / math.prod(x.shape[dim] for dim in dims)
+
+
+def _dims(x: torch.Tensor, dims: int | Sequence[int] | None) -> list[int]:
+    """Dimensions as PyTorch takes them: negative ones, none for all."""
+    given = range(x.ndim) if dims is None else [dims] if isinstance(dims, int) else dims
+    return sorted(dim % x.ndim for dim in (given or range(x.ndim)))
+
+
+def _reduced(reduce: Callable[[torch.Tensor, Sequence[int]], torch.Tensor]) -> Operator:
+    def run(
+        x: torch.Tensor,
+        dim: int | Sequence[int] | None = None,
+        keepdim: bool = False,
+        *,
+        dtype: torch.dtype | None = None,
+    ) -> torch.Tensor:
+        x = x if dtype is None else x.to(dtype)
+        dims = _dims(x, dim)
+        out = reduce(x, dims).to(x.dtype)
+        return out if keepdim else out.squeeze(tuple(dims))
+
+    return run
+
+
+def _normalised(x: torch.Tensor, dims: Sequence[int], eps: float) -> torch.Tensor:
+    """x less its mean, over its standard deviation."""
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    centred = wide - _mean(wide, dims)
+    return centred * torch.rsqrt(_mean(centred * centred, dims) + eps)
+
+
+def _layer_norm(
+    x: torch.Tensor,
+    shape: Sequence[int],
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    eps: float,
+) -> tuple[torch.Tensor, ...]:
+    out = _normalised(x, range(x.ndim - len(shape), x.ndim), eps)
+    return _affine(out, weight, bias).to(x.dtype), x, x
+
+
+def _affine(
+    x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None
+) -> torch.Tensor:
+    x = x if weight is None else x * weight
+    return x if bias is None else x + bias
+
+
+def _group_norm(
+    x: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    n: int,
+    channels: int,
+    pixels: int,
+    groups: int,
+    eps: float,
+) -> tuple[torch.Tensor, ...]:
+    grouped = x.reshape(n, groups, -1)
+    out = _normalised(grouped, [2], eps).reshape(x.shape)
+    per_channel = (1, channels, *[1] * (x.ndim - 2))
+    weight, bias = (each if each is None else each.reshape(per_channel) for each in (weight, bias))
+    return _affine(out, weight, bias).to(x.dtype), x, x
+
+
+def _batch_norm(
+    x: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    mean: torch.Tensor | None,
+    var: torch.Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[torch.Tensor, ...]:
+    if not training:  # nothing is added up
+        return aten.native_batch_norm.default(x, weight, bias, mean, var, training, momentum, eps)
+    out = _normalised(x, [dim for dim in range(x.ndim) if dim != 1], eps)
+    per_channel = (1, -1, *[1] * (x.ndim - 2))
+    weight, bias = (each if each is None else each.reshape(per_channel) for each in (weight, bias))
+    return _affine(out, weight, bias).to(x.dtype), x, x
+
+
+_ORDERED: dict[Operator, Operator] = {
+    aten.mean.dim: _reduced(_mean),
+    aten.mean.default: _reduced(_mean),
+    aten.sum.dim_IntList: _reduced(_sum),
+    aten.sum.default: _reduced(_sum),
+    aten.native_layer_norm.default: _layer_norm,
+    aten.native_group_norm.default: _group_norm,
+    aten.native_batch_norm.default: _batch_norm,
+}
+
+
+class Jittered(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Moves each result of an operator that rounds, by up to half a rounding step, at random.
+
+    This is Monte Carlo arithmetic: the spread of the outputs shows what roundings do to them,
+    whatever order they come in. All samples of a call get the same moves, so that the answer to
+    one does not depend on the others.
+    """
+
+    def __init__(self, seed: int, eps: float) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.generator = torch.Generator().manual_seed(seed)
+        self.half = eps / 2
+
+    def __torch_dispatch__(
+        self, func: OpOverload, types: Any, args: Sequence[Any] = (), kwargs: Any = None
+    ) -> Any:
+        """Call an operator and move its result."""
+        out = func(*args, **(kwargs or {}))
+        if func.overloadpacket in _EXACT or func.is_view:
+            return out
+        if isinstance(out, tuple | list):
+            return type(out)([self.move(out[0]), *out[1:]])
+        return self.move(out)
+
+    def move(self, x: Any) -> Any:
+        """Move a tensor of floating-point numbers in place; 0 stays 0."""
+        if not isinstance(x, torch.Tensor) or not x.is_floating_point():
+            return x
+        noise = torch.rand(x.shape[1:], generator=self.generator)
+        factor = 1 + self.half * (2 * noise.double() - 1)
+        x.copy_(x.double() * factor)
+        return x
+
+
+_EXACT = {
+    getattr(aten, name)
+    for name in (
+        "relu relu_ max_pool2d_with_indices cat stack clone copy_ neg abs maximum minimum "
+        "constant_pad_nd upsample_nearest2d index gather where masked_fill fill_ zero_ zeros "
+        "zeros_like ones ones_like full full_like empty empty_like new_zeros new_ones new_full "
+        "arange hardtanh hardtanh_ clamp clamp_ clamp_min clamp_max _to_copy roll repeat flip "
+        "pixel_shuffle empty_strided amax amin max sort topk leaky_relu_ lift_fresh detach "
+        "im2col col2im scalar_tensor bitwise_not eq ne lt gt le ge"
+    ).split()
+    if hasattr(aten, name)
+}
+"""Operators whose results are not rounded."""

@@ -1,0 +1,154 @@
+"""How wrong a right program may be: the module itself is evaluated in several legal ways.
+
+Each way rounds differently, and none is wrong: see `ways.py`. The bounds of a program follow from
+the largest error of these ways. docs/parity.md explains the rule, and says what was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from compile.errors import CheckFailed, first_line
+from compile.network.copying import copied
+from compile.network.prepare import eager_dtype
+from compile.precision import precision, tensor_float
+from compile.proof.golden import Bounds, Golden
+from compile.proof.parity import rmse
+from compile.proof.ways import InOrder, Jittered
+from compile.spec import ROWS
+
+_JITTERS = 2
+"""Draws of random roundings: each is a way of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """One legal way to evaluate a module."""
+
+    name: str
+    together: bool = True
+    """All samples in one call, or each in a call of its own."""
+    layout: torch.memory_format = torch.contiguous_format
+    mode: Callable[[], AbstractContextManager[object]] = nullcontext
+    """What changes how operators round while the module runs."""
+
+
+def measure_bounds(
+    module: nn.Module, name: str, golden: Golden, *, one_by_one: bool = False
+) -> Bounds:
+    """Measure how wrong the module is at precision `name`, and return the bounds that follow.
+
+    At a quantised precision `module` is the fake-quantised graph, computing in float32.
+    `one_by_one` calls the module with one sample at a time only.
+
+    The error of one sample is a matter of luck. So e_eager is the largest relative error of the
+    ordinary samples, scaled to the size of each sample. A hostile sample has its own e_eager if
+    that is larger, and loosens no other sample's bound. If PyTorch overflows on a hostile sample,
+    its bound is NaN: `finite_rows` leaves it out.
+
+    Raises CheckFailed if PyTorch cannot run the module at this precision, or overflows on an
+    ordinary sample.
+    """
+    row = precision(name)
+    size = golden.oracle.square().mean(dim=1).sqrt()
+    by_way = way_errors(module, name, golden, one_by_one=one_by_one)
+    errors = torch.stack(list(by_way.values())).amax(dim=0)  # NaN is the largest of all
+    errors = torch.where(torch.isfinite(errors), errors, torch.nan)
+    ordinary = errors[:ROWS] / size[:ROWS].clamp_min(1e-300)
+    if not bool(torch.isfinite(ordinary).all()):
+        raise CheckFailed(
+            f"PyTorch itself overflows in {name}: outputs not finite; take another --precision"
+        )
+    relative = max(row.least, float(ordinary.max()))
+    e_eager = relative * size
+    e_eager[ROWS:] = torch.maximum(e_eager, errors)[ROWS:]
+    floor = row.eps / 2 * size
+    if {"denormal", "zeros"} <= set(golden.kinds):  # a program may take subnormal numbers for zero
+        tiny, zeros = map(golden.kinds.index, ("denormal", "zeros"))
+        floor[tiny] += rmse(golden.oracle, golden.oracle[zeros])[tiny]
+    return Bounds(k=row.k, e_eager=e_eager, floor=floor)
+
+
+def finite_rows(golden: Golden, bounds: Bounds, name: str) -> tuple[Golden, Bounds]:
+    """Leave out hostile samples on which PyTorch overflows at precision `name`."""
+    kept = torch.isfinite(bounds.bound)
+    reason = f"PyTorch itself overflows on it in {name}"
+    return golden.without(kept, reason), bounds.take(kept)
+
+
+def way_errors(
+    module: nn.Module, name: str, golden: Golden, *, one_by_one: bool = False
+) -> dict[str, torch.Tensor]:
+    """Root mean square errors (N,) of each way that runs, by its name; NaN for an overflow.
+
+    A module may refuse some of the ways; CheckFailed is raised if it refuses all.
+    """
+    found: dict[str, torch.Tensor] = {}
+    refused: Exception = RuntimeError("")
+    for ways in _tries(name, one_by_one):
+        for way in ways:
+            try:
+                found[way.name] = rmse(_evaluate(module, name, golden, way), golden.oracle)
+            except Exception as error:  # whatever a module's own code raises
+                refused = error
+        if found:
+            return found
+    reason = f"PyTorch itself cannot run the module in {name}: {first_line(refused)}"
+    raise CheckFailed(f"{reason}; take another --precision") from refused
+
+
+def _tries(name: str, one_by_one: bool) -> list[list[Way]]:
+    """The ways, and other ways for a module that refuses all of the first.
+
+    Most CPUs have no kernels for float16, and a call takes seconds. So all samples go together
+    there, and alone only if the module refuses that.
+    """
+    half = eager_dtype(name) == torch.float16
+    if one_by_one:
+        return [_ways(name, together=[False])]
+    if half:
+        return [_ways(name, together=[True]), _ways(name, together=[False])]
+    return [_ways(name, together=[False, True])]
+
+
+def _ways(name: str, together: list[bool]) -> list[Way]:
+    ways = [
+        Way(name=f"{_LAYOUTS[layout]}, {_COUNTS[each]}", layout=layout, together=each)
+        for layout in _LAYOUTS
+        for each in together
+    ]
+    if precision(name).tf32:  # on a GPU
+        return ways
+    eps = torch.finfo(eager_dtype(name)).eps
+    for each in together[-1:]:
+        ways.append(Way(name=f"in order, {_COUNTS[each]}", together=each, mode=InOrder))
+        for seed in range(_JITTERS):
+            mode = _jittered(seed, eps)
+            ways.append(Way(name=f"jitter {seed}, {_COUNTS[each]}", together=each, mode=mode))
+    return ways
+
+
+_LAYOUTS = {torch.contiguous_format: "NCHW", torch.channels_last: "NHWC"}
+_COUNTS = {False: "one by one", True: "together"}
+
+
+def _jittered(seed: int, eps: float) -> Callable[[], AbstractContextManager[object]]:
+    return lambda: Jittered(seed, eps)
+
+
+@torch.no_grad()
+def _evaluate(module: nn.Module, name: str, golden: Golden, way: Way) -> torch.Tensor:
+    """The module's outputs for the samples, computed in one way: (N, classes)."""
+    dtype, tf32 = eager_dtype(name), precision(name).tf32
+    device = "cuda" if tf32 else "cpu"
+    eager = copied(module).to(device).eval().to(dtype)
+    eager.to(memory_format=way.layout)  # type: ignore[call-overload]
+    size = len(golden.pixels) if way.together else 1
+    chunks = torch.split(golden.pixels.to(device, dtype), size)
+    with tensor_float(tf32), way.mode():
+        return torch.cat([eager(x.clone(memory_format=way.layout)) for x in chunks]).cpu()
