@@ -24,7 +24,8 @@ from compile.graphs.blocks import Block
 from compile.loading import load_artifact
 from compile.network.quantize import SCHEMES
 from compile.precision import precision
-from compile.proof import gates, parity
+from compile.proof import parity
+from compile.proof.constants import compare
 from compile.proof.golden import Bounds, Golden, proof_of
 from compile.proof.prepared import PreparedModel
 
@@ -255,7 +256,7 @@ def _differing_weight(comparison: Comparison) -> str | None:
         comparison.artifact.files[program.file].path, program
     )
     weights = comparison.prepared.weights(comparison.precision, comparison.scheme)
-    gate = gates.constants(weights, comparison.precision, constants)
+    gate = compare(weights, comparison.precision, constants).gate
     return None if gate["passed"] else str(gate["worst"])
 
 

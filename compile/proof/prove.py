@@ -18,7 +18,7 @@ from compile.errors import BadArtifact, CheckFailed, Unavailable
 from compile.loading import load_artifact
 from compile.machine import usable_cores
 from compile.precision import precision as find_precision
-from compile.proof import gates, parity
+from compile.proof import constants, gates, parity
 from compile.proof.determinism import measure_determinism, nonfinite, run_side_by_side
 from compile.proof.gates import Gate
 from compile.proof.task import Task
@@ -141,7 +141,7 @@ def _run(artifact: Artifact, run: Program, task: Task, runner: Path | None) -> _
 def _constants(
     artifact: Artifact, backend: Backend, built: Built, task: Task
 ) -> tuple[list[Gate], list[dict[str, str]]]:
-    """The gate over the weights in each file, and files that do not reveal theirs."""
+    """The gate over the weights in each file, and what it cannot decide there."""
     judged, skipped = [], []
     for program in built.programs:
         try:
@@ -149,7 +149,9 @@ def _constants(
         except Unavailable as error:  # a TensorRT engine does not reveal its weights
             skipped.append({"name": "constants", "reason": str(error)})
             continue
-        judged.append(gates.constants(task.weights, artifact.manifest["precision"], values))
+        compared = constants.compare(task.weights, artifact.manifest["precision"], values)
+        judged.append(compared.gate)
+        skipped += [each for each in compared.skipped if each not in skipped]
     return judged, skipped
 
 
