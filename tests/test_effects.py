@@ -11,7 +11,7 @@ from torch import nn
 from compile.backends import backend
 from compile.errors import CheckFailed
 from compile.graphs.effects import effects
-from compile.network.prepare import fold_batch_norms
+from compile.network.fold import fold_batch_norms
 from compile.spec import CompileSpec
 from tests.support.functions import SHAPE, Middle, Net, ready, through
 

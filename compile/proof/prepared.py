@@ -7,7 +7,7 @@ twenty artifacts of a network pay for it once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -17,8 +17,8 @@ from compile.network.network import Network
 from compile.network.pixels import Normalisation
 from compile.network.quantize import scheme_here
 from compile.precision import precision as find_precision
-from compile.proof import gates
 from compile.proof.float_tasks import FloatTasks
+from compile.proof.forms import Weight
 from compile.proof.function import Function
 from compile.proof.golden import Golden
 from compile.proof.images import Calibration, Labelled
@@ -82,8 +82,8 @@ class PreparedModel:
         """The samples that every artifact of this input type proves itself on."""
         return self.samples.of_type(input_type)
 
-    def weights(self, precision: str, scheme: str = "") -> Iterable[tuple[str, torch.Tensor]]:
+    def weights(self, precision: str, scheme: str = "") -> list[Weight]:
         """What a file at `precision` must hold, before it is rounded to it."""
         if find_precision(precision).quantised:
-            return self.quantised_tasks.graph(scheme).weights()
-        return gates.weights_of(self.network.folded)
+            return self.quantised_tasks.weights(scheme)
+        return self.float_tasks.weights(precision)

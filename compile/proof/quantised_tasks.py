@@ -18,6 +18,7 @@ from compile.network.quantize import FakeQuantised, quantize, simulated
 from compile.network.weights import weights_sha256
 from compile.precision import precision as find_precision
 from compile.proof import yardstick
+from compile.proof.forms import Weight, plain
 from compile.proof.function import Function
 from compile.proof.golden import Bounds, Golden
 from compile.proof.images import Calibration, Labelled, check_images
@@ -79,7 +80,7 @@ class QuantisedTasks:
             module=module,
             golden=golden,
             bounds=bounds,
-            weights=list(graph.weights()),
+            weights=self.weights(scheme),
             gates=list(cost.gates),
             skipped=list(cost.skipped),
             quantization={
@@ -90,6 +91,10 @@ class QuantisedTasks:
                 "accuracy": cost.accuracy,
             },
         )
+
+    def weights(self, scheme: str) -> list[Weight]:
+        """What every file on the grid of `scheme` must hold."""
+        return [plain(name, values) for name, values in self.graph(scheme).weights()]
 
     def _images(self) -> Calibration:
         if self.calibration is None:
