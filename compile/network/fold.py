@@ -20,9 +20,10 @@ from torch.nn.modules import module as torch_module
 from compile.errors import CheckFailed, first_line
 from compile.graphs.affine import by_channel
 from compile.graphs.constants import operator
+from compile.graphs.effects import check_effects
 from compile.graphs.names import module_of
 from compile.network.checking import blame, quiet_torch
-from compile.network.copying import copied
+from compile.network.copying import copied, in_type
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -68,12 +69,13 @@ def fold_batch_norms(module: nn.Module, example: torch.Tensor) -> nn.Module:
     in float64 and rounded once. The batch norm becomes an Identity; a subclass of it stays and
     changes nothing. Every other name stays.
 
-    Raises CheckFailed that names the layer which torch.export cannot follow, or which normalises
-    by the statistics of its batch.
+    Raises CheckFailed that names the layer which torch.export cannot follow, which normalises by
+    the statistics of its batch, draws random numbers, or writes to a weight or a buffer.
     """
     module = copied(module).eval()
     exported = export(module, example)
     check_statistics(exported)
+    check_effects(exported)
     pairs = [each for each in _pairs(exported, module) if _finite(module, each)]
     reference = _reference(module, example) if pairs else None
     return module if reference is None else _folded(module, reference.kept(pairs))
@@ -84,7 +86,7 @@ def export(module: nn.Module, example: torch.Tensor) -> ExportedProgram:
     with torch.no_grad(), quiet_torch(), blame(module) as blamed:
         try:
             return torch.export.export(module, (example,), strict=False)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             hint = (
                 "its control flow depends on the data; compute both branches and choose with "
                 "torch.where"
@@ -219,7 +221,7 @@ def _reference(module: nn.Module, example: torch.Tensor) -> _Reference | None:
     """
     noise = torch.randn((2, *example.shape[1:]), generator=torch.Generator().manual_seed(0))
     for dtype in _SAME:
-        plain, samples = copied(module).to(dtype), noise.to(dtype)
+        plain, samples = in_type(copied(module), dtype), noise.to(dtype)
         with suppress(Exception):  # whatever a module raises is its own
             return _Reference(module=plain, samples=samples, outputs=_outputs(plain, samples))
     return None

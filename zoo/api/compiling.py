@@ -41,7 +41,7 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
     root: str | Path = "artifacts",
     runner: str | Path | None = None,
     force: bool = False,
-    accept_error: bool = False,
+    accept_error: bool | float = False,
 ) -> Result:
     """Compile a network into an artifact below `root`, prove it, and return where it stands.
 
@@ -68,7 +68,8 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
         runner: a zoo-run that must compute the same; by default the one on PATH, or the one built
             in this checkout, if there is one.
         force: build again what stands there.
-        accept_error: publish the artifact though its proof failed; its manifest says so.
+        accept_error: publish the artifact though its proof failed, by up to so many bounds, or
+            by anything if True; its manifest says so.
 
     Returns:
         `path`, `built` (False if the same artifact stood there already), `seconds` and

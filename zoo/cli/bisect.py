@@ -13,6 +13,7 @@ from zoo.cli.artifact_source import find_source
 from zoo.cli.bisect_figure import check_drawing, draw
 from zoo.cli.command import Command
 from zoo.cli.options import QuietOption, RunsOption, ThreadsOption, set_threads
+from zoo.cli.selecting import artifact_folder
 from zoo.cli.tables import StageLine, wrapped
 from zoo.errors import BadArtifact, CheckFailed, UsageError, ZooError
 
@@ -66,8 +67,7 @@ class Bisect(RunsOption, ThreadsOption, QuietOption, Command):
             show(f"next: zoo check {self.artifact}")
 
     def _check(self) -> None:
-        if not self.artifact.is_dir():
-            raise UsageError(f"{self.artifact} is not a folder; `zoo list` shows the artifacts")
+        artifact_folder(self.artifact)
         if self.picture is not None and not self.full:
             raise UsageError("--picture needs --full; give both")
         if self.full:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Option
 
 from compile.backends import BACKENDS, DEFAULT, backend, check_portable
-from compile.errors import NotBuildable, UsageError, ZooError
+from compile.errors import NotBuildable, UsageError, ZooError, one_line
 from compile.machine import LEVELS
 from compile.precision import PRECISIONS, precision
 from compile.report import show, to_json
@@ -81,8 +82,9 @@ class Compile(
     """Use seeded random weights instead of the newest run."""
     force: bool = False
     """Build again even what is up to date."""
-    accept_error: bool = False
-    """Publish an artifact even if it fails its proof; its status is then 'accepted'."""
+    accept_error: Annotated[str | None, Option(show_default="none")] = None
+    """Publish an artifact that fails its proof by up to so many bounds, such as 3x, or by any
+    error; its status is then 'accepted'."""
     timeout: Annotated[float | None, Option(min=1)] = None
     """Stop each build after this many seconds; it runs in a child process."""
 
@@ -151,7 +153,10 @@ class Compile(
     def _check(self, cells: list[Cell]) -> None:
         """Refuse options that cannot be meant, before anything is loaded."""
         check_device(self.device or "cpu")
-        parse_batch(self.batch)
+        smallest = (1, 1, 1)  # of a model whose own size is not known yet
+        shape = parse_shape(self.input_) if self.input_ else smallest
+        CompileSpec(shape=shape, batch=parse_batch(self.batch))
+        parse_accept_error(self.accept_error)
         if self.input_type not in INPUT_TYPES:
             known = ", ".join(INPUT_TYPES)
             raise UsageError(f"unknown --input-type '{self.input_type}'; choose one of: {known}")
@@ -174,6 +179,19 @@ class Compile(
 
 def _has_target(cell: Cell) -> bool:
     return backend(cell.backend).MACHINE_CODE
+
+
+def parse_accept_error(text: str | None) -> bool | float:
+    """`3x` or `3` as a number, `any` as True, None as False; UsageError for anything else."""
+    if text in (None, "any"):
+        return text == "any"
+    factor = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)x?", str(text))
+    if factor is None or float(factor[1]) <= 1:
+        raise UsageError(
+            f"--accept-error '{text}' does not say how much; give how many times its bound an "
+            "error may be, such as 3x, or any"
+        )
+    return float(factor[1])
 
 
 def rebuilding(options: Compile, cell: Cell, source: Source) -> Compile:
@@ -216,11 +234,12 @@ def _build(
         tell(f"{cell.name}: {name} ({time.perf_counter() - start:.0f} s)")
 
     try:
-        if options.timeout is None:
-            _build_here(options, cell, source, prepared, runner, stage)
-        else:
-            stage(f"building, at most {options.timeout:g} s")
-            _build_in_child(rebuilding(options, cell, source), cell, options.timeout)
+        with one_line("it cannot be built"):  # a cell that breaks does not end the others
+            if options.timeout is None:
+                _build_here(options, cell, source, prepared, runner, stage)
+            else:
+                stage(f"building, at most {options.timeout:g} s")
+                _build_in_child(rebuilding(options, cell, source), cell, options.timeout)
     except UsageError:
         raise
     except NotBuildable as error:
@@ -255,7 +274,7 @@ def _build_here(
         root=options.out,
         model=manifest_model(source),
         force=options.force,
-        accept_error=options.accept_error,
+        accept_error=parse_accept_error(options.accept_error),
         runner=runner,
         command=rebuild_command(options, cell, source),
         progress=stage,

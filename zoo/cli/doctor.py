@@ -39,7 +39,7 @@ class Doctor(RunnerOption, JsonOption, Command):
         show(_machine_table(report))
         states = [f"{name}: {reason or 'ready'}" for name, reason in report["backends"].items()]
         show("", *wrapped(states))
-        show("\nnext: " + ("zoo train resnet18" if runner else "just runner"))
+        show("", "next: " + ("zoo train resnet18" if runner else "just runner"))
 
 
 def _machine_table(report: dict[str, Any]) -> Any:

@@ -55,7 +55,8 @@ class List(RunsOption, ArtifactsOption, JsonOption, Command):
             show(f"next: zoo train {models[0].name}")
             return
         show(*_folder_lines(runs, unfinished, artifacts))
-        show("\nnext: " + (f"zoo inspect {artifacts[-1]}" if artifacts else "zoo train resnet18"))
+        last = f"zoo inspect {artifacts[-1]}" if artifacts else "zoo train resnet18"
+        show("", f"next: {last}")
 
 
 def _network_table(models: list[ModelInfo]) -> Any:
@@ -90,7 +91,7 @@ def _folder_lines(runs: list[Path], unfinished: list[Path], artifacts: list[Path
         ("artifacts", list(map(str, artifacts))),
     ):
         if entries or title != "unfinished runs":
-            lines.append(f"\n{title}:" + ("" if entries else " none"))
+            lines += ["", f"{title}:" + ("" if entries else " none")]
             lines += [f"  {entry}" for entry in entries]
     return lines
 

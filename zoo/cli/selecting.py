@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compile.files import is_of_the_machine
 from zoo.errors import BadArtifact, CheckFailed, Unavailable, UsageError, ZooError
 
 if TYPE_CHECKING:
     from compile.artifact.manifest import Manifest
     from compile.proof.images import Labelled
     from zoo.runs.checkpoint import Run
+
+
+def artifact_folder(path: Path) -> Path:
+    """`path`, if it is a folder. UsageError where nothing is, BadArtifact for something else."""
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"{path} is not a folder; `zoo list` shows the artifacts") from None
+    except OSError as error:
+        kind = Unavailable if is_of_the_machine(error) else BadArtifact
+        raise kind(f"{path}: {error.strerror}; `zoo list` shows the artifacts") from None
+    if not stat.S_ISDIR(mode):
+        raise BadArtifact(f"{path} is not a folder; an artifact is the folder of a manifest.json")
+    return path
+
+
+def _is_path(what: str) -> bool:
+    """Whether WHAT is a path, and not the name of a model that a file happens to have too."""
+    try:
+        return "/" in what or not stat.S_ISREG(os.stat(what).st_mode)
+    except FileNotFoundError:
+        return False
+    except OSError:  # too long, say
+        return True
 
 
 def select(what: str | None, root: Path, *, everything: bool) -> list[Path]:
@@ -25,8 +52,8 @@ def select(what: str | None, root: Path, *, everything: bool) -> list[Path]:
     from zoo.models import names
     from zoo.runs.checkpoint import load_run
 
-    if what is not None and Path(what).is_dir() and (what not in names() or "/" in what):
-        folder = Path(what).resolve()
+    if what is not None and _is_path(what) and (what not in names() or "/" in what):
+        folder = artifact_folder(Path(what)).resolve()
         if not (folder / "config.json").is_file():
             inside = [path for path in find_artifacts(folder.parent) if path.parent == folder]
             return inside or [folder]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -178,6 +180,8 @@ def _decode(file: Image.Image, channels: int, scale: float) -> Image.Image:
 def _named(path: str | Path) -> Iterator[None]:
     """Turn whatever goes wrong with a file into a BadArtifact that names it."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for a writer
+            raise BadArtifact(f"{path}: is not a regular file; replace or remove it")
         yield
     except FileNotFoundError:
         raise BadArtifact(f"{path}: no such image file") from None
