@@ -12,13 +12,14 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from compile.api import compile_module
-from compile.network.fold import export
+from compile.network.fold import export, fold_batch_norms
 from compile.precision import precision
 from compile.proof.constants import Compared, compare
 from compile.proof.forms import weights_read
 from compile.proof.prepared import PreparedModel
 from compile.spec import CompileSpec
 from tests.support.faults import Tampered, attempt, rounded
+from tests.support.folding import Activated
 from tests.support.networks import SHAPE
 from tests.support.weights import (
     Affine,
@@ -169,6 +170,11 @@ WRONG: dict[str, tuple[Callable[[], nn.Module], Callable[[Any], Values], str]] =
         _ten_bits,
         "conv.weight",
     ),
+    "a norm that was folded and stays": (
+        lambda: Net(Activated(12)),
+        _ten_bits,
+        "conv.weight",
+    ),
     "two of three parts": (
         lambda: Net(Qkv()),
         lambda net: (*parts(net.conv), *net.after.weight.chunk(3)[:2]),
@@ -182,7 +188,7 @@ WRONG: dict[str, tuple[Callable[[], nn.Module], Callable[[Any], Values], str]] =
 @torch.no_grad()
 def test_a_plain_layer_is_decided(name: str) -> None:
     make, constants, culprit = WRONG[name]
-    net = seeded(make)
+    net: Any = fold_batch_norms(seeded(make), X)
     result = compared(net, constants(net))
     assert not result.gate["passed"] and result.gate["worst"].endswith(culprit.split(".")[-1])
     assert not result.skipped, result

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from compile.network.fold import fold_batch_norms
-from tests.support.folding import Net, X, norms, trained
+from tests.support.folding import Activated, Net, X, norms, trained
 
 
 class _Rearranged(Net):
@@ -26,11 +26,6 @@ class _Rearranged(Net):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.norm(self.conv(x.reshape(len(x), *self.shape)))
         return y.flatten(2).mean(2) if y.ndim > 2 else y
-
-
-class _Activated(nn.BatchNorm2d):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x).relu()
 
 
 class _Padded(nn.Conv2d):
@@ -54,7 +49,7 @@ FOLDED: dict[str, Callable[[], nn.Module]] = {
     "statistics alone": lambda: Net(norm=nn.BatchNorm2d(4, affine=False)),
     "an odd epsilon": lambda: Net(norm=nn.BatchNorm2d(4, eps=0.37)),
     "no variance": _no_variance,
-    "a norm that does more": lambda: Net(norm=_Activated(4)),
+    "a norm that does more": lambda: Net(norm=Activated(4)),
     "a convolution that does more": lambda: Net(_Padded(2, 4, 3)),
 }
 

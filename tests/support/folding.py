@@ -40,3 +40,10 @@ def norms(net: nn.Module) -> int:
     """How many batch norms still do something."""
     found = [each for each in net.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
     return sum(each.eps != 0.5 for each in found)
+
+
+class Activated(nn.BatchNorm2d):
+    """Does more than normalise, as timm's norms do."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x).relu()
