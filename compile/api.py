@@ -22,9 +22,11 @@ from compile.artifact.publishing import find_artifacts, publish, staging
 from compile.artifact.reading import open_artifact
 from compile.backends import BACKENDS, check_portable, choose
 from compile.backends.base import Backend, Built
-from compile.errors import CheckFailed, Unavailable, UsageError, ZooError, first_line
+from compile.errors import CheckFailed, UsageError, ZooError, one_line
 from compile.loading import load
+from compile.network.checking import quiet_torch
 from compile.precision import held_as
+from compile.proof.accepting import is_accepted, largest_error, next_step
 from compile.proof.describing import INPUT, OUTPUT, Model, Request, artifact_folder, describe
 from compile.proof.golden import write_golden
 from compile.proof.images import Calibration
@@ -73,7 +75,7 @@ def compile_module(
     samples: torch.Tensor | None = None,
     calibration: torch.Tensor | None = None,
     force: bool = False,
-    accept_error: bool = False,
+    accept_error: bool | float = False,
     runner: Path | None = None,
     command: str | None = None,
     progress: Progress = lambda stage: None,
@@ -92,7 +94,8 @@ def compile_module(
             synthetic images take their place.
         calibration: images (N >= 32, C, H, W) float32 for int8 and fp8, or None.
         force: build even if the same request was built before.
-        accept_error: publish even if parity or a gate failed, with the status `accepted`.
+        accept_error: publish even if the proof failed, with the status `accepted`: an error of up
+            to so many bounds for a number, whatever failed for True. No bound is widened by it.
         runner: path of a zoo-run, or None. If it has an engine for this backend, its outputs must
             pass too.
         command: the command that rebuilds the artifact, for the manifest.
@@ -111,24 +114,27 @@ def compile_module(
     request = _request(prepared, spec, chosen, _model(prepared, spec, name, model), command)
     final = request.folder(Path(root))
     with _ONE_AT_A_TIME:
-        reused = None if force else _reusable(final, request, runner, accept_error)
+        accepted = largest_error(accept_error)
+        reused = None if force else _reusable(final, request, runner, accepted)
         if reused is not None:
             return Result(path=final, built=False, seconds=0.0, manifest=reused)
-        return _make(request, final, runner, accept_error, progress)
+        return _make(request, final, runner, accepted, progress)
 
 
 def _make(
     request: Request,
     final: Path,
     runner: Path | None,
-    accept_error: bool,
+    accepted: float,
     progress: Progress,
 ) -> Result:
-    """Build, prove and publish one artifact."""
+    """Build, prove and publish one artifact, which may fail by up to `accepted` bounds."""
     start = time.perf_counter()
+    cell = f"{request.backend.NAME} {request.spec.precision}"
     with staging(final) as folder:
         progress("prepare")
-        task = request.prepared.task(request.spec, request.backend)
+        with one_line(f"{cell}, while it was prepared"), quiet_torch():
+            task = request.prepared.task(request.spec, request.backend)
         write_golden(folder, task.golden, given=INPUT, returned=OUTPUT)
         progress("build")
         built = _build(request.backend, task.module, request.spec, folder)
@@ -136,9 +142,12 @@ def _make(
         progress("parity")
         draft = describe(request, folder, built, task, time.perf_counter() - start)
         write_manifest(folder, draft)  # proving opens the folder as any reader does
-        proof = prove(
-            folder, request.backend, built, task, runner=runner, accept_error=accept_error
-        )
+        with one_line(f"{cell}, while it was proved"):
+            proof = prove(folder, request.backend, built, task, runner=runner)
+        if proof.failures and not is_accepted(proof.parity, accepted):
+            failed = "; ".join(proof.failures)
+            advice = next_step(request.backend, final, proof.parity)
+            raise CheckFailed(f"parity failed: {failed}; {advice}")
         build = {**draft["build"], "seconds": round(time.perf_counter() - start, 1)}
         manifest = {**draft, **proof.entries, "build": build}
         write_manifest(folder, manifest)
@@ -213,7 +222,7 @@ def _check_precision(built: Built, spec: CompileSpec) -> None:
 
 
 def _reusable(
-    final: Path, request: Request, runner: Path | None, accept_error: bool
+    final: Path, request: Request, runner: Path | None, accepted: float
 ) -> Manifest | None:
     """The manifest of a sound artifact that was built for this very request, or None.
 
@@ -223,8 +232,11 @@ def _reusable(
         manifest = open_artifact(final).manifest
     except ZooError:
         return None
-    usable = ("proved", "accepted") if accept_error else ("proved",)
-    if manifest["status"] not in usable or manifest["build"]["request"] != request.as_json():
+    status = manifest["status"]
+    usable = status == "proved" or (
+        status == "accepted" and accepted > 0 and is_accepted(manifest["parity"], accepted)
+    )
+    if not usable or manifest["build"]["request"] != request.as_json():
         return None
     if has_engine(runner, manifest["backend"]) and "zoo-run" not in manifest["parity"]["ran_in"]:
         return None
@@ -233,13 +245,5 @@ def _reusable(
 
 def _build(backend: Backend, module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
     """Build; whatever a compiler throws becomes one line."""
-    try:
+    with one_line(f"{backend.NAME} could not build it"):
         return backend.build(module, spec, folder)
-    except ZooError:
-        raise
-    except OSError as error:
-        raise Unavailable(f"{backend.NAME}: {error}") from error
-    except MemoryError as error:
-        raise Unavailable(f"{backend.NAME}: out of memory; use a smaller input or batch") from error
-    except Exception as error:
-        raise CheckFailed(f"{backend.NAME} could not build it: {first_line(error)}") from error

@@ -8,11 +8,34 @@ ZooError             one line: what was given, what is allowed, what to run next
    `- NotBuildable   a combination of backend, precision and target that cannot be built here
 """
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_COMPILER = re.compile(r"^.*\berror: .*$", re.MULTILINE)
+"""What a C++ compiler says first, below the command and the folders that it was called with."""
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What moves the cursor, colours, or breaks or turns a line; and bytes that are not UTF-8, as
+Python has them in the names of files.
+"""
+
+
+def printable(text: str) -> str:
+    """`text` in one line that a terminal only shows: what would control it becomes `?`."""
+    return _CONTROLS.sub("?", text)
+
 
 class ZooError(Exception):
-    """The base of all errors. Each is shown as one line, without a traceback."""
+    """The base of all errors. Each is shown as one line, without a traceback.
+
+    A name from a file may be part of it, so its text is made printable here.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(" ".join(message.split())))
 
 
 class CheckFailed(ZooError):
@@ -50,10 +73,45 @@ def by_code(code: int) -> type[ZooError]:
 
 
 def first_line(error: BaseException) -> str:
-    """The message of an exception, in one line.
+    """The message of an exception, in one line without colours.
 
-    OpenVINO's messages begin with places in its source, which are skipped.
+    OpenVINO's messages begin with places in its source, which are skipped. A C++ compiler's begin
+    with its command: its first error is taken. Where the message is one word, as that of a
+    KeyError, or nothing, the exception's own name stands before it.
     """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = [line for line in lines if not line.startswith("Exception from ")]
-    return (said or lines or [type(error).__name__])[0]
+    text = _COLOURS.sub("", str(error))
+    compiler = _COMPILER.search(text) if "C++ compile error" in text else None
+    if compiler is not None:
+        return compiler[0].strip()
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    said = [line for line in lines if not line.startswith("Exception from ")] or lines
+    kind = type(error).__name__
+    if not said:
+        return kind
+    return said[0] if " " in said[0] else f"{kind}: {said[0]}"
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """What an exception was raised from, and that from, and so on: the last of them."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+@contextmanager
+def one_line(doing: str) -> Iterator[None]:
+    """Whatever someone else's code throws inside becomes one line that begins with `doing`.
+
+    Raises CheckFailed; Unavailable where memory or the disk is at fault; a ZooError as it is.
+    """
+    try:
+        yield
+    except ZooError:
+        raise
+    except OSError as error:
+        raise Unavailable(f"{doing}: {error}") from error
+    except (Exception, SystemExit) as error:
+        full = ("allocate memory", "out of memory")  # of the machine, of a GPU
+        if isinstance(error, MemoryError) or any(words in str(error) for words in full):
+            raise Unavailable(f"{doing}: out of memory; use a smaller input or batch") from error
+        raise CheckFailed(f"{doing}: {first_line(error)}") from error

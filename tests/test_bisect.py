@@ -110,7 +110,7 @@ REFUSED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
 def test_what_cannot_be_looked_into_is_refused(
     name: str, deep: dict[str, Path], prepared: PreparedModel, tmp_path: Path
 ) -> None:
-    folder = Path(shutil.copytree(deep["onnx fp32"], tmp_path / "refused"))
+    folder = Path(shutil.copytree(deep["torchscript fp32"], tmp_path / "refused"))
     change, words = REFUSED[name]
     rewrite(folder, change)
     with pytest.raises(UsageError, match=words):

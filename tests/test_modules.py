@@ -35,6 +35,13 @@ class _NoOperator(nn.Module):
         return torch.linalg.matrix_exp(x)
 
 
+class _ByItsLargest(nn.Module):
+    """amax of all dimensions, for which the exporter wants to be told the dimensions."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x / x.abs().amax().clamp_min(1e-6)
+
+
 class _Tuple(nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return x, x
@@ -72,6 +79,7 @@ class _Double(_Map):
 REFUSED: dict[str, tuple[nn.Module, type[ZooError], str]] = {
     "control flow": (_Net(_Control()), CheckFailed, r"layer 'odd' \(_Control\) .* torch\.where$"),
     "unsupported": (_Net(_NoOperator()), CheckFailed, "linalg_matrix_exp of layer 'odd'"),
+    "unwritten": (_Net(_ByItsLargest()), CheckFailed, "cannot write amax of layer 'odd': .* 'dim'"),
     "tuple": (_Tuple(), CheckFailed, "returns a tuple of 2; .* wrap it"),
     "two inputs": (_TwoInputs(), BadArtifact, r"2 inputs \(x, y\).* wrap it"),
     "integers": (_Integers(), BadArtifact, "layer 'words' .* refuses a float32 input"),

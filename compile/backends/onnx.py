@@ -22,7 +22,7 @@ from compile.artifact.programs import Program, ProgramFile
 from compile.artifact.triton import Platform
 from compile.backends import onnx_session
 from compile.backends.base import Built
-from compile.errors import CheckFailed, first_line
+from compile.errors import CheckFailed, first_line, root_cause
 from compile.graphs.blocks import Operation, Steps
 from compile.graphs.names import exported, module_of
 from compile.machine import versions
@@ -161,18 +161,32 @@ def _holds_graph(module: nn.Module) -> bool:
 
 
 def _untranslated(error: Exception, module: nn.Module, spec: CompileSpec) -> str:
-    """Which operator of which layer ONNX has no form for; else the exporter's own first line."""
-    match = re.search(r"op='(?:aten\.)?(?P<operator>\w+)'", str(error))
+    """Which operator of which layer ONNX has no form for; else what broke inside the exporter."""
+    cause = root_cause(error)
+    said = f"{cause}\n{error}\n{error.__cause__}"
+    match = re.search(r"op='(?:aten\.)?(\w+)'|call_function\[target=torch\.ops\.\w+\.(\w+)", said)
     if match is None:
-        return f"the ONNX exporter gave up: {first_line(error)}"
-    operator = match["operator"]
-    nodes = exported(module, replace(spec, device="cpu")).graph.nodes
-    owners = [module_of(node) for node in nodes if f".{operator}." in str(node.target)]
-    layer = f" of layer '{owners[0]}'" if owners and owners[0] else ""
-    return (
-        f"ONNX has no operator for {operator}{layer}; replace it there, or compile with "
-        "--backend inductor"
-    )
+        return f"the ONNX exporter gave up: {first_line(cause)}"
+    operator = match[1] or match[2]
+    fault = f"ONNX has no operator for {operator}{_owner(operator, module, spec)}"
+    if "No ONNX function found" not in said:
+        reason = first_line(cause).partition(". ")[0].rstrip(".")
+        fault = (
+            f"the ONNX exporter cannot write {operator}{_owner(operator, module, spec)}: {reason}"
+        )
+    return f"{fault}; replace it there, or compile with --backend inductor"
+
+
+def _owner(operator: str, module: nn.Module, spec: CompileSpec) -> str:
+    """The first layer that calls an operator, before or behind torch's own decompositions."""
+    with _quiet():
+        program = exported(module, replace(spec, device="cpu"))
+        graphs = program.graph, program.run_decompositions().graph
+    for nodes in (graph.nodes for graph in graphs):
+        owners = [module_of(node) for node in nodes if f".{operator}." in str(node.target)]
+        if owners:
+            return f" of layer '{owners[0]}'" if owners[0] else ""
+    return ""
 
 
 @contextmanager

@@ -39,7 +39,7 @@ _UNREMARKABLE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class Bisection:
     """What `bisect` says of an artifact."""
 
     artifact: str
@@ -67,7 +67,7 @@ def bisect(
     *,
     full: bool = False,
     progress: Progress = lambda stage: None,
-) -> Report:
+) -> Bisection:
     """Find the first block whose error is beyond what is allowed.
 
     Args:
@@ -154,7 +154,7 @@ def _most_wrong(
 
 @dataclass(frozen=True, kw_only=True)
 class _Finding:
-    """The part of a Report that the search decides; the names mean the same."""
+    """The part of a Bisection that the search decides; the names mean the same."""
 
     points: Sequence[Point]
     culprit: Block | None = None
@@ -262,8 +262,8 @@ def _differing_weight(comparison: Comparison) -> str | None:
 
 def _report(
     artifact: Artifact, program: ProgramFile, finding: _Finding, all_blocks: Sequence[Block]
-) -> Report:
-    return Report(
+) -> Bisection:
+    return Bisection(
         artifact=artifact.name,
         backend=artifact.manifest["backend"],
         precision=artifact.manifest["precision"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import TYPE_CHECKING
@@ -13,10 +14,16 @@ import torch
 from torch import nn
 
 from compile.errors import BadArtifact, CheckFailed, first_line
+from compile.network.copying import layer_text
 from compile.network.weights import check_finite
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
+
+_OF_SHAPES = ("shape", "size", "channel", "dimension")
+"""Words of errors about a wrong input shape."""
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def check_module(module: nn.Module, example: torch.Tensor) -> torch.Tensor:
@@ -26,26 +33,29 @@ def check_module(module: nn.Module, example: torch.Tensor) -> torch.Tensor:
     CheckFailed for one that does not return one (N, classes) tensor.
     """
     check_finite(module.state_dict())
-    inputs = _required_inputs(module)
-    if len(inputs) > 1:
-        raise BadArtifact(
-            f"the module takes {len(inputs)} inputs ({', '.join(inputs)}); it must take one image "
-            "tensor: wrap it in a module that fixes the others"
-        )
+    _check_inputs(module)
     shape = "x".join(map(str, example.shape))
     kept = example.clone()
-    with torch.no_grad(), blame(module) as blamed:
+    with torch.no_grad(), quiet_torch(), blame(module) as blamed:
         try:
             output = module(example)
-        except Exception as error:
-            raise BadArtifact(
-                f"{blamed} refuses a float32 input of {shape}: {first_line(error)}; "
+        except (Exception, SystemExit) as error:
+            reason = first_line(error)
+            hint = (
                 "give the shape it was made for with --input"
+                if any(word in reason.lower() for word in _OF_SHAPES)
+                else "call .float() on the module"
+                if "double" in reason.lower()
+                else f"call the module itself to see where, on torch.randn{tuple(example.shape)}"
+            )
+            raise BadArtifact(
+                f"{blamed} refuses a float32 input of {shape}: {reason}; {hint}"
             ) from error
     if not isinstance(output, torch.Tensor):
         size = f" of {len(output)}" if isinstance(output, tuple | list | dict) else ""
+        kind = "nothing" if output is None else f"a {type(output).__name__}{size}"
         raise CheckFailed(
-            f"the module returns a {type(output).__name__}{size}; it must return one tensor "
+            f"the module returns {kind}; it must return one tensor "
             "(batch, classes): wrap it in a module that picks the one to compile"
         )
     if output.dtype != torch.float32:
@@ -67,18 +77,29 @@ def check_module(module: nn.Module, example: torch.Tensor) -> torch.Tensor:
     return output
 
 
-def _required_inputs(module: nn.Module) -> list[str]:
-    """Names of the inputs that `forward` has no default for."""
+def _check_inputs(module: nn.Module) -> None:
+    """Refuse a forward that needs more than one image tensor, or takes none."""
     try:
         parameters = inspect.signature(module.forward).parameters.values()
     except (TypeError, ValueError):  # written in C, or wrapped beyond recognition
-        return []
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [
-        each.name
-        for each in parameters
-        if each.kind in positional and each.default is inspect.Parameter.empty
-    ]
+        return
+    needed = [each for each in parameters if each.default is inspect.Parameter.empty]
+    inputs = [each.name for each in needed if each.kind in _POSITIONAL]
+    keywords = [each.name for each in needed if each.kind is inspect.Parameter.KEYWORD_ONLY]
+    if len(inputs) > 1:
+        raise BadArtifact(
+            f"the module takes {len(inputs)} inputs ({', '.join(inputs)}); it must take one image "
+            "tensor: wrap it in a module that fixes the others"
+        )
+    if keywords:
+        raise BadArtifact(
+            f"the module's forward needs the keyword {', '.join(map(repr, keywords))} besides its "
+            "input; it must take one image tensor: wrap it in a module that gives the keyword"
+        )
+    if not any(
+        each.kind in (*_POSITIONAL, inspect.Parameter.VAR_POSITIONAL) for each in parameters
+    ):
+        raise BadArtifact("the module's forward takes no input; it must take one image tensor")
 
 
 class Blamed:
@@ -97,8 +118,10 @@ def blame(module: nn.Module) -> Iterator[Blamed]:
     blamed = Blamed()
 
     def watch(name: str, layer: nn.Module) -> list[RemovableHandle]:
-        text = f"layer '{name}' ({type(layer).__name__})"
-        enter = layer.register_forward_pre_hook(lambda *_: blamed.stack.append(text))
+        text = layer_text(name, layer)
+        enter = layer.register_forward_pre_hook(  # before the layer's own, which may raise
+            lambda *_: blamed.stack.append(text), prepend=True
+        )
         leave = layer.register_forward_hook(lambda *_: blamed.stack.remove(text))
         return [enter, leave]
 
@@ -114,12 +137,15 @@ def blame(module: nn.Module) -> Iterator[Blamed]:
 
 @contextmanager
 def quiet_torch() -> Iterator[None]:
-    """Silence torch: it logs and prints whole graphs of a failing export. Its error says more."""
+    """Silence torch, which logs and prints whole graphs of a failing export, and what modules print
+    and warn of. Errors say more.
+    """
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     nowhere = io.StringIO()
     try:
-        with redirect_stdout(nowhere), redirect_stderr(nowhere):
+        with redirect_stdout(nowhere), redirect_stderr(nowhere), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(before)

@@ -1,4 +1,4 @@
-"""Copy a module that someone else wrote, whatever it holds."""
+"""Copy a module that someone else wrote, whatever it holds, without what is wrapped around it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
-from compile.errors import BadArtifact, first_line
+from compile.errors import BadArtifact, first_line, one_line
 
 
 class _Detaching(TorchFunctionMode):
@@ -31,6 +32,86 @@ class _Detaching(TorchFunctionMode):
             memo[id(tensor)] = tensor.detach().clone()
             return memo[id(tensor)]
         return func(*args, **(kwargs or {}))
+
+
+_WRAPPERS = {"OptimizedModule": "_orig_mod", "DataParallel": "module"}
+_WRAPPERS |= {"DistributedDataParallel": "module"}
+"""Classes that call another module and compute nothing themselves, and their name for it."""
+
+
+def own_copy(module: nn.Module) -> nn.Module:
+    """A copy of `module` to compile: on the CPU, in evaluation mode, without gradients.
+
+    What torch.compile and DataParallel wrap around the module, and torch.compile around its layers,
+    is taken off.
+
+    Raises BadArtifact for what cannot be compiled, naming the layer: a ScriptModule, a layer
+    without weights, an attribute that cannot be copied, or an eval() that breaks.
+    """
+    _check_layers(module)
+    own = copied(_unwrapped(module))
+    for layer in list(own.modules()):
+        for name, inner in layer._modules.items():
+            if inner is not None and type(inner).__name__ == "OptimizedModule":
+                layer._modules[name] = _unwrapped(inner)
+    with one_line("the module cannot be put into evaluation mode"):
+        mode = own.eval()
+    if mode is not own:
+        raise BadArtifact(
+            f"the module's eval() returns a {type(mode).__name__}; it must return the module itself"
+        )
+    return own.cpu().requires_grad_(False)
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    while type(module).__name__ in _WRAPPERS:
+        inner: nn.Module = getattr(module, _WRAPPERS[type(module).__name__])
+        module = inner
+    return module
+
+
+def _check_layers(module: nn.Module) -> None:
+    """Refuse what torch cannot copy or export, with what to do."""
+    for name, layer in module.named_modules():
+        where = layer_text(name, layer)
+        if isinstance(layer, torch.jit.ScriptModule):
+            raise BadArtifact(
+                f"{where} is a TorchScript module; give the nn.Module that it was made from"
+            )
+        if type(layer).__module__.startswith("torch.ao.nn."):
+            raise BadArtifact(
+                f"{where} is quantised already; give the module in float32, and --precision int8"
+            )
+        if "FullySharded" in type(layer).__name__:
+            raise BadArtifact(
+                f"{where} holds a part of its weights only; load its full state dict into the "
+                "module that it wraps, and give that one"
+            )
+        for tensor in (*layer._parameters.values(), *layer._buffers.values()):
+            if is_lazy(tensor):
+                raise BadArtifact(
+                    f"{where} has no weights yet; call the module once, on an image, before it is "
+                    "compiled"
+                )
+            if tensor is not None and tensor.is_meta:
+                raise BadArtifact(
+                    f"{where} has its weights on the meta device, which keeps no numbers; load "
+                    "them first (to_empty, then load_state_dict)"
+                )
+
+
+def in_type(module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """`module` itself with its floats in `dtype`. nn.Module.to would make real numbers of complex
+    ones as well, and drop their imaginary parts.
+    """
+    return module._apply(  # type: ignore[no-untyped-call]
+        lambda each: each.to(dtype) if each.is_floating_point() else each
+    )
+
+
+def layer_text(name: str, layer: nn.Module) -> str:
+    """How messages name a layer; `name` is empty for the module itself."""
+    return f"layer '{name}' ({type(layer).__name__})" if name else "the module"
 
 
 def copied(module: nn.Module) -> nn.Module:
@@ -58,7 +139,7 @@ def _culprit(module: nn.Module) -> str:
     for name, layer in reversed(list(module.named_modules())):
         if _can_copy(layer):
             continue
-        where = f"layer '{name}' ({type(layer).__name__})" if name else "the module"
+        where = layer_text(name, layer)
         faults = [key for key, value in vars(layer).items() if not _can_copy(value)]
         return f"attribute '{faults[0]}' of {where}" if faults else where
     return "the module"

@@ -22,7 +22,7 @@ from compile.graphs.affine import by_channel
 from compile.graphs.constants import operator
 from compile.graphs.names import module_of
 from compile.network.checking import blame, quiet_torch
-from compile.network.copying import copied
+from compile.network.copying import copied, in_type
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -84,7 +84,7 @@ def export(module: nn.Module, example: torch.Tensor) -> ExportedProgram:
     with torch.no_grad(), quiet_torch(), blame(module) as blamed:
         try:
             return torch.export.export(module, (example,), strict=False)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             hint = (
                 "its control flow depends on the data; compute both branches and choose with "
                 "torch.where"
@@ -219,7 +219,7 @@ def _reference(module: nn.Module, example: torch.Tensor) -> _Reference | None:
     """
     noise = torch.randn((2, *example.shape[1:]), generator=torch.Generator().manual_seed(0))
     for dtype in _SAME:
-        plain, samples = copied(module).to(dtype), noise.to(dtype)
+        plain, samples = in_type(copied(module), dtype), noise.to(dtype)
         with suppress(Exception):  # whatever a module raises is its own
             return _Reference(module=plain, samples=samples, outputs=_outputs(plain, samples))
     return None

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from compile.errors import one_line
 from compile.network.checking import check_module
-from compile.network.copying import copied
+from compile.network.copying import own_copy
 from compile.network.fold import export, fold_batch_norms
 from compile.network.oracle import Oracle
 from compile.network.weights import structure_sha256, weights_sha256
@@ -27,15 +28,17 @@ class Network:
 
     def __init__(self, module: nn.Module, shape: tuple[int, int, int]) -> None:
         """Copy `module`, which maps float32 (N, C, H, W) to (N, classes); `shape` is (C, H, W)."""
-        self.module = copied(module).eval()  # the caller's stays in the mode it is in
+        self.module = own_copy(module)  # the caller's stays as it is
         self.shape = shape
-        self.weights_sha256 = weights_sha256(self.module.state_dict())
+        with one_line("the module's weights cannot be read"):
+            self.weights_sha256 = weights_sha256(self.module.state_dict())
         self.num_parameters = sum(each.numel() for each in self.module.parameters())
 
     @cached_property
     def structure_sha256(self) -> str:
         """A hash of the layers and of their code: other layers may have the same weights."""
-        return structure_sha256(self.module)
+        with one_line("the module's layers cannot be written out"):
+            return structure_sha256(self.module)
 
     def check(self) -> None:
         """Run the module once.

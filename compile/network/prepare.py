@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from compile.network.copying import copied
+from compile.network.copying import copied, in_type
 from compile.precision import precision
 
 
@@ -14,7 +14,7 @@ class Cast(nn.Module):
 
     def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
-        self.module = module.to(dtype)
+        self.module = in_type(module, dtype)
         self.dtype = dtype
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from compile.errors import CheckFailed, first_line
-from compile.network.copying import copied
+from compile.network.copying import copied, in_type
 from compile.network.prepare import eager_dtype
 from compile.precision import precision, tensor_float
 from compile.proof.golden import Bounds, Golden
@@ -146,7 +146,7 @@ def _evaluate(module: nn.Module, name: str, golden: Golden, way: Way) -> torch.T
     """The module's outputs for the samples, computed in one way: (N, classes)."""
     dtype, tf32 = eager_dtype(name), precision(name).tf32
     device = "cuda" if tf32 else "cpu"
-    eager = copied(module).to(device).eval().to(dtype)
+    eager = in_type(copied(module).to(device).eval(), dtype)
     eager.to(memory_format=way.layout)  # type: ignore[call-overload]
     size = len(golden.pixels) if way.together else 1
     chunks = torch.split(golden.pixels.to(device, dtype), size)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from compile.errors import first_line
+from compile.errors import first_line, one_line
 from zoo.data import Preprocessing
 from zoo.errors import CheckFailed, Unavailable, UsageError
 from zoo.models.calibration import calibrate_batch_norms
@@ -77,7 +77,8 @@ def _from_timm(name: str, seed: int, fresh: bool, shape: Shape | None) -> Foreig
     config = network.pretrained_cfg
     channels, height, width = shape or config["input_size"]
     if fresh:
-        calibrate_batch_norms(network, (channels, height, width), seed)
+        with one_line(f"timm:{name} cannot be made ready"):
+            calibrate_batch_norms(network, (channels, height, width), seed)
     return Foreign(
         name=f"timm-{name}",
         network=network,
@@ -118,16 +119,15 @@ def _from_callable(model: str, seed: int, fresh: bool, shape: Shape | None) -> F
             raise UsageError(f"{match['module']} has no '{match['name']}'")
         target = getattr(target, part)
     torch.manual_seed(seed)  # after the import, which may draw numbers
-    try:
+    with one_line(f"{model}() broke"):
         network = target if isinstance(target, nn.Module) else target()
-    except (Exception, SystemExit) as error:
-        raise CheckFailed(f"{model}() broke: {first_line(error)}") from error
     if not isinstance(network, nn.Module):
         kind = type(network).__name__
         raise CheckFailed(f"{model} returned a {kind}; it must return an nn.Module")
-    network = network.float().eval()
-    if fresh:
-        calibrate_batch_norms(network, shape, seed)
+    with one_line(f"{model} cannot be made ready"):
+        network = network.float().eval()
+        if fresh:
+            calibrate_batch_norms(network, shape, seed)
     return Foreign(
         name=match["name"].replace(".", "-"),
         network=network,
