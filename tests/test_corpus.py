@@ -17,36 +17,6 @@ from results.corpus.row import run
 from results.corpus.timm_choice import LARGEST, LIST, MOST_PARAMETERS
 from tests.networks import NETWORKS
 
-_MENDING = {
-    "drawing in evaluation is not looked for": (
-        *("functional_dropout", "added_noise", "random_mask", "noise_in_place", "faint_noise"),
-        *("dropped_channels", "alpha_dropout", "dropped_branch", "dropout_that_stays"),
-        *("dropped_attention", "random_slope", "random_gate", "shuffled_channels", "random_crop"),
-        *("fractional_pool", "own_generator", "python_random", "numpy_random", "clock"),
-    ),
-    "a change from call to call is not looked for": (
-        *("every_seventh_call", "counting_buffer", "frame_before", "first_image_kept"),
-        "observer_left_on",
-    ),
-    "the mixing of a batch counts as PyTorch's own error": (
-        *("attention_over_the_batch", "range_of_the_batch", "softmax_over_the_batch"),
-        *("norm_over_the_batch", "neighbour", "sorted_batch", "size_of_the_batch"),
-        "other_branch_for_one",
-    ),
-    "another function in float64 counts as PyTorch's own error": ("other_in_double",),
-    "the gate over constants does not know what was folded, or is never read": (
-        *("head_for_training", "batch_norm_behind_linear", "batch_norm_without_affine"),
-        *("scale_and_shift", "tied_weights"),
-    ),
-    "the oracle needs a module that takes float64": (
-        *("places_made_in_forward", "float_in_forward"),
-    ),
-    "folding loses the hook": ("hook_on_a_norm",),
-    "it is copied before it is looked at": ("old_weight_norm", "never_called"),
-}
-MENDING = {name: reason for reason, names in _MENDING.items() for name in names}
-"""Networks that are judged wrongly today -> why. Each mark goes with what mends it."""
-
 
 def found(part: str, network: str, backend: str, precision: str = "fp32") -> dict[str, Any]:
     return run(
@@ -73,15 +43,7 @@ def test_a_network_depends_on_its_seed_alone() -> None:
     assert not torch.equal(one["last.weight"], other["last.weight"])
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(reason=MENDING[name]))
-        if name in MENDING
-        else name
-        for name in NETWORKS
-    ],
-)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_a_sound_network_passes_and_a_wrong_one_does_not(name: str) -> None:
     row = found("a", name, "torchscript")
     assert judged(row) == RIGHT, f"{NETWORKS[name].truth}: {row['built']}, {row['failures']}"

@@ -79,8 +79,9 @@ def run(job: Job, threads: int) -> dict[str, Any]:
         kind = "error" if isinstance(error, Unavailable) or stages[-1] == "make" else "refused"
         found = {"built": kind, "failures": [str(error)], "raised": type(error).__name__}
     except Exception as error:  # zoo's command would say: unexpected, please report it
-        text = f"unexpected {type(error).__name__}: {first_line(error)}"
-        found = {"built": "error", "failures": [text], "raised": type(error).__name__}
+        kind = type(error).__name__
+        text = f"unexpected {kind}: {first_line(error).removeprefix(f'{kind}: ')}"
+        found = {"built": "error", "failures": [text], "raised": kind}
     seconds = round(time.perf_counter() - start, 1)
     return rounded({**asdict(job), **found, "stage": stages[-1], "seconds": seconds})
 
