@@ -20,6 +20,7 @@ from torch.nn.modules import module as torch_module
 from compile.errors import CheckFailed, first_line
 from compile.graphs.affine import by_channel
 from compile.graphs.constants import operator
+from compile.graphs.effects import check_effects
 from compile.graphs.names import module_of
 from compile.network.checking import blame, quiet_torch
 from compile.network.copying import copied, in_type
@@ -68,12 +69,13 @@ def fold_batch_norms(module: nn.Module, example: torch.Tensor) -> nn.Module:
     in float64 and rounded once. The batch norm becomes an Identity; a subclass of it stays and
     changes nothing. Every other name stays.
 
-    Raises CheckFailed that names the layer which torch.export cannot follow, or which normalises
-    by the statistics of its batch.
+    Raises CheckFailed that names the layer which torch.export cannot follow, which normalises by
+    the statistics of its batch, draws random numbers, or writes to a weight or a buffer.
     """
     module = copied(module).eval()
     exported = export(module, example)
     check_statistics(exported)
+    check_effects(exported)
     pairs = [each for each in _pairs(exported, module) if _finite(module, each)]
     reference = _reference(module, example) if pairs else None
     return module if reference is None else _folded(module, reference.kept(pairs))

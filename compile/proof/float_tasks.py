@@ -11,6 +11,7 @@ from compile.precision import REFERENCE
 from compile.precision import precision as find_precision
 from compile.proof import gates, yardstick
 from compile.proof.forms import Weight, weights_read
+from compile.proof.function import Function
 from compile.proof.gates import Gate
 from compile.proof.golden import Bounds
 from compile.proof.samples import GoldenSamples
@@ -24,9 +25,10 @@ class FloatTasks:
     PyTorch's error is measured once for each precision and input type.
     """
 
-    def __init__(self, network: Network, samples: GoldenSamples) -> None:
+    def __init__(self, network: Network, samples: GoldenSamples, function: Function) -> None:
         self.network = network
         self.samples = samples
+        self.function = function
         self.weights = cache(self._read_weights)
         self._bounds = cache(self._measure_bounds)
         self._before_cast = cache(self._judge_before_cast)
@@ -57,7 +59,8 @@ class FloatTasks:
 
     def _measure_bounds(self, precision: str, input_type: str) -> Bounds:
         golden = self.samples.in_float32(self.samples.of_type(input_type))
-        return yardstick.measure_bounds(self.network.module, precision, golden)
+        mixes = self.function.mixes(input_type)
+        return yardstick.measure_bounds(self.network.module, precision, golden, one_by_one=mixes)
 
     def _judge_before_cast(self, input_type: str) -> Gate:
         golden = self.samples.in_float32(self.samples.of_type(input_type))

@@ -19,6 +19,7 @@ from compile.network.quantize import scheme_here
 from compile.precision import precision as find_precision
 from compile.proof.float_tasks import FloatTasks
 from compile.proof.forms import Weight
+from compile.proof.function import Function
 from compile.proof.golden import Golden
 from compile.proof.images import Calibration, Labelled
 from compile.proof.quantised_tasks import QuantisedTasks
@@ -57,16 +58,22 @@ class PreparedModel:
             mean=tuple(mean or [0.0] * shape[0]), std=tuple(std or [1.0] * shape[0])
         )
         self.samples = GoldenSamples(self.network, self.normalisation, samples)
-        self.float_tasks = FloatTasks(self.network, self.samples)
-        self.quantised_tasks = QuantisedTasks(self.network, self.samples, calibration, labelled)
+        self.function = Function(self.network, self.samples)
+        self.float_tasks = FloatTasks(self.network, self.samples, self.function)
+        self.quantised_tasks = QuantisedTasks(
+            self.network, self.samples, self.function, calibration, labelled
+        )
 
     def task(self, spec: CompileSpec, backend: Backend) -> Task:
         """What `backend` is to build for `spec`, and what its result is held to.
 
-        Raises BadArtifact or CheckFailed for a module that cannot be compiled, NotBuildable for a
-        quantised precision without images to calibrate with.
+        Raises BadArtifact or CheckFailed for a module that cannot be compiled or is not a function,
+        NotBuildable for a quantised precision without images to calibrate with.
         """
         self.network.check()
+        self.function.check()
+        _ = self.network.folded  # refuses what its graph shows, and names the layer
+        self.function.check_batch(spec)
         if find_precision(spec.precision).quantised:
             return self.quantised_tasks.make(spec, scheme_here(backend.QUANTIZER))
         return self.float_tasks.make(spec)

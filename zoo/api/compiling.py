@@ -152,7 +152,7 @@ def _command(
     backend: str,
     images: Tensor | None,
     calibrate: Tensor | str | Path | None,
-    accept_error: bool,
+    accept_error: bool | float,
 ) -> str:
     """The command line that builds the same, or the call if a module or tensors were given."""
     if not find_precision(spec.precision).quantised:
@@ -171,7 +171,9 @@ def _command(
     }
     if calibrate is not None:
         options["--calibrate"] = str(calibrate)
-    flags = [*["--portable"] * spec.portable, *["--accept-error"] * accept_error]
+    if accept_error:
+        options["--accept-error"] = "any" if accept_error is True else f"{accept_error:g}x"
+    flags = ["--portable"] * spec.portable
     pairs = [word for pair in options.items() for word in pair]
     return shlex.join(["zoo", "compile", *source.words, *pairs, *flags])
 
