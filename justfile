@@ -100,7 +100,7 @@ gpu: install runner
 faults: install runner
     {{ python }} -m pytest -q -m faults -p tests.support.fault_report
 
-# Compile networks that nobody here wrote, for some minutes; go on where the last run stopped
+# Compile networks that nobody here wrote for --minutes N, go on where it stopped, and write the report
 [group('check')]
 corpus *options: install
     {{ python }} -m results.corpus {{ options }}

@@ -26,6 +26,7 @@ from compile.errors import CheckFailed, UsageError, ZooError, one_line
 from compile.loading import load
 from compile.network.checking import quiet_torch
 from compile.precision import held_as
+from compile.proof.accepting import is_accepted, largest_error, next_step
 from compile.proof.describing import INPUT, OUTPUT, Model, Request, artifact_folder, describe
 from compile.proof.golden import write_golden
 from compile.proof.images import Calibration
@@ -74,7 +75,7 @@ def compile_module(
     samples: torch.Tensor | None = None,
     calibration: torch.Tensor | None = None,
     force: bool = False,
-    accept_error: bool = False,
+    accept_error: bool | float = False,
     runner: Path | None = None,
     command: str | None = None,
     progress: Progress = lambda stage: None,
@@ -93,7 +94,8 @@ def compile_module(
             synthetic images take their place.
         calibration: images (N >= 32, C, H, W) float32 for int8 and fp8, or None.
         force: build even if the same request was built before.
-        accept_error: publish even if parity or a gate failed, with the status `accepted`.
+        accept_error: publish even if the proof failed, with the status `accepted`: an error of up
+            to so many bounds for a number, whatever failed for True. No bound is widened by it.
         runner: path of a zoo-run, or None. If it has an engine for this backend, its outputs must
             pass too.
         command: the command that rebuilds the artifact, for the manifest.
@@ -112,20 +114,21 @@ def compile_module(
     request = _request(prepared, spec, chosen, _model(prepared, spec, name, model), command)
     final = request.folder(Path(root))
     with _ONE_AT_A_TIME:
-        reused = None if force else _reusable(final, request, runner, accept_error)
+        accepted = largest_error(accept_error)
+        reused = None if force else _reusable(final, request, runner, accepted)
         if reused is not None:
             return Result(path=final, built=False, seconds=0.0, manifest=reused)
-        return _make(request, final, runner, accept_error, progress)
+        return _make(request, final, runner, accepted, progress)
 
 
 def _make(
     request: Request,
     final: Path,
     runner: Path | None,
-    accept_error: bool,
+    accepted: float,
     progress: Progress,
 ) -> Result:
-    """Build, prove and publish one artifact."""
+    """Build, prove and publish one artifact, which may fail by up to `accepted` bounds."""
     start = time.perf_counter()
     cell = f"{request.backend.NAME} {request.spec.precision}"
     with staging(final) as folder:
@@ -140,9 +143,11 @@ def _make(
         draft = describe(request, folder, built, task, time.perf_counter() - start)
         write_manifest(folder, draft)  # proving opens the folder as any reader does
         with one_line(f"{cell}, while it was proved"):
-            proof = prove(
-                folder, request.backend, built, task, runner=runner, accept_error=accept_error
-            )
+            proof = prove(folder, request.backend, built, task, runner=runner)
+        if proof.failures and not is_accepted(proof.parity, accepted):
+            failed = "; ".join(proof.failures)
+            advice = next_step(request.backend, final, proof.parity)
+            raise CheckFailed(f"parity failed: {failed}; {advice}")
         build = {**draft["build"], "seconds": round(time.perf_counter() - start, 1)}
         manifest = {**draft, **proof.entries, "build": build}
         write_manifest(folder, manifest)
@@ -217,7 +222,7 @@ def _check_precision(built: Built, spec: CompileSpec) -> None:
 
 
 def _reusable(
-    final: Path, request: Request, runner: Path | None, accept_error: bool
+    final: Path, request: Request, runner: Path | None, accepted: float
 ) -> Manifest | None:
     """The manifest of a sound artifact that was built for this very request, or None.
 
@@ -227,8 +232,11 @@ def _reusable(
         manifest = open_artifact(final).manifest
     except ZooError:
         return None
-    usable = ("proved", "accepted") if accept_error else ("proved",)
-    if manifest["status"] not in usable or manifest["build"]["request"] != request.as_json():
+    status = manifest["status"]
+    usable = status == "proved" or (
+        status == "accepted" and accepted > 0 and is_accepted(manifest["parity"], accepted)
+    )
+    if not usable or manifest["build"]["request"] != request.as_json():
         return None
     if has_engine(runner, manifest["backend"]) and "zoo-run" not in manifest["parity"]["ran_in"]:
         return None

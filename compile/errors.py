@@ -15,12 +15,27 @@ from contextlib import contextmanager
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _COMPILER = re.compile(r"^.*\berror: .*$", re.MULTILINE)
 """What a C++ compiler says first, below the command and the folders that it was called with."""
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What moves the cursor, colours, or breaks or turns a line; and bytes that are not UTF-8, as
+Python has them in the names of files.
+"""
+
+
+def printable(text: str) -> str:
+    """`text` in one line that a terminal only shows: what would control it becomes `?`."""
+    return _CONTROLS.sub("?", text)
 
 
 class ZooError(Exception):
-    """The base of all errors. Each is shown as one line, without a traceback."""
+    """The base of all errors. Each is shown as one line, without a traceback.
+
+    A name from a file may be part of it, so its text is made printable here.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(" ".join(message.split())))
 
 
 class CheckFailed(ZooError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -61,6 +62,18 @@ def read_regular(path: str | Path, limit: int) -> bytes:
             return stream.read(limit)
     finally:
         os.close(descriptor)
+
+
+_MACHINE_ERRORS = (errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+def is_of_the_machine(error: OSError) -> bool:
+    """Whether the machine keeps a file from being read, such as by its permissions.
+
+    Other errors say that the file is not there or is something else: a socket, a device, or a name
+    that no file can have.
+    """
+    return error.errno in _MACHINE_ERRORS
 
 
 def refuse_special(path: Path) -> None:

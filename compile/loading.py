@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from compile.artifact.programs import Program, ProgramFile, check_input
 from compile.artifact.reading import Artifact, open_artifact
 from compile.artifact.status import require_proved
 from compile.backends import backend_of
-from compile.errors import BadArtifact, ZooError, first_line
+from compile.errors import BadArtifact, Unavailable, ZooError, first_line
 from compile.precision import tensor_float
 
 
@@ -55,11 +56,14 @@ def load_programs(artifact: Artifact, *, unproved: bool = False) -> dict[Program
 
     They check nothing: call them inside `running`, with an input that `check_input` accepts, on the
     artifact's device. Raises BadArtifact where a file does not load, or the artifact is not proved
-    and `unproved` does not allow that; Unavailable where this zoo does not have the backend.
+    and `unproved` does not allow that; Unavailable where this zoo does not have the backend, or
+    the machine a library.
     """
     if not unproved:
         require_proved(artifact)
     backend = backend_of(artifact.manifest, artifact.path)
+    if not backend.OWN_LIBRARIES:
+        _load_libraries(artifact)
     loaded = {}
     for program in artifact.programs:
         path = artifact.files[program.file].path
@@ -71,6 +75,18 @@ def load_programs(artifact: Artifact, *, unproved: bool = False) -> dict[Program
             reason = first_line(error)
             raise BadArtifact(f"{artifact.path / program.file} does not load: {reason}") from error
     return loaded
+
+
+def _load_libraries(artifact: Artifact) -> None:
+    """Load what the manifest wants loaded first, as zoo-run does: a program's operators, say."""
+    for name in artifact.manifest["requirements"]["load_first"]:
+        try:
+            ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)
+        except OSError as error:
+            raise Unavailable(
+                f"{artifact.path} needs the library {name}: {error}; install it, or say where it "
+                "is with LD_LIBRARY_PATH"
+            ) from None
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from compile.errors import printable
+
 _TONES = {"PASSED": "green", "VALID": "green", "FAILED": "bold red", "INVALID": "yellow"}
 
 
@@ -46,8 +48,13 @@ def table(
     for column in columns:
         built.add_column(column, justify="left" if column in left else "right", no_wrap=True)
     for row in rows:
-        built.add_row(*(Text(cell, style=_TONES.get(cell, "")) for cell in row))
+        built.add_row(*(Text(_lines(cell), style=_TONES.get(cell, "")) for cell in row))
     return built
+
+
+def _lines(text: str) -> str:
+    """A cell's lines, without anything else that controls a terminal."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 class _Console(Console):
@@ -58,11 +65,14 @@ class _Console(Console):
 
 
 def show(*lines: Any) -> None:
-    """Print tables and text on stdout, as wide as the terminal, or 80 columns without one."""
+    """Print tables, and texts of one line, on stdout.
+
+    It is as wide as the terminal, or 80 columns without one. Control characters become `?`.
+    """
     console = _Console(highlight=False, soft_wrap=False)
     for line in lines:
         if isinstance(line, str):
-            console.print(line, markup=False, soft_wrap=True)
+            console.print(printable(line), markup=False, soft_wrap=True)
         else:
             console.print(line)
 

@@ -7,7 +7,6 @@ import random
 import shutil
 import sys
 from collections.abc import Callable
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,11 @@ from compile.backends import backend, torchscript
 from compile.bisect.search import bisect
 from compile.errors import BadArtifact, UsageError
 from compile.network.quantize import scheme_here
-from compile.proof.gates import weights_of
 from compile.proof.prepared import PreparedModel
 from compile.spec import CompileSpec
 from tests.support.bisect import DEEP, MODEL, block_of, plant, prepared_of, seal
 from tests.support.forgery import rewrite
+from tests.support.networks import values_of
 from tests.support.slices import first_of_kind
 from zoo.cli import _run
 from zoo.sources.source import resolve
@@ -74,7 +73,7 @@ def test_a_fault_at_a_random_place_is_found(
     """One weight of the saved graph, drawn by lot: its block is named, and its module inside."""
     backend_name, precision = kind.split()
     weights = prepared.weights(precision, scheme_here(backend(backend_name).QUANTIZER))
-    name, weight = random.Random(seed).choice(sorted(weights, key=itemgetter(0)))
+    name, weight = random.Random(seed).choice(sorted(values_of(weights).items()))
     folder = Path(shutil.copytree(deep[kind], tmp_path / "faulty"))
     plant(folder, weight, seed, size=0.5 if precision == "int8" else 0.01)
     report = bisect(folder, prepared)
@@ -111,7 +110,7 @@ REFUSED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
 def test_what_cannot_be_looked_into_is_refused(
     name: str, deep: dict[str, Path], prepared: PreparedModel, tmp_path: Path
 ) -> None:
-    folder = Path(shutil.copytree(deep["onnx fp32"], tmp_path / "refused"))
+    folder = Path(shutil.copytree(deep["torchscript fp32"], tmp_path / "refused"))
     change, words = REFUSED[name]
     rewrite(folder, change)
     with pytest.raises(UsageError, match=words):
@@ -182,7 +181,7 @@ def test_the_command(
     folder = Path(shutil.copytree(deep["torchscript fp32"], tmp_path / "artifact"))
     assert _run(["bisect", str(folder), "--quiet"]) == 0
     assert capsys.readouterr().out.strip().endswith(f"next: zoo check {folder}")
-    plant(folder, dict(weights_of(prepared.network.folded))["layer2.1.conv1.weight"], seed=0)
+    plant(folder, prepared.network.folded.get_parameter("layer2.1.conv1.weight"), seed=0)
     assert _run(["bisect", str(folder), "--quiet"]) == 1
     out, err = capsys.readouterr()
     assert [line for line in out.splitlines() if line.endswith("<- here")] == [

@@ -20,12 +20,11 @@ from compile.graphs.blocks import Operation, Steps, blocks
 from compile.graphs.names import exported
 from compile.graphs.taps import GraphTaps
 from compile.network.quantize import scheme_here
-from compile.proof.gates import weights_of
 from compile.proof.prepared import PreparedModel
 from compile.spec import MAX_BATCH, CompileSpec
 from tests.support.bisect import perturbed, plant, same, seal
 from tests.support.forgery import rewrite
-from tests.support.networks import SHAPE, small_prepared
+from tests.support.networks import SHAPE, small_prepared, values_of
 from zoo.cli import _run
 
 SMALL = ["conv1", "relu1", "conv2..relu2", "conv3", "relu3", "fc"]
@@ -63,7 +62,7 @@ def test_values_that_are_written_over_later(backend: str, tmp_path: Path) -> Non
     assert report.passed, report
     wanted = ["conv1", "relu", "conv2..relu", "conv3", "relu (2)", "fc"]
     assert report.blocks == wanted
-    plant(made.path, dict(weights_of(prepared.network.folded))["conv3.weight"], seed=1)
+    plant(made.path, prepared.network.folded.get_parameter("conv3.weight"), seed=1)
     assert bisect(made.path, prepared).culprit == "conv3"
 
 
@@ -76,7 +75,7 @@ def test_bytes_are_followed_through_the_network(precision: str, tmp_path: Path) 
     made = compile_module(prepared, spec, backend="torchscript", root=tmp_path)
     report = bisect(made.path, prepared, full=True)
     assert (report.passed, report.blocks) == (True, ["conv", "fc"])
-    plant(made.path, dict(weights_of(prepared.network.folded))["fc.weight"], seed=3, size=0.1)
+    plant(made.path, prepared.network.folded.get_parameter("fc.weight"), seed=3, size=0.1)
     assert bisect(made.path, prepared).culprit == "fc"
 
 
@@ -113,7 +112,7 @@ def test_bytes_are_followed_onto_the_grid(tmp_path: Path) -> None:
     made = compile_module(prepared, spec, backend="onnx", root=tmp_path)
     report = bisect(made.path, prepared, full=True)
     assert (report.passed, report.blocks) == (True, SMALL)
-    weights = dict(prepared.weights("int8", scheme_here("x86")))
+    weights = values_of(prepared.weights("int8", scheme_here("x86")))
     plant(made.path, weights["conv3.weight"], seed=3, size=1.0)
     assert bisect(made.path, prepared).culprit == "conv3"
 
@@ -127,7 +126,7 @@ def test_inductor_keeps_the_graph_on_its_grid(
     report = bisect(folder, small_prepared(), full=True)
     assert (report.passed, report.blocks) == (True, SMALL)
     graph = torch.export.load(folder / "graph.pt2")
-    wanted = dict(small_prepared().weights("int8", scheme_here("x86")))["conv2.weight"]
+    wanted = values_of(small_prepared().weights("int8", scheme_here("x86")))["conv2.weight"]
     (found,) = [value for value in graph.state_dict.values() if same(value, wanted)]
     found.copy_(perturbed(found, seed=0, size=1.0))
     torch.export.save(graph, folder / "graph.pt2")
@@ -215,7 +214,7 @@ def test_a_file_that_is_not_what_its_graph_says(
     assert not report.passed
     assert (report.culprit, report.inside) == ("conv", "conv")
     assert "weights differ" in report.reason
-    right = [weight for _, weight in weights_of(prepared.network.folded)]
+    right = list(values_of(prepared.weights("fp32")).values())
     monkeypatch.setattr(inductor, "constants", lambda *_: iter(right))
     report = bisect(folder, prepared)
     assert (report.passed, report.culprit) == (False, None)

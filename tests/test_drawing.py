@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from compile.bisect.block_errors import Point
-from compile.bisect.search import Report
+from compile.bisect.search import Bisection
 from zoo.cli.bisect_figure import _figure, draw
-from zoo.study.drawing import TEXT_SIZE
+from zoo.study.drawing import TEXT_SIZE, moved_apart
 
 POINTS = [
     Point(name=name, error=error, eager=1e-7, allowed=3e-7, ratio=error / 3e-7)
@@ -18,8 +19,8 @@ POINTS = [
 ]
 
 
-def report(culprit: str | None, inside: str | None, *, passed: bool = False) -> Report:
-    return Report(
+def report(culprit: str | None, inside: str | None, *, passed: bool = False) -> Bisection:
+    return Bisection(
         artifact="net-0123/onnx-fp32-b1-cpu",
         backend="onnx",
         precision="fp32",
@@ -42,9 +43,8 @@ def report(culprit: str | None, inside: str | None, *, passed: bool = False) -> 
         (report(None, None, passed=True), "onnx fp32 is nowhere more wrong than allowed"),
     ],
 )
-def test_the_title_of_a_bisection_says_what_it_found(found: Report, title: str) -> None:
-    (axis,) = _figure(found).axes
-    assert axis.get_title(loc="left") == title
+def test_the_title_of_a_bisection_says_what_it_found(found: Bisection, title: str) -> None:
+    assert _figure(found).get_suptitle() == title
 
 
 def test_all_text_has_one_size(tmp_path: Path) -> None:
@@ -55,3 +55,22 @@ def test_all_text_has_one_size(tmp_path: Path) -> None:
     draw(report("layer1.0", None), tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as image:
         assert image.size == (960, 600)
+
+
+def test_a_line_is_named_at_its_last_number() -> None:
+    """Zero has no place on a logarithmic axis; a line of nothing else is not there."""
+    last = replace(POINTS[-1], error=0.0, eager=0.0, allowed=3e-7)
+    nothing = [replace(point, eager=0.0) for point in POINTS[:-1]]
+    found = replace(report(None, None, passed=True), points=[*nothing, last])
+    (axis,) = _figure(found).axes
+    places = {text.get_text(): text.get_position()[1] for text in axis.texts}
+    assert places.keys() == {"onnx fp32", "allowed"}
+    assert places["onnx fp32"] > places["allowed"]
+
+
+def test_names_beside_lines_do_not_touch() -> None:
+    assert moved_apart([5.0, 100.0], gap=10) == [5.0, 100.0]
+    assert moved_apart([100.0, 5.0, 7.0], gap=10) == [100.0, 1.0, 11.0]
+    assert moved_apart([0.0, 9.0, 20.0], gap=10) == [-0.5, 9.5, 20.0]
+    assert moved_apart([0.0, 9.0, 18.0], gap=10) == [-1.0, 9.0, 19.0]
+    assert moved_apart([], gap=10) == []

@@ -19,7 +19,8 @@ from torch import nn
 
 from compile import api, loading
 from compile.backends.base import Backend
-from compile.network.prepare import cast, fold_batch_norms
+from compile.network.fold import fold_batch_norms
+from compile.network.prepare import cast
 from compile.network.quantize import scheme_here
 from compile.proof import determinism, parity, yardstick
 from compile.proof.images import Calibration, Labelled

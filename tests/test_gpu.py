@@ -19,7 +19,8 @@ from compile.artifact.programs import ProgramFile
 from compile.artifact.reading import open_artifact
 from compile.backends import backend, qdq, tensorrt_plan
 from compile.backends.base import Backend
-from compile.network.prepare import cast, fold_batch_norms
+from compile.network.fold import fold_batch_norms
+from compile.network.prepare import cast
 from compile.runner import call_runner, has_engine, library_paths
 from compile.spec import CompileSpec
 from tests.support.networks import SHAPE, small_net

@@ -212,7 +212,8 @@ def test_paths_that_are_no_files(tmp_path: Path) -> None:
         (tmp_path / "missing.pth", UsageError, "no such file"),
         (tmp_path / "a" / "b.pth", UsageError, "no such file"),
         (tmp_path, UsageError, "is not a file|is a folder"),
-        (tmp_path / "pipe", UsageError, "is not a file"),
+        (tmp_path / "pipe", BadArtifact, "is not a file"),
+        (tmp_path / ("n" * 256), BadArtifact, "too long"),
     ]
     if os.geteuid() != 0:
         (tmp_path / "secret").touch(0)

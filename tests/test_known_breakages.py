@@ -19,7 +19,7 @@ from compile.api import compile_module, load
 from compile.artifact.reading import open_artifact
 from compile.backends import inductor
 from compile.errors import BadArtifact, CheckFailed
-from compile.network.prepare import fold_batch_norms
+from compile.network.fold import fold_batch_norms
 from compile.spec import CompileSpec
 from tests.support.faults import in_training, nothing_in
 from tests.support.networks import SHAPE, SmallNet, small_net, small_prepared

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from compile.artifact.manifest import read_manifest
+from compile.artifact.rules import _SUFFIXES
 from compile.artifact.schema import first_fault, manifest_schema
+from compile.backends import BACKENDS
 from compile.errors import BadArtifact
 from tests.support import make_manifests
 from tests.support.forgery import put_manifest
@@ -58,6 +60,10 @@ def test_another_zoos_manifest_says_how_to_go_on(tmp_path: Path) -> None:
     staged(tmp_path, (FOLDER / "forged" / "schema-1.2.json").read_bytes())
     with pytest.raises(BadArtifact, match=r"built by another zoo.*zoo recompile"):
         read_manifest(tmp_path)
+
+
+def test_every_backend_has_its_suffix() -> None:
+    assert set(_SUFFIXES) == set(BACKENDS)
 
 
 def test_json_schema_says_the_same() -> None:

@@ -174,13 +174,36 @@ def test_the_command_in_the_manifest_means_the_options(name: str, cell: str) -> 
         again = parse(Compile, rest)
         assert again == replace(rebuilding(options, row, source), **left_out)
         assert (again.backend, again.precision, again.device) == (backend, precision, "cpu")
-        assert (again.batch, again.target, again.seed) == (
-            *(options.batch, options.target, options.seed),
-        )
+        assert (again.batch, again.seed) == (options.batch, options.seed)
+        assert again.target == (options.target if backend == "inductor" else "native")
         assert again.portable is (options.portable and backend == "tensorrt")
         assert again.calibrate == (options.calibrate if quantised else None)
+        rebuilding(options, row, source)._check_effects([row])
         assert again.model == ("my runs/resnet18/1" if name == "a run" else "timm:resnet50d")
         assert again.fresh is (name == "seeded weights")
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("--calibrate images", "--calibrate has an effect for int8 and fp8 alone; leave it out"),
+        ("--samples 8", "--samples has an effect for int8 and fp8 alone; leave it out"),
+        (
+            "--backend onnx --target x86-64-v3",
+            "--target has an effect for the backend inductor alone; leave it out",
+        ),
+    ],
+)
+def test_an_option_without_effect_is_refused(
+    given: str, reason: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(["compile", "resnet20", "--fresh", *given.split()]) == 2
+    assert capfd.readouterr().err == f"zoo: {reason}\n"
+
+
+def test_an_option_with_an_effect_in_one_cell_is_taken() -> None:
+    wanted = Compile(backend="all", precision="all", target="x86-64-v3", calibrate=Path("images"))
+    wanted._check_effects(wanted.plan())
 
 
 def test_resume_takes_no_option_that_says_what_to_train(

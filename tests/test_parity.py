@@ -19,10 +19,12 @@ from compile.artifact.programs import run_rows
 from compile.artifact.reading import open_artifact
 from compile.backends import backend
 from compile.loading import load_artifact
+from compile.network.fold import fold_batch_norms
 from compile.network.oracle import oracle
-from compile.network.prepare import cast, fold_batch_norms
-from compile.proof import gates, parity, yardstick
+from compile.network.prepare import cast
+from compile.proof import parity, yardstick
 from compile.proof.check import check_artifact
+from compile.proof.constants import compare
 from compile.proof.images import Labelled
 from compile.proof.prepared import PreparedModel
 from compile.spec import CompileSpec
@@ -75,7 +77,7 @@ def test_constants_read_back_from_the_file(kind: str, built: dict[str, Path]) ->
     for seed, expected in ((0, True), (1, False)):
         weights = small_prepared(seed).task(spec, maker).weights
         constants = maker.constants(path, program)
-        gate = gates.constants(weights, spec.precision, constants)
+        gate = compare(weights, spec.precision, constants).gate
         assert gate["passed"] is expected, gate
 
 

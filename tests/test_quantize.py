@@ -11,7 +11,7 @@ from torch import nn
 from compile import machine
 from compile.backends import backend
 from compile.errors import BadArtifact, CheckFailed, NotBuildable
-from compile.network.prepare import fold_batch_norms
+from compile.network.fold import fold_batch_norms
 from compile.network.quantize import (
     MIN_SAMPLES,
     SCHEMES,
@@ -21,10 +21,11 @@ from compile.network.quantize import (
     simulated,
 )
 from compile.proof import gates, parity
+from compile.proof.constants import compare
 from compile.proof.images import Calibration, Labelled
 from compile.proof.prepared import PreparedModel
 from compile.spec import CompileSpec
-from tests.support.networks import SHAPE, SmallNet, small_net, small_prepared
+from tests.support.networks import SHAPE, SmallNet, small_net, small_prepared, values_of
 
 IMAGES = torch.randn(64, *SHAPE, generator=torch.Generator().manual_seed(1))
 
@@ -226,13 +227,13 @@ def test_without_labels_the_budget_is_skipped_with_its_reason() -> None:
 
 def test_a_weight_one_step_off_is_found() -> None:
     task = small_prepared().task(CompileSpec(shape=SHAPE, precision="int8"), backend("onnx"))
-    weights = list(task.weights)
-    assert gates.constants(weights, "int8", [value for _, value in weights])["passed"]
-    changed = [value.clone() for _, value in weights]
+    right = values_of(task.weights).values()
+    assert compare(task.weights, "int8", right).gate["passed"]
+    changed = [value.clone() for value in right]
     target = next(value for value in changed if value.dtype == torch.int8)
     largest = int(target.abs().argmax())
     target.view(-1)[largest] -= int(target.view(-1)[largest].sign())
-    assert not gates.constants(weights, "int8", changed)["passed"]
+    assert not compare(task.weights, "int8", changed).gate["passed"]
 
 
 def test_int8_is_held_to_its_own_graph() -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+import zoo
 from compile.artifact.manifest import MANIFEST, MANIFEST_HASH
 from compile.artifact.reading import open_artifact
 from zoo.cli import _run
@@ -67,6 +69,48 @@ def test_an_artifact_of_an_older_zoo_is_built_again(
     assert list(root.glob("*/*")) == [folder]
 
 
+def test_what_python_compiled_is_built_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compile.runner.find_runner", lambda _given: None)  # quicker
+    made = zoo.compile(
+        "resnet20", backend="torchscript", batch=2, shape=(3, 8, 8), fresh=True, seed=3, root=root
+    )
+    assert not made.built, "the command line asked for the same"
+    made = zoo.compile(
+        "resnet20",
+        backend="torchscript",
+        batch=(1, 2),
+        shape=(3, 8, 8),
+        fresh=True,
+        seed=3,
+        root=root,
+        input_type="uint8",
+    )
+    command = open_artifact(made.path).manifest["build"]["command"]
+    assert trusted_options(command) == Compile(
+        model="resnet20",
+        fresh=True,
+        seed=3,
+        backend="torchscript",
+        batch="1:2",
+        input_="1x3x8x8",
+        input_type="uint8",
+        device="cpu",
+    )
+    before = os.stat(made.path).st_ino
+    assert _run(["recompile", str(made.path), "--quiet"]) == 0
+    assert os.stat(made.path).st_ino != before
+
+
+def test_what_no_command_line_can_say_is_kept_as_a_call(tmp_path: Path) -> None:
+    images = torch.rand(8, 3, 8, 8)
+    mine = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 5))
+    for model, given in ((mine, None), ("resnet20", images)):
+        made = zoo.compile(model, backend="eager", shape=(3, 8, 8), images=given, root=tmp_path)
+        command = open_artifact(made.path).manifest["build"]["command"]
+        assert command.startswith("zoo.compile(")
+        assert _run(["recompile", str(made.path), "--quiet"]) == 3
+
+
 def test_all_goes_on_after_a_damaged_one(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (sound,) = root.glob("*/*")
     before = (sound / MANIFEST).read_bytes()
@@ -105,6 +149,21 @@ FORGED = {
     "an open quote": "zoo compile 'resnet20",
     "a call from Python": "compile_module(SmallNet(), CompileSpec(shape=(3, 8, 8)))",
     "nothing": "",
+    "a file": "zoo compile /etc/passwd --backend onnx",
+    "a file above": "zoo compile ../../x.pt --backend onnx",
+    "a file by way of the runs": "zoo compile runs/../../x.pt --backend onnx",
+    "a folder": "zoo compile /etc --backend onnx",
+    "a link out of the runs": "zoo compile runs/link --backend onnx",
+    "another hub": "zoo compile hf:evil/x --backend onnx",
+    "a network that is none": "zoo compile resnet21 --backend onnx",
+    "a run that is gone": "zoo compile runs/resnet20/gone --backend onnx",
+    "images from elsewhere": "zoo compile resnet20 --fresh --backend onnx --calibrate /etc",
+    "a huge batch": "zoo compile resnet20 --fresh --backend torchscript --batch 999999",
+    "a batch that is none": "zoo compile resnet20 --fresh --backend torchscript --batch 5:1",
+    "a huge input": "zoo compile resnet20 --fresh --backend torchscript --input 1x3x99999x99999",
+    "a backend that is none": "zoo compile resnet20 --fresh --backend evil",
+    "a device that is none": "zoo compile resnet20 --fresh --device tpu",
+    "a target that is none": "zoo compile resnet20 --fresh --target evil",
     "a name that no file has": "zoo compile " + "a" * 9000 + " --backend onnx",
     "many lines": "zoo compile\n\x1b[31mresnet20 --frob" + "x" * 9999,
 }
@@ -116,6 +175,8 @@ def test_a_forged_command_is_refused_in_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "evilmod.py").write_text("from pathlib import Path\nPath('evil').touch()\n")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "link").symlink_to("/etc")
     folder = write(tmp_path / "artifact", of_an_older_zoo(FORGED[name]))
     before = sorted(tmp_path.rglob("*"))
     assert _run(["recompile", str(folder)]) == 3
@@ -152,7 +213,7 @@ def test_what_names_no_artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_a_command_may_choose() -> None:
-    assert trusted_options(COMMAND) == Compile(
+    assert trusted_options(COMMAND, Path("runs")) == Compile(
         model="resnet20",
         fresh=True,
         seed=3,
@@ -161,6 +222,8 @@ def test_what_a_command_may_choose() -> None:
         input_="1x3x8x8",
         device="cpu",
     )
-    assert trusted_options("zoo compile timm:resnet50d.ra2_in1k").model == "timm:resnet50d.ra2_in1k"
-    with pytest.raises(BadArtifact, match="`zoo compile evil:go --force`"):
-        trusted_options("zoo compile evil:go")
+    for model in ("timm:resnet50d.ra2_in1k", "runs/resnet20/one", str(Path("runs/x").absolute())):
+        assert trusted_options(f"zoo compile {model}", Path("runs")).model == model
+    for model in ("evil:go", "runs/../x", "/etc/passwd", "elsewhere/resnet20/one"):
+        with pytest.raises(BadArtifact, match=f"`zoo compile {model} --force`"):
+            trusted_options(f"zoo compile {model}", Path("runs"))

@@ -17,8 +17,9 @@ from compile.artifact import status
 from compile.artifact.manifest import Manifest
 from compile.artifact.reading import open_artifact
 from compile.errors import BadArtifact, CheckFailed
-from compile.proof import gates
+from compile.proof import constants
 from compile.proof.check import check_artifact
+from compile.proof.constants import Compared
 from compile.spec import CompileSpec
 from tests.support.faults import tampered
 from tests.support.forgery import rewrite
@@ -90,7 +91,8 @@ def test_an_accepted_artifact_is_no_answer_to_who_wants_a_proved_one(tmp_path: P
 def test_only_a_gate_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The outputs are right, so that nothing but the status tells `zoo check`."""
     failed = {"name": "constants", "value": 2.0, "bound": 1.0, "passed": False}
-    monkeypatch.setattr(gates, "constants", lambda *_: failed)
+    compared = Compared(gate=failed, skipped=())
+    monkeypatch.setattr(constants, "compare", lambda *_: compared)
     result = compile_module(
         small_net(), SPEC, backend="torchscript", root=tmp_path, accept_error=True
     )

@@ -12,7 +12,7 @@ import sys
 
 
 def load_own_compile() -> None:
-    """Put the right `compile` into sys.modules. ImportError where another one is there already."""
+    """Put the right `compile` into sys.modules. ImportError if another one is there already."""
     folder = os.path.join(os.path.dirname(os.path.dirname(__file__)), "compile")
     file = os.path.join(folder, "__init__.py")
     there = sys.modules.get("compile")

@@ -16,7 +16,7 @@ from compile.artifact.rules import GOLDEN, Manifest, broken_rule
 from compile.artifact.schema import first_fault, manifest_schema
 from compile.artifact.strict_json import parse_object
 from compile.errors import BadArtifact, Unavailable
-from compile.files import read_regular
+from compile.files import is_of_the_machine, read_regular
 
 __all__ = [
     "GOLDEN",
@@ -108,9 +108,9 @@ def _read(folder: Path, name: str, limit: int) -> bytes:
     """The bytes of a regular file of at most `limit`."""
     try:
         return read_regular(folder / name, limit)
-    except PermissionError:
-        raise Unavailable(f"{folder / name} may not be read: check its permissions") from None
     except OSError as error:
+        if is_of_the_machine(error):
+            raise Unavailable(f"{folder / name} cannot be read: {error.strerror}") from None
         raise BadArtifact(
             f"{folder} is not an artifact: cannot read {name} ({error.strerror}); build one with "
             "`zoo compile`"

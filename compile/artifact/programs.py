@@ -7,7 +7,7 @@ another image size silently. So inputs are checked here and in the runner, not b
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from compile.errors import BadArtifact
@@ -48,6 +48,8 @@ class ProgramFile:
     """Smallest and largest batch."""
     entry: str | None = None
     """The model's name inside a .pt2 package."""
+    precision: str | None = field(default=None, compare=False)
+    """What the manifest says that it computes in; None where there is no manifest yet."""
 
     @property
     def batch_text(self) -> str:

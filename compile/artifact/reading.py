@@ -44,6 +44,7 @@ class Artifact:
                 file=entry["file"],
                 batch=(entry["batch"][0], entry["batch"][1]),
                 entry=entry.get("entry"),
+                precision=self.manifest["precision"],
             )
             for entry in self.manifest["programs"]
         ]

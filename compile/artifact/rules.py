@@ -10,13 +10,23 @@ from collections.abc import Iterator
 from typing import Any
 
 from compile.artifact.archive import is_plain
-from compile.artifact.schema import printable
+from compile.errors import printable
 
 Manifest = dict[str, Any]
 
 GOLDEN = "golden.safetensors"
 
 _MAX_VALUES = 2**28
+_SUFFIXES = {
+    "eager": (".pt2",),
+    "torch-compile": (".pt2",),
+    "torchscript": (".ts",),
+    "inductor": (".pt2",),
+    "onnx": (".onnx",),
+    "openvino": (".onnx",),
+    "tensorrt": (".ts", ".pt2"),
+    "tensorrt-plan": (".plan",),
+}
 _LAYOUTS = {"float32": "NCHW", "uint8": "NHWC"}
 
 
@@ -139,6 +149,15 @@ def _one_output(manifest: Manifest) -> Iterator[str]:
         yield f"outputs has {count} outputs; this zoo runs programs with one"
 
 
+def _suffixes(manifest: Manifest) -> Iterator[str]:
+    """11: a program's name ends as its backend names files. Other backends are a later zoo's."""
+    backend = manifest["backend"]
+    allowed = _SUFFIXES.get(backend)
+    for index, program in enumerate(manifest["programs"]):
+        if allowed is not None and not program["file"].endswith(allowed):
+            yield f"programs[{index}].file must end in {' or '.join(allowed)} for {backend}"
+
+
 _RULES = (
     _tensors,
     _batches,
@@ -149,5 +168,6 @@ _RULES = (
     _bounds,
     _status,
     _one_output,
+    _suffixes,
 )
-"""Rules 2 to 10; the first, which is about `schema`, comes before the schema."""
+"""Rules 2 to 11; the first, which is about `schema`, comes before the schema."""

@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from compile.errors import printable
+
 Schema = Mapping[str, Any]
 
 _NOTES = {"$schema", "title", "description", "$defs"}
@@ -129,11 +131,6 @@ def _properties(value: Any, schema: Schema, path: str, defs: Schema) -> Iterator
         for key in sorted(value.keys() - properties.keys()):
             inner = f"{at}{printable(key)}"
             yield from _faults(value[key], schema["additionalProperties"], inner, defs)
-
-
-def printable(text: str) -> str:
-    """`text` in one line: a control character becomes a question mark."""
-    return re.sub(r"[\x00-\x1f\x7f]", "?", text)
 
 
 def _shown(value: Any) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from compile.artifact.manifest import REBUILD
 from compile.errors import BadArtifact, Unavailable
+from compile.files import is_of_the_machine
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
@@ -39,13 +40,13 @@ class SealedFile:
 def seal(folder: Path, name: str, size: int, sha256: str) -> SealedFile:
     """Copy a file into sealed memory; BadArtifact unless the copy has this size and hash."""
     where = folder / name
-    if _goes_through_link(folder, where):
-        raise BadArtifact(f"{where} is or goes through a symbolic link; {REBUILD}")
     try:
+        if _goes_through_link(folder, where):
+            raise BadArtifact(f"{where} is or goes through a symbolic link; {REBUILD}")
         source = os.open(where, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except PermissionError:
-        raise Unavailable(f"{where} may not be read: check its permissions") from None
     except OSError as error:
+        if is_of_the_machine(error):
+            raise Unavailable(f"{where} cannot be read: {error.strerror}") from None
         raise BadArtifact(f"{where} cannot be read ({error.strerror}); {REBUILD}") from None
     if not stat.S_ISREG(os.fstat(source).st_mode):
         os.close(source)

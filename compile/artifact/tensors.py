@@ -30,6 +30,9 @@ _SIZES |= {"I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8}
 
 _TYPES = {"float32": "F32", "uint8": "U8", "float64": "F64"}
 
+_FLOATS = {"F32": "<f4", "F64": "<f8"}
+"""Those of the golden file, as numpy calls them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
@@ -69,7 +72,8 @@ def read_tensors(path: str, name: str) -> dict[str, torch.Tensor]:
 def check_tensors(stream: BinaryIO, name: str, wanted: Mapping[str, Wanted] | None = None) -> None:
     """Raise BadArtifact unless the file keeps the format, and holds what is wanted and no more.
 
-    `name` is the file's name for messages. Only the header is read.
+    What is wanted must be finite. `name` is the file's name for messages. Where nothing is wanted,
+    only the header is read.
     """
     try:
         entries, size = _header(stream)
@@ -90,6 +94,20 @@ def check_tensors(stream: BinaryIO, name: str, wanted: Mapping[str, Wanted] | No
                 f"{name}: '{key}' is {entry['dtype']} {entry['shape']}; the manifest wants "
                 f"{_TYPES[want.dtype]} {list(want.shape)}"
             )
+    _check_finite(stream, name, entries, size)
+
+
+def _check_finite(stream: BinaryIO, name: str, entries: Mapping[str, Any], size: int) -> None:
+    """BadArtifact where a floating-point tensor of a sound file holds NaN or infinity."""
+    import numpy as np
+
+    for key, entry in entries.items():
+        if entry["dtype"] not in _FLOATS:
+            continue
+        begin, end = entry["data_offsets"]
+        stream.seek(begin - size, 2)
+        if not np.isfinite(np.frombuffer(stream.read(end - begin), _FLOATS[entry["dtype"]])).all():
+            raise BadArtifact(f"{name}: '{key}' holds NaN or infinity; all values must be finite")
 
 
 def _header(stream: BinaryIO) -> tuple[dict[str, Any], int]:

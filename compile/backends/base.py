@@ -90,6 +90,8 @@ class Backend:
     """Whether it builds for every GPU from Ampere on where `spec.portable` asks for it."""
     PACKAGES: tuple[str, ...] = ()
     """Distributions beside torch that decide what is built: a new version builds again."""
+    OWN_LIBRARIES: bool = False
+    """Whether its Python package loads the libraries of `requirements.load_first` itself."""
     PRELOADS_ALLOCATOR: bool = True
     """Whether `zoo bench` may preload zoo-run's allocator where Python runs the file."""
 

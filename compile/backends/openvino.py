@@ -18,7 +18,7 @@ from compile.artifact.programs import Program, ProgramFile
 from compile.artifact.triton import Platform
 from compile.backends import onnx, onnx_session
 from compile.backends.base import Built
-from compile.errors import Unavailable
+from compile.errors import BadArtifact, Unavailable
 from compile.machine import cpu_flags, versions
 from compile.precision import of_constants
 from compile.spec import CompileSpec
@@ -66,11 +66,19 @@ def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
 
 
 def load(path: str, program: ProgramFile, device: str) -> Program:
-    """Compile the file for this CPU, at the precision that its weights have."""
+    """Compile the file for this CPU, at the precision that its weights have.
+
+    Raises BadArtifact where that is not the manifest's.
+    """
     import torch
 
     del device
-    run = session(onnx_session.whole_model(path), of_constants(constants(path, program)))
+    held = of_constants(constants(path, program))
+    if program.precision not in (None, held):
+        raise BadArtifact(
+            f"{program.file} holds weights in {held}, and the manifest says {program.precision}"
+        )
+    run = session(onnx_session.whole_model(path), held)
     return lambda x: torch.from_numpy(run(x.numpy()))
 
 

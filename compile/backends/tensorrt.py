@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 NAME = "tensorrt"
+OWN_LIBRARIES = True
 PRECISIONS = {"cuda": ("fp32", "tf32", "bf16", "fp16")}
 PORTABLE = True
 PACKAGES = ("torch-tensorrt", "tensorrt")

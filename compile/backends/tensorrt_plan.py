@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 NAME = "tensorrt-plan"
+OWN_LIBRARIES = True
 PRECISIONS = {"cuda": ("fp32", "tf32", "bf16", "fp16", "int8", "fp8")}
 QUANTIZER = "symmetric"
 PORTABLE = True

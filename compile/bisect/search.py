@@ -24,7 +24,8 @@ from compile.graphs.blocks import Block
 from compile.loading import load_artifact
 from compile.network.quantize import SCHEMES
 from compile.precision import precision
-from compile.proof import gates, parity
+from compile.proof import parity
+from compile.proof.constants import compare
 from compile.proof.golden import Bounds, Golden, proof_of
 from compile.proof.prepared import PreparedModel
 
@@ -38,7 +39,7 @@ _UNREMARKABLE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class Bisection:
     """What `bisect` says of an artifact."""
 
     artifact: str
@@ -66,7 +67,7 @@ def bisect(
     *,
     full: bool = False,
     progress: Progress = lambda stage: None,
-) -> Report:
+) -> Bisection:
     """Find the first block whose error is beyond what is allowed.
 
     Args:
@@ -153,7 +154,7 @@ def _most_wrong(
 
 @dataclass(frozen=True, kw_only=True)
 class _Finding:
-    """The part of a Report that the search decides; the names mean the same."""
+    """The part of a Bisection that the search decides; the names mean the same."""
 
     points: Sequence[Point]
     culprit: Block | None = None
@@ -255,14 +256,14 @@ def _differing_weight(comparison: Comparison) -> str | None:
         comparison.artifact.files[program.file].path, program
     )
     weights = comparison.prepared.weights(comparison.precision, comparison.scheme)
-    gate = gates.constants(weights, comparison.precision, constants)
+    gate = compare(weights, comparison.precision, constants).gate
     return None if gate["passed"] else str(gate["worst"])
 
 
 def _report(
     artifact: Artifact, program: ProgramFile, finding: _Finding, all_blocks: Sequence[Block]
-) -> Report:
-    return Report(
+) -> Bisection:
+    return Bisection(
         artifact=artifact.name,
         backend=artifact.manifest["backend"],
         precision=artifact.manifest["precision"],

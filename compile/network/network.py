@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -10,10 +11,13 @@ from torch import nn
 from compile.errors import one_line
 from compile.network.checking import check_module
 from compile.network.copying import own_copy
+from compile.network.fold import export, fold_batch_norms
 from compile.network.oracle import Oracle
-from compile.network.prepare import fold_batch_norms
 from compile.network.weights import structure_sha256, weights_sha256
 from compile.spec import CompileSpec
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 
 class Network:
@@ -58,6 +62,11 @@ class Network:
     def folded(self) -> nn.Module:
         """A copy of the module with its batch norms folded into its convolutions."""
         return fold_batch_norms(self.module, self._example())
+
+    @cached_property
+    def exported(self) -> ExportedProgram:
+        """The graph of the folded module."""
+        return export(self.folded, self._example())
 
     def _example(self) -> torch.Tensor:
         return CompileSpec(shape=self.shape).example()

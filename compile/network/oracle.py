@@ -79,14 +79,24 @@ class Oracle:
         One row at a time: a program for batch 1 may come from a module that takes no other.
         Raises CheckFailed for a module that has no oracle.
         """
-        module = self._graph()[0] if self.kind == GRAPH else _in_float64(self.module)
+        module = self._graph(self._example())[0] if self.kind == GRAPH else _in_float64(self.module)
         with _watched(module) as blamed:
             return [_answer(module, blamed, row) for row in torch.split(pixels.double(), 1)]
+
+    def together(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The outputs (N, classes) float64 for `pixels` (N, C, H, W), all rows in one batch.
+
+        Raises whatever the module raises for a batch that it does not take.
+        """
+        module = _in_float64(self.module) if self.kind == MODULE else self._graph(pixels.float())[0]
+        with _watched(module):
+            output: torch.Tensor = module(pixels.double())
+        return output.double()
 
     @cached_property
     def kind(self) -> str:
         """MODULE or GRAPH. Raises CheckFailed for a module that can be neither."""
-        example = CompileSpec(shape=self.shape).example()
+        example = self._example()
         with torch.no_grad(), quiet_torch():
             single = self.module(example.clone())
         by_module = _try_module(self.module, example, single)
@@ -103,17 +113,22 @@ class Oracle:
             "of x.float()"
         )
 
-    def _graph(self) -> tuple[nn.Module, set[torch.dtype]]:
-        """The module's exported graph, lifted, and the smaller types that it computed in."""
-        example = CompileSpec(shape=self.shape).example()
+    def _graph(self, example: torch.Tensor) -> tuple[nn.Module, set[torch.dtype]]:
+        """The module's graph, exported for the shape of `example` and lifted.
+
+        With it the smaller types that it computed in.
+        """
         with torch.no_grad(), quiet_torch():
             graph = torch.export.export(copied(self.module), (example,), strict=False).module()
             return graph, lift(graph)
 
+    def _example(self) -> torch.Tensor:
+        return CompileSpec(shape=self.shape).example()
+
     def _try_graph(self, example: torch.Tensor, single: torch.Tensor) -> _Tried:
         """The exported graph's answer; a fault unless it agrees with the module in float32."""
         try:
-            graph, lifted = self._graph()
+            graph, lifted = self._graph(example)
             with _watched(graph):
                 output = graph(example.double())
         except Exception as error:

@@ -15,7 +15,7 @@ from compile.artifact.programs import Program, ProgramFile, chunk, padded, run_r
 from compile.artifact.reading import Artifact, open_artifact
 from compile.artifact.status import record_proof
 from compile.backends import backend_of
-from compile.errors import Unavailable, ZooError
+from compile.errors import Unavailable, UsageError, ZooError
 from compile.files import write_atomic
 from compile.loading import load_artifact
 from compile.network.pixels import normalisation_of
@@ -99,13 +99,13 @@ def check_artifact(
         calls: repeats the measurement of determinism with that many calls; None: does not.
 
     Writes `parity-<folder>.json` beside the artifact and, where one that was pending passed, the
-    proof that lets it run here; neither where the place is read-only. Raises BadArtifact or
+    proof that lets it run here; neither where that cannot be written. Raises BadArtifact or
     Unavailable when the artifact cannot be opened; a failed check is a row, not an exception.
     """
     artifact = open_artifact(path)
     with _threads(threads) as count:
         rows = _rows(artifact, runner, data, count, calls)
-    with suppress(Unavailable):  # the check itself needs no place to write
+    with suppress(Unavailable, UsageError):  # the check itself needs no place to write
         _write_report(artifact.path.resolve(), rows)
         if artifact.manifest["status"] == "pending" and not any(row.reasons for row in rows):
             record_proof(artifact)

@@ -6,10 +6,12 @@ from functools import cache
 
 from compile.network.network import Network
 from compile.network.pixels import FromBytes
-from compile.network.prepare import cast
+from compile.network.prepare import cast, eager_dtype
 from compile.precision import REFERENCE
 from compile.precision import precision as find_precision
 from compile.proof import gates, yardstick
+from compile.proof.forms import Weight, weights_read
+from compile.proof.function import Function
 from compile.proof.gates import Gate
 from compile.proof.golden import Bounds
 from compile.proof.samples import GoldenSamples
@@ -23,9 +25,11 @@ class FloatTasks:
     PyTorch's error is measured once for each precision and input type.
     """
 
-    def __init__(self, network: Network, samples: GoldenSamples) -> None:
+    def __init__(self, network: Network, samples: GoldenSamples, function: Function) -> None:
         self.network = network
         self.samples = samples
+        self.function = function
+        self.weights = cache(self._read_weights)
         self._bounds = cache(self._measure_bounds)
         self._before_cast = cache(self._judge_before_cast)
 
@@ -44,15 +48,19 @@ class FloatTasks:
             module=module,
             golden=golden,
             bounds=bounds,
-            weights=list(gates.weights_of(self.network.folded)),
+            weights=self.weights(spec.precision),
             gates=[self._before_cast(spec.input_type)] if lowered else [],
-            skipped=gates.not_compared(self.network.folded),
+            skipped=[],
             quantization=None,
         )
 
+    def _read_weights(self, precision: str) -> list[Weight]:
+        return weights_read(self.network.exported, eager_dtype(precision))
+
     def _measure_bounds(self, precision: str, input_type: str) -> Bounds:
         golden = self.samples.in_float32(self.samples.of_type(input_type))
-        return yardstick.measure_bounds(self.network.module, precision, golden)
+        mixes = self.function.mixes(input_type)
+        return yardstick.measure_bounds(self.network.module, precision, golden, one_by_one=mixes)
 
     def _judge_before_cast(self, input_type: str) -> Gate:
         golden = self.samples.in_float32(self.samples.of_type(input_type))

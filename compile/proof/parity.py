@@ -1,7 +1,7 @@
 """Does a compiled program still compute the module's function? docs/parity.md explains the rule.
 
-The oracle is the module in float64. Eager PyTorch at precision p is wrong by E_p against it; a
-program at p may be wrong by k * E_p + floor, per sample:
+The oracle is the module in float64. The module itself, evaluated at precision p in legal ways, is
+wrong by E_p against it; a program at p may be wrong by k * E_p + floor, per sample:
 
     rmse(program) <= k * E_p + floor,    floor = eps(p) / 2 * rms(oracle of that sample)
 
@@ -93,7 +93,8 @@ def judge(output: torch.Tensor, golden: Golden, bounds: Bounds) -> Verdict:
     if not bool(within.all()):
         reasons.append(
             f"{int((~within).sum())} of {len(within)} samples beyond their bound, the worst "
-            f"({worst}) {float(ratios.max()):.3g} times"
+            f"({worst}) {float(ratios.max()):.3g} times: wrong by {_size(error, golden, ratios)} "
+            f"of the output, PyTorch by {_size(bounds.e_eager, golden, ratios)}"
         )
     if int(agrees.sum()) < int(sure.sum()):
         reasons.append(f"another class in {int(sure.sum() - agrees.sum())} clear samples")
@@ -115,6 +116,13 @@ def judge(output: torch.Tensor, golden: Golden, bounds: Bounds) -> Verdict:
         agreed=int(agrees.sum()),
         reasons=tuple(reasons),
     )
+
+
+def _size(error: torch.Tensor, golden: Golden, ratios: torch.Tensor) -> str:
+    """The error of the worst sample beside the size of its output, such as `2.1e-06`."""
+    row = int(ratios.argmax())
+    size = golden.oracle[row].square().mean().sqrt()
+    return f"{float(error[row] / size):.1e}"
 
 
 def _by_kind(

@@ -7,7 +7,7 @@ twenty artifacts of a network pay for it once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -17,8 +17,9 @@ from compile.network.network import Network
 from compile.network.pixels import Normalisation
 from compile.network.quantize import scheme_here
 from compile.precision import precision as find_precision
-from compile.proof import gates
 from compile.proof.float_tasks import FloatTasks
+from compile.proof.forms import Weight
+from compile.proof.function import Function
 from compile.proof.golden import Golden
 from compile.proof.images import Calibration, Labelled
 from compile.proof.quantised_tasks import QuantisedTasks
@@ -57,16 +58,22 @@ class PreparedModel:
             mean=tuple(mean or [0.0] * shape[0]), std=tuple(std or [1.0] * shape[0])
         )
         self.samples = GoldenSamples(self.network, self.normalisation, samples)
-        self.float_tasks = FloatTasks(self.network, self.samples)
-        self.quantised_tasks = QuantisedTasks(self.network, self.samples, calibration, labelled)
+        self.function = Function(self.network, self.samples)
+        self.float_tasks = FloatTasks(self.network, self.samples, self.function)
+        self.quantised_tasks = QuantisedTasks(
+            self.network, self.samples, self.function, calibration, labelled
+        )
 
     def task(self, spec: CompileSpec, backend: Backend) -> Task:
         """What `backend` is to build for `spec`, and what its result is held to.
 
-        Raises BadArtifact or CheckFailed for a module that cannot be compiled, NotBuildable for a
-        quantised precision without images to calibrate with.
+        Raises BadArtifact or CheckFailed for a module that cannot be compiled or is not a function,
+        NotBuildable for a quantised precision without images to calibrate with.
         """
         self.network.check()
+        self.function.check()
+        _ = self.network.folded  # refuses what its graph shows, and names the layer
+        self.function.check_batch(spec)
         if find_precision(spec.precision).quantised:
             return self.quantised_tasks.make(spec, scheme_here(backend.QUANTIZER))
         return self.float_tasks.make(spec)
@@ -75,8 +82,8 @@ class PreparedModel:
         """The samples that every artifact of this input type proves itself on."""
         return self.samples.of_type(input_type)
 
-    def weights(self, precision: str, scheme: str = "") -> Iterable[tuple[str, torch.Tensor]]:
+    def weights(self, precision: str, scheme: str = "") -> list[Weight]:
         """What a file at `precision` must hold, before it is rounded to it."""
         if find_precision(precision).quantised:
-            return self.quantised_tasks.graph(scheme).weights()
-        return gates.weights_of(self.network.folded)
+            return self.quantised_tasks.weights(scheme)
+        return self.float_tasks.weights(precision)

@@ -18,6 +18,8 @@ from compile.network.quantize import FakeQuantised, quantize, simulated
 from compile.network.weights import weights_sha256
 from compile.precision import precision as find_precision
 from compile.proof import yardstick
+from compile.proof.forms import Weight, plain
+from compile.proof.function import Function
 from compile.proof.golden import Bounds, Golden
 from compile.proof.images import Calibration, Labelled, check_images
 from compile.proof.quantisation_cost import Cost, quantisation_cost
@@ -36,6 +38,7 @@ class QuantisedTasks:
         self,
         network: Network,
         samples: GoldenSamples,
+        function: Function,
         calibration: Calibration | None,
         labelled: Labelled | None,
     ) -> None:
@@ -43,6 +46,7 @@ class QuantisedTasks:
             check_images("calibration images", calibration.images, network.shape, at_least=1)
         self.network = network
         self.samples = samples
+        self.function = function
         self.calibration = calibration
         self.labelled = labelled
         self.graph = cache(self._quantise)
@@ -76,7 +80,7 @@ class QuantisedTasks:
             module=module,
             golden=golden,
             bounds=bounds,
-            weights=list(graph.weights()),
+            weights=self.weights(scheme),
             gates=list(cost.gates),
             skipped=list(cost.skipped),
             quantization={
@@ -87,6 +91,10 @@ class QuantisedTasks:
                 "accuracy": cost.accuracy,
             },
         )
+
+    def weights(self, scheme: str) -> list[Weight]:
+        """What every file on the grid of `scheme` must hold."""
+        return [plain(name, values) for name, values in self.graph(scheme).weights()]
 
     def _images(self) -> Calibration:
         if self.calibration is None:
@@ -114,7 +122,8 @@ class QuantisedTasks:
 
     def _measure_bounds(self, precision: str, input_type: str, scheme: str) -> Bounds:
         golden = self.samples.in_float32(self._golden(precision, input_type, scheme))
-        return yardstick.measure_bounds(self._in_float32(precision, scheme), precision, golden)
+        graph, mixes = self._in_float32(precision, scheme), self.function.mixes(input_type)
+        return yardstick.measure_bounds(graph, precision, golden, one_by_one=mixes)
 
     def _measure_cost(self, precision: str, scheme: str) -> Cost:
         return quantisation_cost(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
+from compile.proof.forms import Weight
 from compile.proof.gates import Gate
 from compile.proof.golden import Bounds, Golden
 
@@ -22,7 +22,7 @@ class Task:
     """The samples, and the right answers to them."""
     bounds: Bounds
     """How wrong the program may be on each sample."""
-    weights: list[tuple[str, torch.Tensor]]
+    weights: list[Weight]
     """What the file must hold, before it is rounded to the precision."""
     gates: list[Gate]
     """Those that need no file, judged already."""

@@ -31,12 +31,9 @@ class Table:
     @classmethod
     def newest(cls, folder: Path = RESULTS) -> Table:
         """The newest file of this CPU if it has rows of this commit; else the one of today."""
-        conditions = {
-            "commit": commit(),
-            "torch": machine.package_version("torch"),
-            "cpu": machine.cpu_model(),
-        }
-        cpu = "-".join(re.findall(r"[a-z0-9]+", conditions["cpu"].lower()))
+        torch, cpu = machine.package_version("torch"), machine.cpu_model()
+        conditions = {"commit": commit(), "torch": torch, "cpu": cpu}
+        cpu = "-".join(re.findall(r"[a-z0-9]+", cpu.lower()))
         today = folder / f"corpus-{cpu}-{machine.now()[:10]}.jsonl"
         for path in sorted(folder.glob(f"corpus-{cpu}-*.jsonl"), reverse=True)[:1]:
             rows = read(path, conditions)

@@ -45,7 +45,7 @@ def truth_of(folder: Path, task: Task, rmse: list[float | None]) -> str:
     bound = task.bounds.bound[sorted(worst)]
     model = onnx.load(path)
     double = ReferenceEvaluator(in_double(model))
-    answers = torch.cat([_answer(double, sample) for sample in golden.pixels.split(1)])
+    answers = torch.cat([_answer(double, sample) for sample in torch.split(golden.pixels, 1)])
     exact = _exact(task, golden)
     size = exact.square().mean(dim=1).sqrt().clamp_min(1e-300)
     apart = float((parity.rmse(answers, exact) / size).max())
@@ -53,16 +53,11 @@ def truth_of(folder: Path, task: Task, rmse: list[float | None]) -> str:
     if not (apart <= AGREES or share <= 0.5):
         return f"the exporter is wrong: its graph in double is {share:.3g} bounds off"
     why = f"its graph in double is within {apart:.1e} of the network"
-    if path.name not in {each["file"] for each in _programs(folder)}:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    if manifest["backend"] != "onnx":  # the kernels of OpenVINO cannot be looked into this way
         return f"the exporter is right ({why})"
     row = sorted(worst).index(worst[0])
     return f"the exporter is right ({why}); {first_off(model, golden.pixels[row : row + 1])}"
-
-
-def _programs(folder: Path) -> list[dict[str, Any]]:
-    """The programs that onnxruntime runs: OpenVINO's kernels cannot be looked into this way."""
-    manifest = json.loads((folder / "manifest.json").read_text())
-    return manifest["programs"] if manifest["backend"] == "onnx" else []
 
 
 def _answer(double: ReferenceEvaluator, sample: torch.Tensor) -> torch.Tensor:
@@ -79,7 +74,7 @@ def _exact(task: Task, golden: Golden) -> torch.Tensor:
     try:
         with torch.no_grad():
             module = copy.deepcopy(task.module).double().eval()
-            return torch.cat([module(sample.double()) for sample in golden.pixels.split(1)])
+            return torch.cat([module(sample.double()) for sample in torch.split(golden.pixels, 1)])
     except (RuntimeError, AssertionError):  # it insists on float32
         return golden.oracle
 

@@ -22,7 +22,7 @@ if(zoo_openvino_found)
   target_compile_definitions(zoo_torch PRIVATE ZOO_HAS_OPENVINO)
   target_link_libraries(zoo_torch PRIVATE ${CMAKE_DL_LIBS})
 
-  add_library(zoo-run-openvino MODULE src/engines/openvino_module.cpp)
+  add_library(zoo-run-openvino MODULE src/engines/openvino_module.cpp src/base/text.cpp)
   target_include_directories(zoo-run-openvino PRIVATE src)
   target_link_libraries(zoo-run-openvino PRIVATE zoo_options zoo::torch openvino::runtime)
   get_target_property(openvino_library openvino::runtime IMPORTED_LOCATION_RELEASE)

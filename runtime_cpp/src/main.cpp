@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/scratch.h"
+#include "base/text.h"
 #include "engines/offer.h"
 #include "session.h"
 
@@ -14,28 +15,28 @@
 namespace {
 
 int fail(zoo::ExitCode code, const std::string& message) {
-  std::cerr << "zoo-run: " << message << '\n';
+  if (code != zoo::ExitCode::kPipeClosed)
+    std::cerr << "zoo-run: " << zoo::printable(message) << '\n';
   return static_cast<int>(code);
 }
 
 int print(const std::string& text) {
-  std::cout << text << std::flush;
-  if (!std::cout) return fail(zoo::ExitCode::kMachineLacks, "stdout cannot be written to");
+  zoo::write_text(text, std::cout);
   return static_cast<int>(zoo::ExitCode::kDone);
 }
 
 int run(int argc, char** argv) {
+  zoo::install_signal_handlers();
   const zoo::Options options = zoo::parse_options(argc, argv, zoo::version_line());
   if (!options.print.empty()) return print(options.print);
   if (options.capabilities) return print(zoo::dump_json(zoo::capabilities()));
-  zoo::install_signal_handlers();
   zoo::check_output_paths(options);
   const zoo::Scratch scratch;  // where loaders unpack; removed at the end
   const zoo::Artifact artifact = zoo::open_artifact(options.artifact);
   zoo::Session session(artifact, options);
   const zoo::Report report = session.run();
   zoo::write_report(report, options, std::cout);
-  if (!report.warning.empty()) std::cerr << "zoo-run: " << report.warning << '\n';
+  if (!report.warning.empty()) std::cerr << "zoo-run: " << zoo::printable(report.warning) << '\n';
   return static_cast<int>(report.exit_code);
 }
 

@@ -5,7 +5,6 @@
 #include <charconv>
 
 #include "base/error.h"
-#include "base/paths.h"
 #include "base/text.h"
 #include "measure/measure.h"
 
@@ -188,7 +187,8 @@ Options parse_options(int argc, const char* const* argv, const std::string& vers
   app.set_version_flag("--version", version, "print the versions and exit");
   app.footer(
       "In brackets: the default. Exit codes: 0 done, 1 a check failed, 2 usage,\n"
-      "3 bad artifact or input, 4 this machine lacks something, 130/143 interrupted.");
+      "3 bad artifact or input, 4 this machine lacks something, 130/143 interrupted,\n"
+      "141 nobody reads stdout.");
   app.get_formatter()->column_width(24);
   add_rows(app, options);
   try {

@@ -181,7 +181,7 @@ Report Session::check() {
 void Session::remember_proof(Report& report) const {
   try {
     record_proof(artifact_);
-    report.text += "remembered in " + proof_path(artifact_) + "\n";
+    report.text += "remembered in " + printable(proof_path(artifact_)) + "\n";
   } catch (const RunnerError& error) {
     report.warning = std::string("the proof passed and is not remembered: ") + error.what();
   }

@@ -148,6 +148,15 @@ TEST(Artifact, LooksIntoTensorsWhoseHashesAreRight) {
   files[kGoldenFile] = testing::make_golden().substr(1);
   write_artifact(folder.path(), make_manifest(), files);
   expect_refused(folder.path(), "golden.safetensors: not a sound safetensors file");
+  // Its data is 16 rows of 4 floats, then 16 of 3 doubles.
+  const size_t data = testing::make_golden().size() - 16 * (4 * sizeof(float) + 3 * sizeof(double));
+  const std::string nan("\xff\xff\xff\xff\xff\xff\xff\x7f", 8);
+  for (const auto& [at, bytes] :
+       std::map<size_t, std::string>{{data, nan.substr(4)}, {data + 16 * 4 * sizeof(float), nan}}) {
+    files[kGoldenFile] = testing::make_golden().replace(at, bytes.size(), bytes);
+    write_artifact(folder.path(), make_manifest(), files);
+    expect_refused(folder.path(), "holds NaN or Inf; all values must be finite");
+  }
 }
 
 TEST(Artifact, RefusesASparseFileOfAnySizeAtOnce) {

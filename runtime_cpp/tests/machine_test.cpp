@@ -96,7 +96,11 @@ TEST(Paths, Names) {
        {"", "/", "/a", "..", "../a", "a/..", "a/../b", "a//b", "a/", "a\\b", "a\tb"}) {
     EXPECT_NE(unsafe_name(name), std::nullopt) << name;
   }
-  EXPECT_EQ(printable("a\x1b[2Jb\nc"), "a?[2Jb?c");
+  EXPECT_EQ(printable("a\x1b[2Jb\nc\x7f"), "a?[2Jb?c?");
+  EXPECT_EQ(printable("\xc2\x9b|\xe2\x80\xae|\xe2\x81\xa6|\x9b|\xc1\x9b|\xed\xa0\x80"),
+            "?|?|?|?|??|???");
+  EXPECT_EQ(printable("\xe6\xa8\xa1 \xc3\xa9 \xf0\x9f\x98\x80 \xf0\x9f"),
+            "\xe6\xa8\xa1 \xc3\xa9 \xf0\x9f\x98\x80 ??");
 }
 
 }  // namespace

@@ -163,6 +163,7 @@ TEST(Report, PublishesToOnePlaceOnly) {
   EXPECT_EQ(nothing.str(), "");
 
   std::ostringstream closed;
+  options.quiet = false;
   closed.setstate(std::ios::badbit);
   EXPECT_REFUSED(ExitCode::kMachineLacks, "stdout", write_report(report, options, closed));
 }

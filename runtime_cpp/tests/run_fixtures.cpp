@@ -18,6 +18,7 @@
 #include "artifact/manifest.h"
 #include "artifact/npy.h"
 #include "artifact/safetensors.h"
+#include "base/file_descriptor.h"
 #include "test_class.h"
 #include "torch/tensors.h"
 
@@ -25,22 +26,12 @@ namespace zoo::testing {
 
 namespace {
 
+constexpr int kCreate = O_WRONLY | O_CREAT | O_CLOEXEC;
+
 pid_t start(const std::vector<std::string>& arguments, const TempFolder& folder) {
-  std::vector<std::string> owned = {ZOO_RUN};
-  owned.insert(owned.end(), arguments.begin(), arguments.end());
-  std::vector<char*> argv;
-  for (std::string& argument : owned) argv.push_back(argument.data());
-  argv.push_back(nullptr);
-  const std::string out = folder / "out";
-  const std::string err = folder / "err";
-  const pid_t child = ::fork();
-  if (child != 0) return child;
-  ::dup2(::open(out.c_str(), O_WRONLY | O_CREAT, 0600), 1);
-  ::dup2(::open(err.c_str(), O_WRONLY | O_CREAT, 0600), 2);
-  ::setenv("PATH", "", 1);
-  ::setenv("TMPDIR", (folder / "tmp").c_str(), 1);
-  ::execv(ZOO_RUN, argv.data());
-  ::_exit(127);
+  const FileDescriptor out(::open((folder / "out").c_str(), kCreate, 0600));
+  const FileDescriptor err(::open((folder / "err").c_str(), kCreate, 0600));
+  return start_zoo(arguments, out.get(), err.get(), folder / "tmp");
 }
 
 Outcome finish(pid_t child, const TempFolder& folder) {
@@ -86,6 +77,23 @@ TensorView view_of(const std::string& name, const at::Tensor& tensor) {
 }
 
 }  // namespace
+
+pid_t start_zoo(const std::vector<std::string>& arguments, int out, int err,
+                const std::string& temporary) {
+  std::vector<std::string> owned = {ZOO_RUN};
+  owned.insert(owned.end(), arguments.begin(), arguments.end());
+  std::vector<char*> argv;
+  for (std::string& argument : owned) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  const pid_t child = ::fork();
+  if (child != 0) return child;
+  ::dup2(out, 1);
+  ::dup2(err, 2);
+  ::setenv("PATH", "", 1);
+  ::setenv("TMPDIR", temporary.c_str(), 1);
+  ::execv(ZOO_RUN, argv.data());
+  ::_exit(127);
+}
 
 Outcome run_zoo(const std::vector<std::string>& arguments) {
   const TempFolder folder;

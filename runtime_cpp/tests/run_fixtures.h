@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <sys/types.h>
 
 #include <string>
 #include <vector>
@@ -15,7 +16,11 @@ struct Outcome {
   std::string err;
 };
 
-// Runs the zoo-run that was built beside the tests, with an empty PATH: it needs no Python.
+// Starts zoo-run with these as stdout, stderr and TMPDIR, and an empty PATH: it needs no Python.
+[[nodiscard]] pid_t start_zoo(const std::vector<std::string>& arguments, int out, int err,
+                              const std::string& temporary);
+
+// Runs the zoo-run that was built beside the tests.
 [[nodiscard]] Outcome run_zoo(const std::vector<std::string>& arguments);
 
 // The same, but sends `signal_number` once the program has made its temporary folder and a moment

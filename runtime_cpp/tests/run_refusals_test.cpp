@@ -128,10 +128,12 @@ TEST_F(Refusals, WhatThisMachineOrThisBuildIsNot) {
   expect_refusal({folder_.path()}, 3, "built for torch 1.0.0");
   with("/requirements/isa", {"avx999"});
   expect_refusal({folder_.path()}, 3, "avx999");
-  with("/backend", "eager");
-  expect_refusal({folder_.path()}, 4, "runs in Python only");
-  with("/backend", "onnx");
+  with("/backend", "of a later zoo");
   expect_refusal({folder_.path()}, 4, "inductor .pt2");
+  for (const char* backend : {"eager", "torch-compile", "onnx", "inductor", "tensorrt-plan"}) {
+    with("/backend", backend);
+    expect_refusal({folder_.path()}, 3, "programs[0].file must end in");
+  }
   with("/schema", "1.2");
   expect_refusal({folder_.path()}, 3, "zoo recompile");
 }

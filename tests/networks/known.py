@@ -84,8 +84,8 @@ def batch_norm_without_affine() -> nn.Module:
 
 def scale_and_shift() -> nn.Module:
     """A factor and a summand for each channel behind a convolution."""
-    scale = nn.Parameter(0.5 + torch.rand(16, 1, 1))
-    shift = nn.Parameter(0.2 * torch.randn(16, 1, 1))
+    scale = nn.Parameter(0.5 + torch.rand(1, 16, 1, 1))
+    shift = nn.Parameter(0.2 * torch.randn(1, 16, 1, 1))
     affine = Do(lambda self, x: x * self.scale + self.shift, scale=scale, shift=shift)
     return net(stem(), affine, nn.ReLU())
 

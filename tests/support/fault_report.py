@@ -43,7 +43,7 @@ class Report:
             self.rows += [value for name, value in report.user_properties if name == "fault"]
 
     def pytest_sessionfinish(self) -> None:
-        """Write the file, where anything was planted."""
+        """Write the file, if anything was planted."""
         from compile import machine
 
         if not self.rows:
@@ -68,8 +68,8 @@ def document(
     lines += [f"{said} in {seconds:.0f} s. {_conditions(found)}", ""]
     lines += [
         "Each cell: the largest rmse / bound of the outputs in Python and in zoo-run, then what "
-        "caught it: C constants, B bound, K class, z: zoo-run as well; `refused` where the build "
-        "itself broke; **published** where nothing did. Network: the SmallNet of the tests, "
+        "caught it: C constants, B bound, K class, z: zoo-run as well; `refused` if the build "
+        "itself broke; **published** if nothing did. Network: the SmallNet of the tests, "
         "2x8x8, batch 1; planted between folding and the backend.",
     ]
     for precision in dict.fromkeys(row["precision"] for row in rows):

@@ -20,7 +20,8 @@ from compile.api import compile_module
 from compile.artifact import manifest
 from compile.backends.base import Backend
 from compile.errors import CheckFailed
-from compile.network.prepare import cast, fold_batch_norms
+from compile.network.fold import fold_batch_norms
+from compile.network.prepare import cast
 from compile.network.quantize import quantize, scheme_here
 from compile.precision import precision
 from compile.proof import gates, parity

@@ -54,7 +54,7 @@ def edit_onnx(path: Path, change: Callable[[Any], None]) -> None:
 
 
 def replace_text(path: Path, old: str, new: str, *, times: int) -> None:
-    """Change the code in a .ts file, where `old` stands `times` times."""
+    """Change the code in a .ts file in which `old` stands `times` times."""
     members = _members(path)
     count = 0
     for name, content in members.items():

@@ -42,7 +42,7 @@ class Report:
         )
 
     def pytest_sessionfinish(self) -> None:
-        """Write the file, where there was a GPU and a test."""
+        """Write the file, if there was a GPU and a test."""
         found = conditions()
         if found is None or not self.rows:
             print("\nno results file: no GPU here, or no test ran")
@@ -73,7 +73,7 @@ def one_line(text: str) -> str:
 
 
 def conditions() -> dict[str, str] | None:
-    """The machine and its versions, or None where torch sees no GPU."""
+    """The machine and its versions, or None if torch sees no GPU."""
     import torch
 
     from compile import machine

@@ -83,7 +83,7 @@ def own_imports(source: str) -> list[str]:
 
 
 def arrow_faults(module: str, target: str) -> list[str]:
-    """What is wrong with `module` importing `target`; nothing where it may."""
+    """What is wrong with `module` importing `target`; nothing if it may."""
     here, there = room_of(module), room_of(target)
     if here is None or there is None:
         return [f"{module if here is None else target} has no row in FLOORS"]
@@ -111,7 +111,7 @@ def import_faults(source: str, module: str) -> list[str]:
 
 
 def circle(arrows: Iterable[Arrow]) -> list[str] | None:
-    """The names along a circle of arrows; None where there is none."""
+    """The names along a circle of arrows; None if there is none."""
     targets: dict[str, set[str]] = {}
     for source, target in arrows:
         if source != target:
@@ -186,7 +186,7 @@ def drawing(rooms: Mapping[str, set[str]]) -> list[str]:
 
 
 def main() -> int:
-    """Print the rooms; 1 where an import is wrong."""
+    """Print the rooms; 1 if an import is wrong."""
     print("\n".join(drawing(room_arrows(module_arrows()))))
     found = [import_faults(path.read_text(), module_name(path)) for path in sources(".py")]
     for fault in (fault for faults in found for fault in faults):

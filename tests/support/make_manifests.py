@@ -4,7 +4,7 @@
 
 Each file is the sound base with one change, so that it can be read next to `sound/base.json`.
 forged.json says for each forged file what the refusal must name: the path of the field, or nothing
-where the fault lies in the JSON itself.
+if the fault lies in the JSON itself.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ SOUND: dict[str, Change] = {
     "accepted-beyond-its-bound": both(put("status", "accepted"), each_bound(rmse=1.0)),
     "accepted-gate-not-passed": both(put("status", "accepted"), put("parity/gates/0", _UNPASSED)),
     "accepted-rmse-unknown": both(put("status", "accepted"), each_bound(rmse=None)),
+    "backend-of-a-later-zoo": put("backend", "of a later zoo"),
+    "backend-tensorrt": put("backend", "tensorrt"),
     "bound-of-zero": each_bound(e_eager=0, floor=0.0, bound=0, rmse=0),
     "bound-rounded": each_bound(bound=1.2000001e-06),
     "bytes-in": put("inputs/0", _BYTES),
@@ -93,6 +95,14 @@ FORGED: dict[str, tuple[Change, str]] = {
     "agreed-above-decided": (
         both(put("status", "accepted"), put("parity/outputs/0/top1/agreed", 15)),
         "parity.outputs[0].top1",
+    ),
+    **{
+        f"backend-{name}-over-a-ts": (put("backend", name), "programs[0].file")
+        for name in ("eager", "torch-compile", "inductor", "onnx", "openvino", "tensorrt-plan")
+    },
+    "backend-torchscript-over-a-pt2": (
+        both(_named("model.pt2"), put("programs/0/file", "model.pt2")),
+        "programs[0].file",
     ),
     "batch-2-to-the-21": (put("programs/0/batch", [1, 2**21]), "programs[0].batch[1]"),
     "batch-min-above-max": (put("programs/0/batch", [4, 2]), "programs[0].batch"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 
+from compile.proof.forms import Weight
 from compile.proof.images import Calibration
 from compile.proof.prepared import PreparedModel
 
@@ -63,6 +66,11 @@ def small_net(seed: int = 0) -> SmallNet:
             nn.init.normal_(norm.running_mean, std=0.3)
             nn.init.uniform_(norm.running_var, 0.3, 2.0)
     return net.eval()
+
+
+def values_of(weights: Iterable[Weight]) -> dict[str, torch.Tensor]:
+    """The values that a file most likely holds, by the names of the weights."""
+    return {weight.name: next(weight.forms()).values for weight in weights}
 
 
 def small_prepared(seed: int = 0) -> PreparedModel:

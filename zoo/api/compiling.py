@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from compile.api import Model, Result
     from compile.proof.prepared import PreparedModel
+    from compile.spec import CompileSpec
     from zoo.runs.checkpoint import Run
     from zoo.sources.source import Source
 
@@ -39,7 +41,7 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
     root: str | Path = "artifacts",
     runner: str | Path | None = None,
     force: bool = False,
-    accept_error: bool = False,
+    accept_error: bool | float = False,
 ) -> Result:
     """Compile a network into an artifact below `root`, prove it, and return where it stands.
 
@@ -66,10 +68,11 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
         runner: a zoo-run that must compute the same; by default the one on PATH, or the one built
             in this checkout, if there is one.
         force: build again what stands there.
-        accept_error: publish the artifact though its proof failed; its manifest says so.
+        accept_error: publish the artifact though its proof failed, by up to so many bounds, or
+            by anything if True; its manifest says so.
 
     Returns:
-        `path`, `built` (False where the same artifact stood there already), `seconds` and
+        `path`, `built` (False if the same artifact stood there already), `seconds` and
         `manifest`.
 
     Raises:
@@ -106,7 +109,7 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
         force=force,
         accept_error=accept_error,
         runner=find_runner(None if runner is None else Path(runner)),
-        command=f"zoo.compile({' '.join(source.words)!r}, backend={backend!r}, ...)  # {spec}",
+        command=_command(source, spec, backend, images, calibrate, accept_error),
     )
 
 
@@ -141,6 +144,38 @@ def _source(
         origin="module",
         words=(f"{kind}()",),
     )
+
+
+def _command(
+    source: Source,
+    spec: CompileSpec,
+    backend: str,
+    images: Tensor | None,
+    calibrate: Tensor | str | Path | None,
+    accept_error: bool | float,
+) -> str:
+    """The command line that builds the same, or the call if a module or tensors were given."""
+    if not find_precision(spec.precision).quantised:
+        calibrate = None  # it has no effect
+    tensors = images is not None or not isinstance(calibrate, str | Path | None)
+    if source.origin == "module" or tensors:
+        return f"zoo.compile({' '.join(source.words)!r}, backend={backend!r}, ...)  # {spec}"
+    options = {
+        "--backend": backend,
+        "--precision": spec.precision,
+        "--batch": ":".join(map(str, spec.batch)) if spec.dynamic else str(spec.batch[0]),
+        "--input": f"1x{'x'.join(map(str, spec.shape))}",
+        "--input-type": spec.input_type,
+        "--target": spec.target if find_backend(backend).MACHINE_CODE else "native",
+        "--device": spec.device,
+    }
+    if calibrate is not None:
+        options["--calibrate"] = str(calibrate)
+    if accept_error:
+        options["--accept-error"] = "any" if accept_error is True else f"{accept_error:g}x"
+    flags = ["--portable"] * spec.portable
+    pairs = [word for pair in options.items() for word in pair]
+    return shlex.join(["zoo", "compile", *source.words, *pairs, *flags])
 
 
 def prepare(

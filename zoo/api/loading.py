@@ -29,9 +29,9 @@ class Classifier:
     dtype: str
     """`float32` for (N, C, H, W), preprocessed; `uint8` for bytes (N, H, W, C)."""
     classes: tuple[str, ...] | None
-    """Names of the classes, in the order of the scores; None where the artifact names none."""
+    """Names of the classes, in the order of the scores; None if the artifact names none."""
     preprocessing: Preprocessing | None
-    """How pixels become input, as docs/artifact.md has it; None where it is not known."""
+    """How pixels become input, as docs/artifact.md has it; None if it is not known."""
     _program: Program = field(repr=False)
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ class Classifier:
     def predict(self, *paths: str | Path) -> list[str]:
         """Return the name of the class of each image file, one call for each.
 
-        BadArtifact for a file that is not an image, UsageError where the artifact names no classes
+        BadArtifact for a file that is not an image, UsageError if the artifact names no classes
         or does not say how pixels become its input.
         """
         from zoo.data import normalise, read_image
@@ -66,8 +66,8 @@ def load(path: str | Path, *, accept_error: bool = False) -> Classifier:
     `path` is the artifact's folder. Every file is compared with its hash before a loader reads it.
     `accept_error` takes an artifact that failed its proof and was published all the same.
 
-    Raises BadArtifact where it is damaged, not proved, or built for another torch, CPU or GPU;
-    Unavailable where this machine lacks something that can be installed.
+    Raises BadArtifact if it is damaged, not proved, or built for another torch, CPU or GPU;
+    Unavailable if this machine lacks something that can be installed.
 
     >>> classifier = load("artifacts/resnet18-3fa9c2d1/inductor-fp32-b1-cpu")
     >>> scores = classifier(torch.zeros(1, *classifier.shape))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def list_models(pattern: str | None = None, *, family: str | None = None) -> list[str]:
     """Return the names of the networks, as `zoo list` shows them.
 
-    `pattern` is a glob for the whole name where it holds `*`, `?` or `[`, else a part of the name.
+    `pattern` is a glob for the whole name if it holds `*`, `?` or `[`, else a part of the name.
     An unknown family is a UsageError that lists those there are.
 
     >>> list_models("resnext50_*")

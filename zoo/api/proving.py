@@ -58,7 +58,7 @@ def bench(
 
     Returns `{"artifact", "runner", "python"}`. The two reports have `latency_ms` (milliseconds:
     `median` with its interval, `p90`, `p99`, ...), `verdict` (`VALID` or `INVALID`), `reasons` and
-    `conditions`; the runner's is None where zoo-run is not there or has no engine for the backend.
+    `conditions`; the runner's is None if zoo-run is not there or has no engine for the backend.
     Raises what `load` raises.
 
     >>> bench(path, duration=1.0)["python"]["latency_ms"]["median"]

@@ -6,15 +6,16 @@ mistyped flag or a backend that is not here answer at once.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from compile.errors import first_line
+from compile.errors import first_line, printable
 from zoo import __version__
 from zoo.cli.bench import Bench
 from zoo.cli.bisect import Bisect
@@ -88,10 +89,17 @@ def _options(
         print(context.get_help())
 
 
+_NO_FILE = (errno.ENAMETOOLONG, errno.ENXIO, errno.ELOOP)
+"""What the system says of names that no file can have, of sockets, and of links in a circle."""
+
+_PIPE_CLOSED = 128 + signal.SIGPIPE
+"""What a shell says of a tool that wrote into a pipe that nobody reads: `zoo list | head -1`."""
+
+
 class _Stopped(KeyboardInterrupt):
     """Ctrl-C or SIGTERM, for all code that catches KeyboardInterrupt.
 
-    It is a class of its own: where KeyboardInterrupt itself passes through an `exec` of text, as
+    It is a class of its own: if KeyboardInterrupt itself passes through an `exec` of text, as
     dataclasses do when they are imported, Python remembers it and ends `python -m zoo` by SIGINT,
     whatever `sys.exit` was told.
     """
@@ -121,24 +129,39 @@ def main() -> None:
         name = signal.Signals(_received[0]).name
         left = left or "what was half-made is removed"
         code = _fail(f"stopped by {name}; {left}", 128 + _received[0])
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process. What stdout still holds is dropped where nobody reads it."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:
     """The exit code of one command line; its error, if any, is on stderr."""
     try:
-        code = app(arguments, standalone_mode=False)
+        try:
+            code = app(arguments, standalone_mode=False)
+        except typer.Exit as stop:
+            code = stop.exit_code
         sys.stdout.flush()
     except typer.Abort:
         return 130
-    except typer.Exit as stop:
-        return stop.exit_code
     except ZooError as error:
         return _fail(str(error), error.exit_code)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _PIPE_CLOSED
+    except SystemExit as stop:  # by which the command line library answers a broken pipe
+        if isinstance(stop.__context__, BrokenPipeError):
+            return _PIPE_CLOSED
+        raise
     except OSError as error:
+        if error.errno in _NO_FILE:
+            return _fail(f"{error.filename}: {error.strerror}; name a regular file", 3)
         return _fail(f"{error}; check disk and permissions", 4)
     except Exception as error:
         return _unexpected(error)
@@ -161,5 +184,5 @@ def _unexpected(error: Exception) -> int:
 
 
 def _fail(line: str, code: int) -> int:
-    print(f"zoo: {' '.join(line.split())}", file=sys.stderr)
+    print(f"zoo: {printable(' '.join(line.split()))}", file=sys.stderr)
     return code

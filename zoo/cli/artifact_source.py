@@ -23,18 +23,10 @@ _CODE = re.compile(r"(?P<model>[\w.]+:[\w.]+)( seed=(?P<seed>[0-9]{1,18}))?(?P<f
 """How zoo.sources writes sources that are not runs."""
 
 
-def names_code(model: str) -> bool:
-    """Whether MODEL names code to import that is neither zoo's nor timm's."""
-    from zoo.sources.foreign import is_foreign
-
-    zoo_or_timm = not is_foreign(model) or re.fullmatch(r"timm:[\w.-]+", model) is not None
-    return not zoo_or_timm and not Path(model).exists()
-
-
 def find_source(artifact: Path, manifest: Manifest, model: str | None, runs: Path) -> Source:
     """The network that an artifact was built from, as `model` names it, or else the manifest.
 
-    Raises UsageError where the manifest names other code, and BadArtifact where its run is gone
+    Raises UsageError if the manifest names other code, and BadArtifact if its run is gone
     or it names no source.
     """
     from compile.artifact.reading import input_of

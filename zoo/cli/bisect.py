@@ -13,12 +13,13 @@ from zoo.cli.artifact_source import find_source
 from zoo.cli.bisect_figure import check_drawing, draw
 from zoo.cli.command import Command
 from zoo.cli.options import QuietOption, RunsOption, ThreadsOption, set_threads
+from zoo.cli.selecting import artifact_folder
 from zoo.cli.tables import StageLine, wrapped
 from zoo.errors import BadArtifact, CheckFailed, UsageError, ZooError
 
 if TYPE_CHECKING:
     from compile.artifact.manifest import Manifest
-    from compile.bisect.search import Report
+    from compile.bisect.search import Bisection
     from compile.proof.prepared import PreparedModel
     from zoo.sources.source import Source
 
@@ -41,7 +42,7 @@ class Bisect(RunsOption, ThreadsOption, QuietOption, Command):
     """The folder of images that int8 was calibrated with."""
 
     def run(self) -> None:
-        """Print the errors of the blocks. Raises CheckFailed where the artifact is wrong."""
+        """Print the errors of the blocks. Raises CheckFailed if the artifact is wrong."""
         from compile.report import show, to_json
 
         self._check()
@@ -66,14 +67,13 @@ class Bisect(RunsOption, ThreadsOption, QuietOption, Command):
             show(f"next: zoo check {self.artifact}")
 
     def _check(self) -> None:
-        if not self.artifact.is_dir():
-            raise UsageError(f"{self.artifact} is not a folder; `zoo list` shows the artifacts")
+        artifact_folder(self.artifact)
         if self.picture is not None and not self.full:
             raise UsageError("--picture needs --full; give both")
         if self.full:
             check_drawing()
 
-    def _search(self) -> Report:
+    def _search(self) -> Bisection:
         from compile.artifact.reading import open_artifact
         from compile.bisect.search import bisect
 
@@ -84,7 +84,7 @@ class Bisect(RunsOption, ThreadsOption, QuietOption, Command):
             prepared = prepare(source, manifest, self.calibrate)
             return bisect(self.artifact, prepared, full=self.full, progress=tell)
 
-    def _try_to_draw(self, report: Report) -> tuple[Path | None, ZooError | None]:
+    def _try_to_draw(self, report: Bisection) -> tuple[Path | None, ZooError | None]:
         """Where the picture is, or why there is none."""
         folder = self.artifact.resolve()
         path = self.picture or folder.with_name(f"bisect-{folder.name}.png")
@@ -120,7 +120,7 @@ def prepare(source: Source, manifest: Manifest, calibrate: Path | None) -> Prepa
     )
 
 
-def bisect_table(report: Report) -> list[Any]:
+def bisect_table(report: Bisection) -> list[Any]:
     """A row for each block that was measured, with a mark at the culprit, then notes."""
     from compile.report import short, table
 

@@ -12,7 +12,7 @@ from zoo.errors import Unavailable
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from compile.bisect.search import Report
+    from compile.bisect.search import Bisection
 
 _ARTIFACT, _PYTORCH, _ALLOWED = "#b5482f", "#1f5f99", "#888888"
 _MOST_NAMES = 16
@@ -20,13 +20,13 @@ _MOST_NAMES = 16
 
 
 def check_drawing() -> None:
-    """Raise Unavailable where there is nothing to draw with."""
+    """Raise Unavailable if there is nothing to draw with."""
     if find_spec("matplotlib") is None:
         raise Unavailable("--full draws with matplotlib; run `pip install 'resnet-zoo[study]'`")
 
 
-def draw(report: Report, path: Path) -> None:
-    """Write the figure as a PNG. Raises Unavailable where the place cannot be written."""
+def draw(report: Bisection, path: Path) -> None:
+    """Write the figure as a PNG. Raises Unavailable if the place cannot be written."""
     from compile.files import write_atomic
 
     image = io.BytesIO()
@@ -34,10 +34,10 @@ def draw(report: Report, path: Path) -> None:
     write_atomic(path, image.getvalue())
 
 
-def _figure(report: Report) -> Figure:
-    from zoo.study.drawing import line, one_text_size, panels
+def _figure(report: Bisection) -> Figure:
+    from zoo.study.drawing import finish, line, panels
 
-    (figure, (axis,)) = panels(1, width=6.4, height=4.0)
+    (figure, (axis,)) = panels(1, height=4.0)
     places = range(len(report.points))
     for what, label, color, style in (
         ("error", f"{report.backend} {report.precision}", _ARTIFACT, "-"),
@@ -54,15 +54,12 @@ def _figure(report: Report) -> Figure:
         axis.axvline(names.index(report.culprit), color=_ARTIFACT, alpha=0.25, linewidth=10)
     step = -(-len(names) // _MOST_NAMES)
     axis.set_xticks(list(places)[::step], names[::step], rotation=60, ha="right")
-    axis.set_title(_message(report), loc="left", fontweight="bold")
     axis.set_xlabel(f"{report.artifact}, batch {report.batch}")
     axis.set_ylabel("error against float64, relative")
-    axis.legend(frameon=False)
-    one_text_size(figure)
-    return figure
+    return finish(figure, _message(report))
 
 
-def _message(report: Report) -> str:
+def _message(report: Bisection) -> str:
     """What the figure shows, in one line."""
     what = f"{report.backend} {report.precision}"
     if report.passed:

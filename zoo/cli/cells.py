@@ -26,9 +26,9 @@ class Cell:
     """Why the build, or its proof, failed."""
     path: Path | None = None
     built: bool = False
-    """False where the artifact stood there already."""
+    """False if the artifact stood there already."""
     status: str | None = None
-    """As the manifest has it: `proved`, or `accepted` where its proof failed."""
+    """As the manifest has it: `proved`, or `accepted` if its proof failed."""
     seconds: float = 0.0
     num_bytes: int = 0
     """Size of its programs' files."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from zoo.cli.check_tables import check_table
+from zoo.cli.check_tables import check_table, traits
 from zoo.cli.command import Command
 from zoo.cli.options import (
     ArtifactsArgument,
@@ -26,6 +26,7 @@ from zoo.cli.tables import StageLine
 from zoo.errors import CheckFailed, ZooError
 
 if TYPE_CHECKING:
+    from compile.artifact.manifest import Manifest
     from compile.proof.check import Row
 
 
@@ -49,7 +50,7 @@ class Check(
     """Calls that show whether the same input always gives the same bits."""
 
     def run(self) -> None:
-        """Print a row for each program and place. Raises CheckFailed where one fails."""
+        """Print a row for each program and place. Raises CheckFailed if one fails."""
         from compile.report import show, to_json
 
         set_threads(self.threads)
@@ -64,12 +65,14 @@ class Check(
             }
             print(to_json(document), end="")
         elif checked.rows:
-            show(*check_table(checked.rows, runner, checked.no_data))
+            special = traits(checked.manifests)
+            show(*check_table(checked.rows, runner, checked.no_data, special))
         raise_worst([*checked.errors, *checked.failures()])
         if not self.json:
             show("next: zoo bench")
 
     def _check(self, paths: list[Path], runner: Path | None) -> _Checked:
+        from compile.artifact.manifest import read_manifest
         from compile.proof.check import check_artifact
 
         test_sets = TestSets(self.runs, self.images)
@@ -87,6 +90,7 @@ class Check(
                         path, runner, images, threads=self.threads, calls=self.calls
                     )
                     checked.rows += rows
+                    checked.manifests[name] = read_manifest(path)
                     if any(row.reasons and row.ran_in != "zoo-run" for row in rows):
                         checked.wrong_in_python.append(path)
                 except ZooError as error:
@@ -99,6 +103,8 @@ class _Checked:
     """What the checks of some artifacts gave."""
 
     rows: list[Row] = field(default_factory=list)
+    manifests: dict[str, Manifest] = field(default_factory=dict)
+    """By the artifact's name."""
     no_data: dict[str, str] = field(default_factory=dict)
     """Artifact -> why there are no test images for it."""
     errors: list[ZooError] = field(default_factory=list)
@@ -106,7 +112,7 @@ class _Checked:
     wrong_in_python: list[Path] = field(default_factory=list)
 
     def failures(self) -> list[CheckFailed]:
-        """The rows that failed, as one error; empty where none did."""
+        """The rows that failed, as one error; empty if none did."""
         failed = [row for row in self.rows if row.reasons]
         if not failed:
             return []
@@ -118,7 +124,7 @@ class _Checked:
 
 
 def _after_failure(wrong_in_python: Iterable[Path]) -> str:
-    """What to run next; `zoo bisect` where it can look into one: it runs in Python alone."""
+    """What to run next; `zoo bisect` if it can look into one: it runs in Python alone."""
     from compile.artifact.manifest import read_manifest
 
     for path in wrong_in_python:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,46 +11,67 @@ from compile.report import short, table
 from zoo.cli.tables import counted, wrapped
 
 if TYPE_CHECKING:
+    from compile.artifact.manifest import Manifest
     from compile.proof.check import Row
 
 _LABEL_WIDTH = 19
 
 
-def check_table(rows: list[Row], runner: Path | None, no_data: dict[str, str]) -> list[Any]:
+def traits(manifests: Mapping[str, Manifest]) -> dict[str, str]:
+    """Artifact -> its target, `u8`, its input size and `portable`; "" for a plain one.
+
+    A target is named if it was asked for, and a size if the artifacts of a model differ in it.
+    """
+    from compile.artifact.reading import input_of
+
+    sizes = {name: "x".join(map(str, input_of(each).chw)) for name, each in manifests.items()}
+    found = {}
+    for name, manifest in manifests.items():
+        model, request = name.split("/")[0], manifest["build"]["request"]
+        others = {size for other, size in sizes.items() if other.split("/")[0] == model}
+        said = {
+            manifest["target"]["name"]: request.get("named_level") is True,
+            "u8": manifest["inputs"][0]["dtype"] == "uint8",
+            sizes[name]: len(others) > 1,
+            "portable": request.get("portable") is True,
+        }
+        found[name] = "-".join(word for word, holds in said.items() if holds)
+    return found
+
+
+def check_table(
+    rows: list[Row], runner: Path | None, no_data: dict[str, str], special: dict[str, str]
+) -> list[Any]:
     """A row for each program and place that it ran in, then the accuracies, then notes.
 
-    `no_data` has the names of artifacts without test images, and why there are none.
+    `no_data` has the names of artifacts without test images, and why there are none; `special`
+    what `traits` says of the artifacts.
     """
     lines: list[Any] = []
     for model in dict.fromkeys(row.artifact.split("/")[0] for row in rows):
         chosen = [row for row in rows if row.artifact.startswith(f"{model}/")]
-        lines += [model, _parity_table(chosen), *_accuracy_lines(chosen)]
-    return [*lines, *wrapped(_notes(rows, runner, no_data))]
+        lines += [model, _parity_table(chosen, special), *_accuracy_lines(chosen, special)]
+    return [*lines, *wrapped(_notes(rows, runner, no_data, special))]
 
 
-def _label(row: Row) -> str:
+def _label(row: Row, special: dict[str, str]) -> str:
     """Backend, precision and batch; what else is special about the artifact, on more lines."""
     program = f"{row.precision} b{row.batch}"
     lines = [f"{row.backend} {program}"]
     if len(lines[0]) > _LABEL_WIDTH:
         lines = [row.backend, f"  {program}"]
-    return "\n".join([*lines, *(f"  {part}" for part in _broken(_rest(row), _LABEL_WIDTH - 2))])
+    parts = _broken(special.get(row.artifact, ""), _LABEL_WIDTH - 2)
+    return "\n".join([*lines, *(f"  {part}" for part in parts)])
 
 
-def _flat(row: Row) -> str:
+def _flat(row: Row, special: dict[str, str]) -> str:
     """The label in one line."""
-    return f"{row.backend} {row.precision} b{row.batch} {_rest(row)}".rstrip()
-
-
-def _rest(row: Row) -> str:
-    """What the folder's name adds to backend, precision, batch and cpu, such as its target."""
-    known = f"{row.backend}-{row.precision}-b{row.batch.replace(':', '-')}-"
-    leaf = row.artifact.rpartition("/")[2]
-    return leaf.removeprefix(known).removeprefix("cpu").removeprefix("-")
+    rest = special.get(row.artifact, "")
+    return f"{row.backend} {row.precision} b{row.batch} {rest}".rstrip()
 
 
 def _broken(text: str, width: int) -> list[str]:
-    """Lines of `width` characters at most, broken after hyphens where there are any."""
+    """Lines of `width` characters at most, broken after hyphens if there are any."""
     lines = [""]
     for piece in re.findall(rf"[^-]{{1,{width - 1}}}-?|-", text):
         if len(lines[-1]) + len(piece) > width:
@@ -63,10 +84,10 @@ def _place(row: Row) -> str:
     return row.ran_in.replace("onnx.reference", "onnx ref.")
 
 
-def _parity_table(rows: list[Row]) -> Any:
+def _parity_table(rows: list[Row], special: dict[str, str]) -> Any:
     cells = [
         (
-            _label(row),
+            _label(row, special),
             _place(row),
             short(row.ratio, 2),
             short(row.eager_ratio, 2),
@@ -96,21 +117,21 @@ def _percent(part: int | None, whole: int | None) -> str:
     return f"{100 * part / whole:.1f}" if part is not None and whole else "-"
 
 
-def _accuracy_lines(rows: list[Row]) -> list[Any]:
+def _accuracy_lines(rows: list[Row], special: dict[str, str]) -> list[Any]:
     """A table of the correctly classified images, the float64 model first; empty without images."""
     counted = [row for row in rows if row.accuracy]
     lines: list[Any] = []
     for total in dict.fromkeys(row.total for row in counted):
         chosen = [row for row in counted if row.total == total]
         columns = ("on the test set", "right", "%", "95 % interval", "lost", "won", "p")
-        cells = [*_float64_cells(chosen[0].accuracy), *_accuracy_cells(chosen)]
+        cells = [*_float64_cells(chosen[0].accuracy), *_accuracy_cells(chosen, special)]
         lines += ["", f"accuracy on {total} test images"]
         lines.append(table(columns, cells, left=("on the test set",)))
     return lines
 
 
 def _float64_cells(accuracy: dict[str, Any] | None) -> list[tuple[str, ...]]:
-    """The row of the module itself; empty where its classes are not known."""
+    """The row of the module itself; empty if its classes are not known."""
     from compile.proof.accuracy import wilson
 
     if accuracy is None or accuracy["float64"] is None:
@@ -121,14 +142,14 @@ def _float64_cells(accuracy: dict[str, Any] | None) -> list[tuple[str, ...]]:
     return [("the module in float64", *shown, "", "", "")]
 
 
-def _accuracy_cells(rows: list[Row]) -> list[tuple[str, ...]]:
+def _accuracy_cells(rows: list[Row], special: dict[str, str]) -> list[tuple[str, ...]]:
     """A row for each program, or for each place that it ran in if they classify differently."""
     cells = []
     for artifact, batch in dict.fromkeys((row.artifact, row.batch) for row in rows):
         places = [row for row in rows if (row.artifact, row.batch) == (artifact, batch)]
         alike = all(row.accuracy == places[0].accuracy for row in places)
         for row in places[:1] if alike else places:
-            label = _label(row)
+            label = _label(row, special)
             cells.append(_accuracy_row(label if alike else f"{label}\n  in {_place(row)}", row))
     return cells
 
@@ -150,7 +171,9 @@ def _interval(ends: list[float]) -> str:
     return f"{ends[0]:.1f} to {ends[1]:.1f}"
 
 
-def _notes(rows: list[Row], runner: Path | None, no_data: dict[str, str]) -> list[str]:
+def _notes(
+    rows: list[Row], runner: Path | None, no_data: dict[str, str], special: dict[str, str]
+) -> list[str]:
     most = max(row.samples for row in rows)
     notes = [
         f"error: against float64, the largest of {most} samples, hostile ones included; it is "
@@ -161,10 +184,11 @@ def _notes(rows: list[Row], runner: Path | None, no_data: dict[str, str]) -> lis
     if any(row.accuracy and row.accuracy["float64"] for row in rows):
         notes.append(
             "lost, won: images that only float64, or only the artifact, classifies correctly; "
-            "p: of McNemar's exact test; where it is small, chance is a poor explanation"
+            "p: of McNemar's exact test; if it is small, chance is a poor explanation"
         )
     notes += [f"right %, {name}: no test images: {why}" for name, why in _grouped(no_data)]
-    notes += [*_bits(rows), *_repeats(rows), *_nan(rows), *_left_out(rows)]
+    notes += [*_bits(rows, special), *_repeats(rows, special)]
+    notes += [*_nan(rows), *_left_out(rows, special)]
     served = {row.backend for row in rows if row.ran_in == "zoo-run"}
     alone = dict.fromkeys(row.backend for row in rows if row.backend not in served)
     if runner is not None and alone:
@@ -179,7 +203,7 @@ def _grouped(no_data: dict[str, str]) -> list[tuple[str, str]]:
     return list(dict.fromkeys((name.split("/")[0], why) for name, why in no_data.items()))
 
 
-def _bits(rows: list[Row]) -> list[str]:
+def _bits(rows: list[Row], special: dict[str, str]) -> list[str]:
     """Whether Python and zoo-run gave the same outputs."""
     compared = [(row, row.same_bits) for row in rows if row.same_bits]
     if not compared:
@@ -193,18 +217,20 @@ def _bits(rows: list[Row]) -> list[str]:
         f"the same bits in {same} of {len(compared)} programs"
     )
     others = [
-        f"{_flat(row)} by {bits['ulps']} ulps, {bits['max_abs']:.0e}"
+        f"{_flat(row, special)} by {bits['ulps']} ulps, {bits['max_abs']:.0e}"
         if bits["ulps"] is not None
-        else f"{_flat(row)} not finite"
+        else f"{_flat(row, special)} not finite"
         for row, bits in compared
         if not bits["identical"]
     ]
     return [text + (f"; largest differences: {'; '.join(others)}" if others else "")]
 
 
-def _repeats(rows: list[Row]) -> list[str]:
+def _repeats(rows: list[Row], special: dict[str, str]) -> list[str]:
     """Which artifacts do not repeat themselves to the bit, and how often they were run."""
-    measured = {row.artifact: (_flat(row), row.determinism) for row in rows if row.determinism}
+    measured = {
+        row.artifact: (_flat(row, special), row.determinism) for row in rows if row.determinism
+    }
     if not measured:
         return []
     entries = [entry for _, entry in measured.values()]
@@ -239,10 +265,10 @@ def _nan(rows: list[Row]) -> list[str]:
     return [f"a NaN pixel is refused unless it is allowed; {'; '.join(parts)}"]
 
 
-def _left_out(rows: list[Row]) -> list[str]:
+def _left_out(rows: list[Row], special: dict[str, str]) -> list[str]:
     """Hostile samples that some artifacts are not tried on."""
     texts: Iterable[str] = (
-        f"{_flat(row)} is not tried on '{entry['kind']}': {entry['reason']}"
+        f"{_flat(row, special)} is not tried on '{entry['kind']}': {entry['reason']}"
         for row in rows
         for entry in row.skipped_samples
     )

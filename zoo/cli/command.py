@@ -70,7 +70,7 @@ class Parameter:
     kind: Any
     """The type; a tuple may be given any number of times."""
     default: Any
-    """MISSING where it must be given."""
+    """MISSING if it must be given."""
     info: OptionInfo | ArgumentInfo
     """The rest that the command line library wants to know, the help text among it."""
 

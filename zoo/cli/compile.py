@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 import time
@@ -21,7 +22,7 @@ from compile.report import show, to_json
 from compile.spec import INPUT_TYPES, CompileSpec, parse_batch, parse_shape
 from zoo.cli.cells import Cell, compile_table, plan, require_some
 from zoo.cli.child_build import build_in_child
-from zoo.cli.command import Command, words
+from zoo.cli.command import Command, changed, words
 from zoo.cli.options import (
     ArtifactsOption,
     ModelArgument,
@@ -81,14 +82,16 @@ class Compile(
     """Use seeded random weights instead of the newest run."""
     force: bool = False
     """Build again even what is up to date."""
-    accept_error: bool = False
-    """Publish an artifact even if it fails its proof; its status is then 'accepted'."""
+    accept_error: Annotated[str | None, Option(show_default="none")] = None
+    """Publish an artifact that fails its proof by up to so many bounds, such as 3x, or by any
+    error; its status is then 'accepted'."""
     timeout: Annotated[float | None, Option(min=1)] = None
     """Stop each build after this many seconds; it runs in a child process."""
 
     def run(self) -> None:
         """Build every cell that can be built, print the table, and fail if a build failed."""
         cells = self.plan()
+        self._check_effects(cells)
         source = self.source()
         if not self.json:
             show(f"{source.name} from {source.origin}")
@@ -150,7 +153,10 @@ class Compile(
     def _check(self, cells: list[Cell]) -> None:
         """Refuse options that cannot be meant, before anything is loaded."""
         check_device(self.device or "cpu")
-        parse_batch(self.batch)
+        smallest = (1, 1, 1)  # of a model whose own size is not known yet
+        shape = parse_shape(self.input_) if self.input_ else smallest
+        CompileSpec(shape=shape, batch=parse_batch(self.batch))
+        parse_accept_error(self.accept_error)
         if self.input_type not in INPUT_TYPES:
             known = ", ".join(INPUT_TYPES)
             raise UsageError(f"unknown --input-type '{self.input_type}'; choose one of: {known}")
@@ -159,6 +165,33 @@ class Compile(
         levels = ("native", *LEVELS)
         if self.target not in levels:
             raise UsageError(f"unknown target '{self.target}'; choose one of: {', '.join(levels)}")
+
+    def _check_effects(self, cells: list[Cell]) -> None:
+        """Refuse options that change nothing in any of the cells."""
+        given = [flag for flag in ("--calibrate", "--samples") if flag in changed(self)]
+        if given and not any(precision(cell.precision).quantised for cell in cells):
+            known = " and ".join(name for name in PRECISIONS if precision(name).quantised)
+            raise UsageError(f"{given[0]} has an effect for {known} alone; leave it out")
+        if self.target != "native" and not any(_has_target(cell) for cell in cells):
+            known = " and ".join(name for name in BACKENDS if backend(name).MACHINE_CODE)
+            raise UsageError(f"--target has an effect for the backend {known} alone; leave it out")
+
+
+def _has_target(cell: Cell) -> bool:
+    return backend(cell.backend).MACHINE_CODE
+
+
+def parse_accept_error(text: str | None) -> bool | float:
+    """`3x` or `3` as a number, `any` as True, None as False; UsageError for anything else."""
+    if text in (None, "any"):
+        return text == "any"
+    factor = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)x?", str(text))
+    if factor is None or float(factor[1]) <= 1:
+        raise UsageError(
+            f"--accept-error '{text}' does not say how much; give how many times its bound an "
+            "error may be, such as 3x, or any"
+        )
+    return float(factor[1])
 
 
 def rebuilding(options: Compile, cell: Cell, source: Source) -> Compile:
@@ -173,7 +206,9 @@ def rebuilding(options: Compile, cell: Cell, source: Source) -> Compile:
         device=cell.device,
         input_=f"1x{'x'.join(map(str, source.shape))}",
         portable=options.portable and backend(cell.backend).PORTABLE,
+        target=options.target if _has_target(cell) else "native",
         calibrate=options.calibrate if quantised else None,
+        samples=options.samples if quantised else Compile.samples,
     )
 
 
@@ -239,7 +274,7 @@ def _build_here(
         root=options.out,
         model=manifest_model(source),
         force=options.force,
-        accept_error=options.accept_error,
+        accept_error=parse_accept_error(options.accept_error),
         runner=runner,
         command=rebuild_command(options, cell, source),
         progress=stage,

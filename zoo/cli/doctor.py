@@ -11,7 +11,6 @@ from zoo.cli.command import Command
 from zoo.cli.options import JsonOption, RunnerOption
 
 _TOOLS = ("g++", "cmake", "ninja")
-_PACKAGES = ("onnxruntime", "torch-tensorrt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +29,7 @@ class Doctor(RunnerOption, JsonOption, Command):
             "conditions": conditions(),
             "tools": {name: shutil.which(name) for name in _TOOLS}
             | {"zoo-run": str(runner) if runner else None},
-            "packages": {name: package_version(name) for name in _PACKAGES},
+            "packages": {name: package_version(name) for name in _packages()},
             "backends": _backends(),
             "disk_free_bytes": shutil.disk_usage(Path.cwd()).free,
         }
@@ -40,7 +39,7 @@ class Doctor(RunnerOption, JsonOption, Command):
         show(_machine_table(report))
         states = [f"{name}: {reason or 'ready'}" for name, reason in report["backends"].items()]
         show("", *wrapped(states))
-        show("\nnext: " + ("zoo train resnet18" if runner else "just runner"))
+        show("", "next: " + ("zoo train resnet18" if runner else "just runner"))
 
 
 def _machine_table(report: dict[str, Any]) -> Any:
@@ -56,6 +55,13 @@ def _machine_table(report: dict[str, Any]) -> Any:
         ("disk free", f"{report['disk_free_bytes'] / 1e9:.0f} GB"),
     ]
     return table(("", "here"), rows, left=("", "here"))
+
+
+def _packages() -> list[str]:
+    """What the backends' rows name."""
+    from compile.backends import BACKENDS, backend
+
+    return list(dict.fromkeys(package for name in BACKENDS for package in backend(name).PACKAGES))
 
 
 def _backends() -> dict[str, str | None]:

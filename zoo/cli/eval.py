@@ -14,7 +14,7 @@ class Eval(ModelArgument, RunsOption, ThreadsOption, JsonOption, Command):
     """Measure a run's test accuracy again."""
 
     def run(self) -> None:
-        """Print the accuracy. Raises CheckFailed where training recorded another."""
+        """Print the accuracy. Raises CheckFailed if training recorded another."""
         from compile.report import percent, show, to_json
         from zoo.sources.source import resolve
         from zoo.training.evaluate import evaluate

@@ -11,6 +11,7 @@ from typer import Argument
 
 from zoo.cli.command import Command
 from zoo.cli.options import JsonOption, RunsOption
+from zoo.cli.selecting import artifact_folder
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,9 +56,7 @@ class Export(RunsOption, JsonOption, Command):
         from compile.backends import triton_platform
         from compile.report import show, to_json
 
-        artifact = Path(self.what)
-        if not artifact.is_dir():
-            raise UsageError(f"{artifact} is not an artifact's folder; `zoo list` shows them")
+        artifact = artifact_folder(Path(self.what))
         verified = verify_artifact(artifact)
         platform = triton_platform(verified.manifest, artifact)
         exported = export_triton(verified, repository, platform, name=self.name, force=self.force)

@@ -11,8 +11,9 @@ from typer import Argument
 from compile.report import size
 from zoo.cli.command import Command
 from zoo.cli.options import JsonOption
+from zoo.cli.selecting import artifact_folder
 from zoo.cli.tables import counted, wrapped
-from zoo.errors import UsageError, ZooError
+from zoo.errors import ZooError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,13 +24,11 @@ class Inspect(JsonOption, Command):
     """An artifact's folder."""
 
     def run(self) -> None:
-        """Print it. Raises BadArtifact where the artifact is damaged."""
+        """Print it. Raises BadArtifact if the artifact is damaged."""
         from compile.artifact.reading import check_requirements, open_graph, verify_artifact
         from compile.report import show, to_json
 
-        if not self.artifact.is_dir():
-            raise UsageError(f"{self.artifact} is not a folder; `zoo list` shows the artifacts")
-        verified = verify_artifact(self.artifact)
+        verified = verify_artifact(artifact_folder(self.artifact))
         manifest = verified.manifest
         if manifest["graph"] is not None:  # which nothing that runs the program looks at
             open_graph(verified)

@@ -55,7 +55,8 @@ class List(RunsOption, ArtifactsOption, JsonOption, Command):
             show(f"next: zoo train {models[0].name}")
             return
         show(*_folder_lines(runs, unfinished, artifacts))
-        show("\nnext: " + (f"zoo inspect {artifacts[-1]}" if artifacts else "zoo train resnet18"))
+        last = f"zoo inspect {artifacts[-1]}" if artifacts else "zoo train resnet18"
+        show("", f"next: {last}")
 
 
 def _network_table(models: list[ModelInfo]) -> Any:
@@ -77,7 +78,7 @@ def _network_table(models: list[ModelInfo]) -> Any:
 
 
 def _folder_lines(runs: list[Path], unfinished: list[Path], artifacts: list[Path]) -> list[str]:
-    """The folders under their titles; unfinished runs only where there are some."""
+    """The folders under their titles; unfinished runs only if there are some."""
     stopped = []
     if unfinished:  # to read what they trained takes torch, and with it a second
         from zoo.runs.draft import progress_of
@@ -90,7 +91,7 @@ def _folder_lines(runs: list[Path], unfinished: list[Path], artifacts: list[Path
         ("artifacts", list(map(str, artifacts))),
     ):
         if entries or title != "unfinished runs":
-            lines.append(f"\n{title}:" + ("" if entries else " none"))
+            lines += ["", f"{title}:" + ("" if entries else " none")]
             lines += [f"  {entry}" for entry in entries]
     return lines
 
@@ -98,7 +99,7 @@ def _folder_lines(runs: list[Path], unfinished: list[Path], artifacts: list[Path
 def select(
     pattern: str | None, family: str | None, max_params: str | None, max_macs: str | None
 ) -> list[ModelInfo]:
-    """The networks that pass every filter; None passes all. UsageError where no network does."""
+    """The networks that pass every filter; None passes all. UsageError if no network does."""
     most_parameters = amount("--max-params", max_params)
     most_macs = amount("--max-macs", max_macs)
     chosen = [

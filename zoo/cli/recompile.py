@@ -2,13 +2,15 @@
 
 A manifest that another version of zoo wrote cannot be read as a whole, but its command can. The
 command is a text from a file that somebody may have forged: it may choose what to build, of zoo's
-networks, timm's and the runs that are here, but no code to import, no program to run and no place
-to write to.
+networks, timm's and the runs below --runs, but no other file to read, no code to import, no program
+to run and no place to write to.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 import shlex
 import time
 from dataclasses import asdict, dataclass, replace
@@ -20,9 +22,9 @@ from typer import Argument
 from compile.artifact.manifest import MANIFEST, MANIFEST_HASH, MAX_BYTES, MAX_DEPTH
 from compile.artifact.publishing import find_artifacts
 from compile.artifact.strict_json import parse_object
+from compile.errors import printable
 from compile.files import read_regular
 from compile.report import show, to_json
-from zoo.cli.artifact_source import names_code
 from zoo.cli.command import Command, changed, parse
 from zoo.cli.compile import OF_THE_CALL, Compile
 from zoo.cli.options import (
@@ -32,9 +34,10 @@ from zoo.cli.options import (
     RunsOption,
     ThreadsOption,
 )
-from zoo.cli.selecting import raise_worst
+from zoo.cli.selecting import artifact_folder, raise_worst
 from zoo.cli.tables import StageLine
 from zoo.errors import BadArtifact, Unavailable, UsageError, ZooError
+from zoo.models import names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +76,7 @@ class Recompile(RunsOption, ArtifactsOption, RunnerOption, ThreadsOption, QuietO
             raise UsageError("give the folders of artifacts, or --all; `zoo list` shows them")
         folders = find_artifacts(self.out) if self.all_ else list(self.artifacts)
         for folder in folders:
-            if not folder.is_dir():
-                raise UsageError(f"{folder} is not a folder; `zoo list` shows the artifacts")
+            artifact_folder(folder)
         if not folders:
             raise UsageError(f"no artifact below {self.out}; build one with `zoo compile`")
         return folders
@@ -84,7 +86,7 @@ class Recompile(RunsOption, ArtifactsOption, RunnerOption, ThreadsOption, QuietO
         command = recorded_command(folder)
         root = folder.resolve().parent.parent
         options = replace(
-            trusted_options(command),
+            trusted_options(command, self.runs),
             runs=self.runs,
             out=root if folder.resolve() in find_artifacts(root) else self.out,
             runner=self.runner,
@@ -92,8 +94,11 @@ class Recompile(RunsOption, ArtifactsOption, RunnerOption, ThreadsOption, QuietO
             force=True,
             json=self.json,
         )
-        cells = options.plan()
-        options.build(cells, options.source(), tell)
+        try:
+            cells = options.plan()
+            options.build(cells, options.source(), tell)
+        except UsageError as error:  # the user did not type these words
+            raise BadArtifact(f"its command does not run here: {error}") from None
         (cell,) = cells
         if cell.failed is not None:
             raise cell.located_failure()
@@ -128,7 +133,7 @@ class Rebuilt:
 def recorded_command(folder: Path) -> str:
     """`build.command` of an artifact's manifest, whatever its schema; nothing else is looked at.
 
-    Raises BadArtifact where the manifest is missing or damaged, or holds no command.
+    Raises BadArtifact if the manifest is missing or damaged, or holds no command.
     """
     try:
         digest = read_regular(folder / MANIFEST_HASH, 65)
@@ -148,7 +153,7 @@ def recorded_command(folder: Path) -> str:
     return command
 
 
-def trusted_options(command: str) -> Compile:
+def trusted_options(command: str, runs: Path) -> Compile:
     """What a command from a manifest means. Raises BadArtifact for what it may not choose."""
     try:
         first, second, *words = shlex.split(command)
@@ -160,17 +165,30 @@ def trusted_options(command: str) -> Compile:
     foreign = sorted({*changed(options)} & {f"--{name}" for name in OF_THE_CALL})
     if foreign or options.model is None or "all" in (options.backend, options.precision):
         raise BadArtifact(f"its command does not build one artifact: {_shown(command)}")
-    if names_code(options.model):
+    images = options.calibrate
+    if not _may_choose(options.model, runs) or not (images is None or _lies_in(images, runs)):
         raise BadArtifact(
-            f"it was built from the code {options.model}, and a manifest may not choose code to "
-            f"import; if you trust it, run `{_shown(command)} --force`"
+            f"it was built from {_shown(str(images or options.model))}, and a manifest may choose "
+            f"only networks of zoo and timm, and runs below --runs {runs}; "
+            f"if you trust it, run `{_shown(command)} --force`"
         )
     return options
 
 
+def _may_choose(model: str, runs: Path) -> bool:
+    """Whether MODEL is one of zoo's networks, one of timm's, or a run below `runs`."""
+    timm = re.fullmatch(r"timm:[\w.-]+", model) is not None and not os.path.lexists(model)
+    return timm or model in names() or _lies_in(Path(model), runs)
+
+
+def _lies_in(path: Path, root: Path) -> bool:
+    """Whether a path leads below `root`, also by links. Nothing is opened."""
+    return path.resolve().is_relative_to(root.resolve())
+
+
 def _shown(command: str) -> str:
     """On one line, without control characters, 300 characters at most."""
-    plain = "".join(each if each.isprintable() else "?" for each in command)
+    plain = printable(command)
     return plain if len(plain) <= 300 else f"{plain[:300]}..."
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compile.files import is_of_the_machine
 from zoo.errors import BadArtifact, CheckFailed, Unavailable, UsageError, ZooError
 
 if TYPE_CHECKING:
@@ -15,18 +18,42 @@ if TYPE_CHECKING:
     from zoo.runs.checkpoint import Run
 
 
+def artifact_folder(path: Path) -> Path:
+    """`path`, if it is a folder. UsageError where nothing is, BadArtifact for something else."""
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"{path} is not a folder; `zoo list` shows the artifacts") from None
+    except OSError as error:
+        kind = Unavailable if is_of_the_machine(error) else BadArtifact
+        raise kind(f"{path}: {error.strerror}; `zoo list` shows the artifacts") from None
+    if not stat.S_ISDIR(mode):
+        raise BadArtifact(f"{path} is not a folder; an artifact is the folder of a manifest.json")
+    return path
+
+
+def _is_path(what: str) -> bool:
+    """Whether WHAT is a path, and not the name of a model that a file happens to have too."""
+    try:
+        return "/" in what or not stat.S_ISREG(os.stat(what).st_mode)
+    except FileNotFoundError:
+        return False
+    except OSError:  # too long, say
+        return True
+
+
 def select(what: str | None, root: Path, *, everything: bool) -> list[Path]:
     """The folders of artifacts that `what` names: a path, or a model's name, folder or run.
 
     Without `what`, those of the model that was compiled last; with `everything`, all. Raises
-    UsageError where there are none.
+    UsageError if there are none.
     """
     from compile.artifact.publishing import find_artifacts
     from zoo.models import names
     from zoo.runs.checkpoint import load_run
 
-    if what is not None and Path(what).is_dir() and (what not in names() or "/" in what):
-        folder = Path(what).resolve()
+    if what is not None and _is_path(what) and (what not in names() or "/" in what):
+        folder = artifact_folder(Path(what)).resolve()
         if not (folder / "config.json").is_file():
             inside = [path for path in find_artifacts(folder.parent) if path.parent == folder]
             return inside or [folder]
@@ -51,7 +78,7 @@ def select(what: str | None, root: Path, *, everything: bool) -> list[Path]:
 def ready_runner(given: Path | None) -> Path | None:
     """zoo-run as given or on PATH. In a checkout it is built first, unless it is up to date.
 
-    Where building breaks, the one built before is used, and a line on stderr says so.
+    If building breaks, the one built before is used, and a line on stderr says so.
     """
     from compile.runner import build_runner, find_runner, is_built_here
 
@@ -79,7 +106,7 @@ def can_bisect(manifest: Manifest) -> bool:
 
 
 def raise_worst(errors: list[ZooError]) -> None:
-    """Raise the errors of the gravest kind as one; do nothing where there are none."""
+    """Raise the errors of the gravest kind as one; do nothing if there are none."""
     for kind in (BadArtifact, CheckFailed, UsageError, Unavailable):
         chosen = [error for error in errors if isinstance(error, kind)]
         if chosen:
@@ -97,7 +124,7 @@ class TestSets:
     def of(self, artifact: Path) -> Labelled | str:
         """The test images of the run that it was built from, or of one with the same weights.
 
-        Where there are none, a few words that say why.
+        If there are none, a few words that say why.
         """
         from compile.artifact.manifest import read_manifest
         from compile.artifact.reading import input_of

@@ -10,6 +10,7 @@ from typer import Argument, Option
 
 from zoo.cli.command import Command
 from zoo.cli.options import DeviceOption, QuietOption, ThreadsOption, check_device, set_threads
+from zoo.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +27,14 @@ class Study(DeviceOption, ThreadsOption, QuietOption, Command):
     """A data set, as for `zoo train --data`."""
     out: Path = Path("studies")
     """Root folder of the studies."""
+    redraw: Annotated[Path | None, Option(show_default=False)] = None
+    """Only draw the picture again, from this folder's curves.csv."""
 
     def run(self) -> None:
         """Train what the study needs, print what it found, and write its files."""
-        if self.name is None:
+        if self.redraw is not None:
+            self._redraw(self.redraw)
+        elif self.name is None:
             self._list()
         else:
             self._study(self.name)
@@ -45,13 +50,28 @@ class Study(DeviceOption, ThreadsOption, QuietOption, Command):
         show(*(f"{name:<12} {summary}" for name, summary in summaries.items()))
         show("", "next: zoo study degradation")
 
+    def _redraw(self, folder: Path) -> None:
+        from compile.report import show, to_json
+        from zoo.study.lab import check_drawing
+        from zoo.study.publishing import redraw
+
+        if self.name is None:
+            raise UsageError("--redraw needs a study: `zoo study NAME --redraw FOLDER`")
+        check_drawing()
+        picture = redraw(self.name, folder)
+        if self.json:
+            print(to_json({"study": self.name, "picture": str(picture)}), end="")
+        else:
+            show(f"drew {picture}")
+
     def _study(self, name: str) -> None:
         import torch
 
         from compile.report import show
         from zoo.cli.tables import StageLine, wrapped
         from zoo.study import STUDIES, find_study
-        from zoo.study.lab import Lab, check_drawing, publish
+        from zoo.study.lab import Lab, check_drawing
+        from zoo.study.publishing import publish
         from zoo.training.memory import keep_freed_memory
         from zoo.training.parallel import Group
         from zoo.training.train import Work

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from compile.errors import printable
 from compile.report import short, table
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class StageLine:
             self._live.stop()
 
     def __call__(self, stage: str) -> None:
+        stage = printable(stage)
         if self._console.is_terminal:
             self._live.update(self._task, description=stage)
         else:

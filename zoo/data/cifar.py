@@ -122,7 +122,7 @@ def load_cifar(
 
 
 def _read(path: Path, size: int | None) -> bytes:
-    """The content of a file; BadArtifact unless it has `size` bytes, where that is given."""
+    """The content of a file; BadArtifact unless it has `size` bytes, if that is given."""
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -161,7 +163,7 @@ def _decode(file: Image.Image, channels: int, scale: float) -> Image.Image:
     """
     if scale < 1:
         file.draft(None, (math.ceil(file.width * scale), math.ceil(file.height * scale)))
-    # Each step copies, so it is skipped where the image does not need it.
+    # Each step copies, so it is skipped if the image does not need it.
     turned = file.getexif().get(_ORIENTATION, 1) != 1
     image: Image.Image = ImageOps.exif_transpose(file) if turned else file
     image.load()
@@ -178,6 +180,8 @@ def _decode(file: Image.Image, channels: int, scale: float) -> Image.Image:
 def _named(path: str | Path) -> Iterator[None]:
     """Turn whatever goes wrong with a file into a BadArtifact that names it."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for a writer
+            raise BadArtifact(f"{path}: is not a regular file; replace or remove it")
         yield
     except FileNotFoundError:
         raise BadArtifact(f"{path}: no such image file") from None

@@ -234,4 +234,4 @@ RANDOM: dict[str, tuple[Strength, Operation]] = {
     "translate_x": (lambda share, sign, side: sign * share * 0.45 * side, translate_x),
     "translate_y": (lambda share, sign, side: sign * share * 0.45 * side, translate_y),
 }
-"""The same for RandAugment, in its form where all strengths grow with the magnitude."""
+"""The same for RandAugment, in the form in which all strengths grow with the magnitude."""

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from compile.artifact.archive import check_archive
+from compile.files import is_of_the_machine
 from zoo.errors import BadArtifact, Unavailable, UsageError
 
 MAX_BYTES = 8 * 2**30
@@ -97,7 +98,7 @@ def _read(path: Path) -> bytes:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise UsageError(
+                raise BadArtifact(
                     f"--weights {path} is not a file; give one that ends in {', '.join(SUFFIXES)}"
                 )
             if status.st_size > MAX_BYTES:
@@ -112,7 +113,8 @@ def _read(path: Path) -> bytes:
     except PermissionError:
         raise Unavailable(f"--weights {path} may not be read: check its permissions") from None
     except OSError as error:
-        raise Unavailable(f"--weights {path} cannot be read: {error.strerror}") from None
+        kind = Unavailable if is_of_the_machine(error) else BadArtifact
+        raise kind(f"--weights {path} cannot be read: {error.strerror}") from None
 
 
 def _load_zip(content: bytes, path: Path, *, crc: bool) -> object:

@@ -64,8 +64,8 @@ def info(name: str) -> ModelInfo:
 def names(pattern: str | None = None, *, family: str | None = None) -> list[str]:
     """The names that `build` knows, family by family, as `zoo list` shows them.
 
-    `pattern` is a glob for the whole name where it holds `*`, `?` or `[`, else a part of the name.
-    An unknown family is a UsageError that lists those there are. Where nothing fits, the list is
+    `pattern` is a glob for the whole name if it holds `*`, `?` or `[`, else a part of the name.
+    An unknown family is a UsageError that lists those there are. If nothing fits, the list is
     empty.
 
     >>> names("resnext50_*")

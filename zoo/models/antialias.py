@@ -21,7 +21,7 @@ from zoo.models.tricks import (
     TrickBasicBlock,
     TrickBottleneck,
     TrickResNet,
-    Variant,
+    TrickRow,
     average_pool,
 )
 
@@ -47,17 +47,17 @@ def blurred_pool() -> nn.Sequential:
 BLUR: dict[str, Any] = {"blur": BlurPool, "pool": blurred_pool}
 AA: dict[str, Any] = {"blur": average_pool, "pool": partial(nn.AvgPool2d, 2)}
 
-VARIANTS: dict[str, Variant] = {
-    "resnetblur18": Variant(TrickBasicBlock, (2, 2, 2, 2), **BLUR),
-    "resnetblur50": Variant(TrickBottleneck, (3, 4, 6, 3), **BLUR),
-    "resnetblur50d": Variant(TrickBottleneck, (3, 4, 6, 3), **RESNET_D, **BLUR),
-    "resnetblur101d": Variant(TrickBottleneck, (3, 4, 23, 3), **RESNET_D, **BLUR),
-    "resnetaa34d": Variant(TrickBasicBlock, (3, 4, 6, 3), **RESNET_D, **AA),
-    "resnetaa50": Variant(TrickBottleneck, (3, 4, 6, 3), **AA),
-    "resnetaa50d": Variant(TrickBottleneck, (3, 4, 6, 3), **RESNET_D, **AA),
-    "resnetaa101d": Variant(TrickBottleneck, (3, 4, 23, 3), **RESNET_D, **AA),
-    "seresnetaa50d": Variant(TrickBottleneck, (3, 4, 6, 3), **RESNET_D, **AA, **SE),
-    "seresnextaa101d_32x8d": Variant(
+VARIANTS: dict[str, TrickRow] = {
+    "resnetblur18": TrickRow(TrickBasicBlock, (2, 2, 2, 2), **BLUR),
+    "resnetblur50": TrickRow(TrickBottleneck, (3, 4, 6, 3), **BLUR),
+    "resnetblur50d": TrickRow(TrickBottleneck, (3, 4, 6, 3), **RESNET_D, **BLUR),
+    "resnetblur101d": TrickRow(TrickBottleneck, (3, 4, 23, 3), **RESNET_D, **BLUR),
+    "resnetaa34d": TrickRow(TrickBasicBlock, (3, 4, 6, 3), **RESNET_D, **AA),
+    "resnetaa50": TrickRow(TrickBottleneck, (3, 4, 6, 3), **AA),
+    "resnetaa50d": TrickRow(TrickBottleneck, (3, 4, 6, 3), **RESNET_D, **AA),
+    "resnetaa101d": TrickRow(TrickBottleneck, (3, 4, 23, 3), **RESNET_D, **AA),
+    "seresnetaa50d": TrickRow(TrickBottleneck, (3, 4, 6, 3), **RESNET_D, **AA, **SE),
+    "seresnextaa101d_32x8d": TrickRow(
         TrickBottleneck, (3, 4, 23, 3), **RESNET_D, **AA, **SE, **NEXT_32X8D
     ),
 }

@@ -1,7 +1,7 @@
 """Residual networks whose units end in channel attention: SE and ECA, under timm's names.
 
 What a branch adds is scaled, channel by channel, by a gate in 0..1 that depends on the means of the
-whole image, so a channel can be switched off where it does not matter. The stems and shortcuts (d,
+whole image, so a channel can be switched off when it does not matter. The stems and shortcuts (d,
 t) are those of zoo/models/tricks.py.
 """
 
@@ -22,7 +22,7 @@ from zoo.models.tricks import (
     TrickBasicBlock,
     TrickBottleneck,
     TrickResNet,
-    Variant,
+    TrickRow,
 )
 
 
@@ -72,33 +72,33 @@ ECA: dict[str, Any] = {"attention": NeighbourAttention}
 # Its paper counts the three convolutions of the stem.
 SENET: dict[str, Any] = RESNET_S | SE | NEXT_64X4D | {"narrow": 2, "projection": 3}
 
-VARIANTS: dict[str, Variant] = {
-    "seresnet18": Variant(TrickBasicBlock, (2, 2, 2, 2), **SE),
-    "seresnet34": Variant(TrickBasicBlock, (3, 4, 6, 3), **SE),
-    "seresnet50": Variant(TrickBottleneck, (3, 4, 6, 3), **SE),
-    "seresnet50t": Variant(TrickBottleneck, (3, 4, 6, 3), **RESNET_T, **SE),
-    "seresnet101": Variant(TrickBottleneck, (3, 4, 23, 3), **SE),
-    "seresnet152": Variant(TrickBottleneck, (3, 8, 36, 3), **SE),
-    "seresnet152d": Variant(TrickBottleneck, (3, 8, 36, 3), **RESNET_D, **SE),
-    "seresnet200d": Variant(TrickBottleneck, (3, 24, 36, 3), **RESNET_D, **SE),
-    "seresnet269d": Variant(TrickBottleneck, (3, 30, 48, 8), **RESNET_D, **SE),
-    "seresnext26d_32x4d": Variant(TrickBottleneck, (2, 2, 2, 2), **RESNET_D, **SE, **NEXT_32X4D),
-    "seresnext26t_32x4d": Variant(TrickBottleneck, (2, 2, 2, 2), **RESNET_T, **SE, **NEXT_32X4D),
-    "seresnext50_32x4d": Variant(TrickBottleneck, (3, 4, 6, 3), **SE, **NEXT_32X4D),
-    "seresnext101_32x4d": Variant(TrickBottleneck, (3, 4, 23, 3), **SE, **NEXT_32X4D),
-    "seresnext101_32x8d": Variant(TrickBottleneck, (3, 4, 23, 3), **SE, **NEXT_32X8D),
-    "seresnext101d_32x8d": Variant(TrickBottleneck, (3, 4, 23, 3), **RESNET_D, **SE, **NEXT_32X8D),
-    "seresnext101_64x4d": Variant(TrickBottleneck, (3, 4, 23, 3), **SE, **NEXT_64X4D),
-    "senet154": Variant(TrickBottleneck, (3, 8, 36, 3), **SENET),
-    "ecaresnetlight": Variant(TrickBottleneck, (1, 1, 11, 3), average=True, **ECA),
-    "ecaresnet26t": Variant(TrickBottleneck, (2, 2, 2, 2), **RESNET_T, **ECA),
-    "ecaresnet50d": Variant(TrickBottleneck, (3, 4, 6, 3), **RESNET_D, **ECA),
-    "ecaresnet50t": Variant(TrickBottleneck, (3, 4, 6, 3), **RESNET_T, **ECA),
-    "ecaresnet101d": Variant(TrickBottleneck, (3, 4, 23, 3), **RESNET_D, **ECA),
-    "ecaresnet200d": Variant(TrickBottleneck, (3, 24, 36, 3), **RESNET_D, **ECA),
-    "ecaresnet269d": Variant(TrickBottleneck, (3, 30, 48, 8), **RESNET_D, **ECA),
-    "ecaresnext26t_32x4d": Variant(TrickBottleneck, (2, 2, 2, 2), **RESNET_T, **ECA, **NEXT_32X4D),
-    "ecaresnext50t_32x4d": Variant(TrickBottleneck, (3, 4, 6, 3), **RESNET_T, **ECA, **NEXT_32X4D),
+VARIANTS: dict[str, TrickRow] = {
+    "seresnet18": TrickRow(TrickBasicBlock, (2, 2, 2, 2), **SE),
+    "seresnet34": TrickRow(TrickBasicBlock, (3, 4, 6, 3), **SE),
+    "seresnet50": TrickRow(TrickBottleneck, (3, 4, 6, 3), **SE),
+    "seresnet50t": TrickRow(TrickBottleneck, (3, 4, 6, 3), **RESNET_T, **SE),
+    "seresnet101": TrickRow(TrickBottleneck, (3, 4, 23, 3), **SE),
+    "seresnet152": TrickRow(TrickBottleneck, (3, 8, 36, 3), **SE),
+    "seresnet152d": TrickRow(TrickBottleneck, (3, 8, 36, 3), **RESNET_D, **SE),
+    "seresnet200d": TrickRow(TrickBottleneck, (3, 24, 36, 3), **RESNET_D, **SE),
+    "seresnet269d": TrickRow(TrickBottleneck, (3, 30, 48, 8), **RESNET_D, **SE),
+    "seresnext26d_32x4d": TrickRow(TrickBottleneck, (2, 2, 2, 2), **RESNET_D, **SE, **NEXT_32X4D),
+    "seresnext26t_32x4d": TrickRow(TrickBottleneck, (2, 2, 2, 2), **RESNET_T, **SE, **NEXT_32X4D),
+    "seresnext50_32x4d": TrickRow(TrickBottleneck, (3, 4, 6, 3), **SE, **NEXT_32X4D),
+    "seresnext101_32x4d": TrickRow(TrickBottleneck, (3, 4, 23, 3), **SE, **NEXT_32X4D),
+    "seresnext101_32x8d": TrickRow(TrickBottleneck, (3, 4, 23, 3), **SE, **NEXT_32X8D),
+    "seresnext101d_32x8d": TrickRow(TrickBottleneck, (3, 4, 23, 3), **RESNET_D, **SE, **NEXT_32X8D),
+    "seresnext101_64x4d": TrickRow(TrickBottleneck, (3, 4, 23, 3), **SE, **NEXT_64X4D),
+    "senet154": TrickRow(TrickBottleneck, (3, 8, 36, 3), **SENET),
+    "ecaresnetlight": TrickRow(TrickBottleneck, (1, 1, 11, 3), average=True, **ECA),
+    "ecaresnet26t": TrickRow(TrickBottleneck, (2, 2, 2, 2), **RESNET_T, **ECA),
+    "ecaresnet50d": TrickRow(TrickBottleneck, (3, 4, 6, 3), **RESNET_D, **ECA),
+    "ecaresnet50t": TrickRow(TrickBottleneck, (3, 4, 6, 3), **RESNET_T, **ECA),
+    "ecaresnet101d": TrickRow(TrickBottleneck, (3, 4, 23, 3), **RESNET_D, **ECA),
+    "ecaresnet200d": TrickRow(TrickBottleneck, (3, 24, 36, 3), **RESNET_D, **ECA),
+    "ecaresnet269d": TrickRow(TrickBottleneck, (3, 30, 48, 8), **RESNET_D, **ECA),
+    "ecaresnext26t_32x4d": TrickRow(TrickBottleneck, (2, 2, 2, 2), **RESNET_T, **ECA, **NEXT_32X4D),
+    "ecaresnext50t_32x4d": TrickRow(TrickBottleneck, (3, 4, 6, 3), **RESNET_T, **ECA, **NEXT_32X4D),
 }
 
 

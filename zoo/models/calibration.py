@@ -23,7 +23,7 @@ def calibrate_batch_norms(
     """Give every batch norm of `model`, in place, seeded scales, shifts and measured statistics.
 
     Scales are uniform in 0.5..1.5 and shifts normal with deviation 0.2. At the end of a residual
-    branch both are a fifth of that, as training tends to leave them: where branches are as large
+    branch both are a fifth of that, as training tends to leave them: if branches are as large
     as their shortcuts, a deep network amplifies rounding until half precision says nothing. The
     statistics are those of one synthetic batch of `shape` (C, H, W), so activations neither
     vanish nor overflow at any depth and logits differ between inputs. The mode of every module
@@ -51,7 +51,7 @@ def calibrate_batch_norms(
                 norm.bias.copy_(offset)
         norm.momentum = 1.0  # take the statistics of this batch as they are
         norm.train()
-    # Small images end as one pixel, where the statistics have nothing but the batch to average.
+    # Small images end as one pixel, so the statistics have nothing but the batch to average.
     batch = batch or (8 if shape[1] * shape[2] > 64 * 64 else 64)
     device = next(model.parameters()).device
     try:

@@ -2,7 +2,7 @@
 
 They are the other half of the experiments of He et al., "Deep Residual Learning for Image
 Recognition", 2015 (https://arxiv.org/abs/1512.03385): beyond some twenty layers a plain network
-gets worse the deeper it is, on the training set too, where its residual twin gets better. A twin
+gets worse the deeper it is, on the training set too, while its residual twin gets better. A twin
 with option A shortcuts has the same parameters, of the same names and shapes.
 """
 

@@ -3,7 +3,7 @@ Residual Networks", 2016 (https://arxiv.org/abs/1603.05027).
 
 A unit computes `F(relu(norm(x))) + x`: nothing stands on the way from one sum to the next, so a
 network of a thousand layers can be trained. What stands there in the original units, batch norm
-and ReLU, moves in front of each convolution, and one more pair follows the last unit. Where the
+and ReLU, moves in front of each convolution, and one more pair follows the last unit. When the
 shape changes, the shortcut starts behind the first ReLU.
 
 The ImageNet ones have timm's parameter names ("resnetv2_50"), with the stride on the 3x3
@@ -109,7 +109,7 @@ Block = type[PreActBasic] | type[PreActBottleneck]
 
 
 @dataclass(frozen=True)
-class Variant:
+class PreActRow:
     """One row: the unit, how many stand in each stage, the first stage's width, and the stem."""
 
     block: Block
@@ -124,7 +124,7 @@ class PreActResNet(nn.Module):
 
     def __init__(
         self,
-        row: Variant,
+        row: PreActRow,
         *,
         num_classes: int,
         in_channels: int = 3,
@@ -182,22 +182,22 @@ def make_stem(kind: str, in_channels: int, width: int) -> nn.Sequential:
 
 _18, _34, _101, _152 = (2, 2, 2, 2), (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3)
 
-VARIANTS: dict[str, Variant] = {
+VARIANTS: dict[str, PreActRow] = {
     # Tables 2 to 4, for CIFAR. The basic units keep the option A of their originals.
-    "preact110": Variant(PreActBasic, (18, 18, 18), 16, "small", "A"),
-    "preact164": Variant(PreActBottleneck, (18, 18, 18), 16, "small"),
-    "preact1001": Variant(PreActBottleneck, (111, 111, 111), 16, "small"),
-    "resnetv2_18": Variant(PreActBasic, _18, 64, "7x7"),
-    "resnetv2_34": Variant(PreActBasic, _34, 64, "7x7"),
-    "resnetv2_50": Variant(PreActBottleneck, _34, 64, "7x7"),
-    "resnetv2_101": Variant(PreActBottleneck, _101, 64, "7x7"),
-    "resnetv2_152": Variant(PreActBottleneck, _152, 64, "7x7"),
-    "resnetv2_18d": Variant(PreActBasic, _18, 64, "deep", "D"),
-    "resnetv2_34d": Variant(PreActBasic, _34, 64, "deep", "D"),
-    "resnetv2_50d": Variant(PreActBottleneck, _34, 64, "deep", "D"),
-    "resnetv2_50t": Variant(PreActBottleneck, _34, 64, "tiered", "D"),
-    "resnetv2_101d": Variant(PreActBottleneck, _101, 64, "deep", "D"),
-    "resnetv2_152d": Variant(PreActBottleneck, _152, 64, "deep", "D"),
+    "preact110": PreActRow(PreActBasic, (18, 18, 18), 16, "small", "A"),
+    "preact164": PreActRow(PreActBottleneck, (18, 18, 18), 16, "small"),
+    "preact1001": PreActRow(PreActBottleneck, (111, 111, 111), 16, "small"),
+    "resnetv2_18": PreActRow(PreActBasic, _18, 64, "7x7"),
+    "resnetv2_34": PreActRow(PreActBasic, _34, 64, "7x7"),
+    "resnetv2_50": PreActRow(PreActBottleneck, _34, 64, "7x7"),
+    "resnetv2_101": PreActRow(PreActBottleneck, _101, 64, "7x7"),
+    "resnetv2_152": PreActRow(PreActBottleneck, _152, 64, "7x7"),
+    "resnetv2_18d": PreActRow(PreActBasic, _18, 64, "deep", "D"),
+    "resnetv2_34d": PreActRow(PreActBasic, _34, 64, "deep", "D"),
+    "resnetv2_50d": PreActRow(PreActBottleneck, _34, 64, "deep", "D"),
+    "resnetv2_50t": PreActRow(PreActBottleneck, _34, 64, "tiered", "D"),
+    "resnetv2_101d": PreActRow(PreActBottleneck, _101, 64, "deep", "D"),
+    "resnetv2_152d": PreActRow(PreActBottleneck, _152, 64, "deep", "D"),
 }
 
 

@@ -223,7 +223,7 @@ def stage(
 
 
 @dataclass(frozen=True)
-class Variant:
+class ResNetRow:
     """One row: the unit, how many units each stage has, and the options of each unit."""
 
     unit: Unit
@@ -231,26 +231,26 @@ class Variant:
     unit_options: dict[str, Any] = field(default_factory=dict)
 
 
-VARIANTS: dict[str, Variant] = {
+VARIANTS: dict[str, ResNetRow] = {
     # Table 1.
-    "resnet18": Variant(BasicBlock, (2, 2, 2, 2)),
-    "resnet34": Variant(BasicBlock, (3, 4, 6, 3)),
-    "resnet50": Variant(Bottleneck, (3, 4, 6, 3)),
-    "resnet101": Variant(Bottleneck, (3, 4, 23, 3)),
-    "resnet152": Variant(Bottleneck, (3, 8, 36, 3)),
+    "resnet18": ResNetRow(BasicBlock, (2, 2, 2, 2)),
+    "resnet34": ResNetRow(BasicBlock, (3, 4, 6, 3)),
+    "resnet50": ResNetRow(Bottleneck, (3, 4, 6, 3)),
+    "resnet101": ResNetRow(Bottleneck, (3, 4, 23, 3)),
+    "resnet152": ResNetRow(Bottleneck, (3, 8, 36, 3)),
     # timm's 26 and ResNet-200 of https://arxiv.org/abs/1603.05027.
-    "resnet26": Variant(Bottleneck, (2, 2, 2, 2)),
-    "resnet200": Variant(Bottleneck, (3, 24, 36, 3)),
+    "resnet26": ResNetRow(Bottleneck, (2, 2, 2, 2)),
+    "resnet200": ResNetRow(Bottleneck, (3, 24, 36, 3)),
     # Wide ResNet.
-    "wide_resnet50_2": Variant(Bottleneck, (3, 4, 6, 3), {"group_width": 128}),
-    "wide_resnet101_2": Variant(Bottleneck, (3, 4, 23, 3), {"group_width": 128}),
+    "wide_resnet50_2": ResNetRow(Bottleneck, (3, 4, 6, 3), {"group_width": 128}),
+    "wide_resnet101_2": ResNetRow(Bottleneck, (3, 4, 23, 3), {"group_width": 128}),
     # ResNeXt.
-    "resnext50_32x4d": Variant(Bottleneck, (3, 4, 6, 3), {"groups": 32, "group_width": 4}),
-    "resnext101_32x4d": Variant(Bottleneck, (3, 4, 23, 3), {"groups": 32, "group_width": 4}),
-    "resnext101_32x8d": Variant(Bottleneck, (3, 4, 23, 3), {"groups": 32, "group_width": 8}),
-    "resnext101_32x16d": Variant(Bottleneck, (3, 4, 23, 3), {"groups": 32, "group_width": 16}),
-    "resnext101_32x32d": Variant(Bottleneck, (3, 4, 23, 3), {"groups": 32, "group_width": 32}),
-    "resnext101_64x4d": Variant(Bottleneck, (3, 4, 23, 3), {"groups": 64, "group_width": 4}),
+    "resnext50_32x4d": ResNetRow(Bottleneck, (3, 4, 6, 3), {"groups": 32, "group_width": 4}),
+    "resnext101_32x4d": ResNetRow(Bottleneck, (3, 4, 23, 3), {"groups": 32, "group_width": 4}),
+    "resnext101_32x8d": ResNetRow(Bottleneck, (3, 4, 23, 3), {"groups": 32, "group_width": 8}),
+    "resnext101_32x16d": ResNetRow(Bottleneck, (3, 4, 23, 3), {"groups": 32, "group_width": 16}),
+    "resnext101_32x32d": ResNetRow(Bottleneck, (3, 4, 23, 3), {"groups": 32, "group_width": 32}),
+    "resnext101_64x4d": ResNetRow(Bottleneck, (3, 4, 23, 3), {"groups": 64, "group_width": 4}),
 }
 
 

@@ -18,7 +18,7 @@ from zoo.models.tricks import (
     RESNET_D,
     TrickBottleneck,
     TrickResNet,
-    Variant,
+    TrickRow,
 )
 
 
@@ -33,14 +33,14 @@ RS: dict[str, Any] = RESNET_D | {
 }
 
 # The paper rounds 272 layers to 270 and 419 to 420.
-VARIANTS: dict[str, Variant] = {
-    "resnetrs50": Variant(TrickBottleneck, (3, 4, 6, 3), **RS),
-    "resnetrs101": Variant(TrickBottleneck, (3, 4, 23, 3), **RS),
-    "resnetrs152": Variant(TrickBottleneck, (3, 8, 36, 3), **RS),
-    "resnetrs200": Variant(TrickBottleneck, (3, 24, 36, 3), **RS),
-    "resnetrs270": Variant(TrickBottleneck, (4, 29, 53, 4), **RS),
-    "resnetrs350": Variant(TrickBottleneck, (4, 36, 72, 4), **RS),
-    "resnetrs420": Variant(TrickBottleneck, (4, 44, 87, 4), **RS),
+VARIANTS: dict[str, TrickRow] = {
+    "resnetrs50": TrickRow(TrickBottleneck, (3, 4, 6, 3), **RS),
+    "resnetrs101": TrickRow(TrickBottleneck, (3, 4, 23, 3), **RS),
+    "resnetrs152": TrickRow(TrickBottleneck, (3, 8, 36, 3), **RS),
+    "resnetrs200": TrickRow(TrickBottleneck, (3, 24, 36, 3), **RS),
+    "resnetrs270": TrickRow(TrickBottleneck, (4, 29, 53, 4), **RS),
+    "resnetrs350": TrickRow(TrickBottleneck, (4, 36, 72, 4), **RS),
+    "resnetrs420": TrickRow(TrickBottleneck, (4, 44, 87, 4), **RS),
 }
 
 

@@ -34,7 +34,7 @@ def max_pool() -> nn.MaxPool2d:
 
 
 @dataclass(frozen=True)
-class Variant:
+class TrickRow:
     """One row: the unit, its number in each stage, and what differs from the first ResNet."""
 
     block: type[TrickBasicBlock] | type[TrickBottleneck]
@@ -55,13 +55,13 @@ class Variant:
     narrow: int = 1
     """What the first convolution of a bottleneck divides the inner width by."""
     projection: int = 1
-    """Size of the projection's kernel where it halves the size."""
+    """Size of the projection's kernel if it halves the size."""
 
 
 def make_shortcut(
-    row: Variant, in_channels: int, out_channels: int, stride: int
+    row: TrickRow, in_channels: int, out_channels: int, stride: int
 ) -> nn.Sequential | None:
-    """A projection where the shape changes: (B, in, H, W) -> (B, out, H/stride, W/stride)."""
+    """A projection when the shape changes: (B, in, H, W) -> (B, out, H/stride, W/stride)."""
     if stride == 1 and in_channels == out_channels:
         return None
     if row.average:
@@ -76,7 +76,7 @@ class TrickBasicBlock(ResidualUnit):
 
     expansion = 1
 
-    def __init__(self, row: Variant, in_channels: int, width: int, stride: int) -> None:
+    def __init__(self, row: TrickRow, in_channels: int, width: int, stride: int) -> None:
         super().__init__()
         blur = row.blur if stride > 1 else None
         self.conv1 = conv3x3(in_channels, width, 1 if blur else stride)
@@ -105,7 +105,7 @@ class TrickBottleneck(ResidualUnit):
 
     expansion = 4
 
-    def __init__(self, row: Variant, in_channels: int, width: int, stride: int) -> None:
+    def __init__(self, row: TrickRow, in_channels: int, width: int, stride: int) -> None:
         super().__init__()
         inner = row.groups * row.group_width * width // 64
         out_channels = width * self.expansion
@@ -144,7 +144,7 @@ class TrickResNet(nn.Module):
 
     def __init__(
         self,
-        row: Variant,
+        row: TrickRow,
         *,
         num_classes: int = 1000,
         in_channels: int = 3,
@@ -180,14 +180,14 @@ class TrickResNet(nn.Module):
         return self.fc(x)  #                      (B, num_classes)
 
 
-def stage(row: Variant, in_channels: int, width: int, depth: int, stride: int) -> nn.Sequential:
+def stage(row: TrickRow, in_channels: int, width: int, depth: int, stride: int) -> nn.Sequential:
     """`depth` units; only the first one changes the size and the number of channels."""
     units: list[nn.Module] = [row.block(row, in_channels, width, stride)]
     units += [row.block(row, width * row.block.expansion, width, 1) for _ in range(depth - 1)]
     return nn.Sequential(*units)
 
 
-def make_stem(row: Variant, in_channels: int, width: int) -> nn.Module:
+def make_stem(row: TrickRow, in_channels: int, width: int) -> nn.Module:
     """(B, in_channels, H, W) -> (B, width, H/2, W/2), without the norm that follows."""
     if row.stem is None:
         return conv7x7(in_channels, width)
@@ -214,26 +214,26 @@ NEXT_64X4D: dict[str, Any] = {"groups": 64, "group_width": 4}
 GROUP_NORM: dict[str, Any] = {"norm": partial(nn.GroupNorm, 32)}  # arXiv:1803.08494
 
 
-VARIANTS: dict[str, Variant] = {
-    "resnet10t": Variant(TrickBasicBlock, (1, 1, 1, 1), **RESNET_T),
-    "resnet14t": Variant(TrickBottleneck, (1, 1, 1, 1), **RESNET_T),
-    "resnet18d": Variant(TrickBasicBlock, (2, 2, 2, 2), **RESNET_D),
-    "resnet26d": Variant(TrickBottleneck, (2, 2, 2, 2), **RESNET_D),
-    "resnet26t": Variant(TrickBottleneck, (2, 2, 2, 2), **RESNET_T),
-    "resnet34d": Variant(TrickBasicBlock, (3, 4, 6, 3), **RESNET_D),
-    "resnet50c": Variant(TrickBottleneck, (3, 4, 6, 3), **RESNET_C),
-    "resnet50d": Variant(TrickBottleneck, (3, 4, 6, 3), **RESNET_D),
-    "resnet50s": Variant(TrickBottleneck, (3, 4, 6, 3), **RESNET_S),
-    "resnet50t": Variant(TrickBottleneck, (3, 4, 6, 3), **RESNET_T),
-    "resnet101c": Variant(TrickBottleneck, (3, 4, 23, 3), **RESNET_C),
-    "resnet101d": Variant(TrickBottleneck, (3, 4, 23, 3), **RESNET_D),
-    "resnet101s": Variant(TrickBottleneck, (3, 4, 23, 3), **RESNET_S),
-    "resnet152c": Variant(TrickBottleneck, (3, 8, 36, 3), **RESNET_C),
-    "resnet152d": Variant(TrickBottleneck, (3, 8, 36, 3), **RESNET_D),
-    "resnet152s": Variant(TrickBottleneck, (3, 8, 36, 3), **RESNET_S),
-    "resnet200d": Variant(TrickBottleneck, (3, 24, 36, 3), **RESNET_D),
-    "resnext50d_32x4d": Variant(TrickBottleneck, (3, 4, 6, 3), **RESNET_D, **NEXT_32X4D),
-    "resnet50_gn": Variant(TrickBottleneck, (3, 4, 6, 3), **GROUP_NORM),
+VARIANTS: dict[str, TrickRow] = {
+    "resnet10t": TrickRow(TrickBasicBlock, (1, 1, 1, 1), **RESNET_T),
+    "resnet14t": TrickRow(TrickBottleneck, (1, 1, 1, 1), **RESNET_T),
+    "resnet18d": TrickRow(TrickBasicBlock, (2, 2, 2, 2), **RESNET_D),
+    "resnet26d": TrickRow(TrickBottleneck, (2, 2, 2, 2), **RESNET_D),
+    "resnet26t": TrickRow(TrickBottleneck, (2, 2, 2, 2), **RESNET_T),
+    "resnet34d": TrickRow(TrickBasicBlock, (3, 4, 6, 3), **RESNET_D),
+    "resnet50c": TrickRow(TrickBottleneck, (3, 4, 6, 3), **RESNET_C),
+    "resnet50d": TrickRow(TrickBottleneck, (3, 4, 6, 3), **RESNET_D),
+    "resnet50s": TrickRow(TrickBottleneck, (3, 4, 6, 3), **RESNET_S),
+    "resnet50t": TrickRow(TrickBottleneck, (3, 4, 6, 3), **RESNET_T),
+    "resnet101c": TrickRow(TrickBottleneck, (3, 4, 23, 3), **RESNET_C),
+    "resnet101d": TrickRow(TrickBottleneck, (3, 4, 23, 3), **RESNET_D),
+    "resnet101s": TrickRow(TrickBottleneck, (3, 4, 23, 3), **RESNET_S),
+    "resnet152c": TrickRow(TrickBottleneck, (3, 8, 36, 3), **RESNET_C),
+    "resnet152d": TrickRow(TrickBottleneck, (3, 8, 36, 3), **RESNET_D),
+    "resnet152s": TrickRow(TrickBottleneck, (3, 8, 36, 3), **RESNET_S),
+    "resnet200d": TrickRow(TrickBottleneck, (3, 24, 36, 3), **RESNET_D),
+    "resnext50d_32x4d": TrickRow(TrickBottleneck, (3, 4, 6, 3), **RESNET_D, **NEXT_32X4D),
+    "resnet50_gn": TrickRow(TrickBottleneck, (3, 4, 6, 3), **GROUP_NORM),
 }
 
 

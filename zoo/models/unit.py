@@ -18,7 +18,7 @@ class ResidualUnit(nn.Module):
 
     @property
     def last_norm(self) -> nn.Module | None:
-        """The norm that ends F, whose weight scales all of F; None where F ends in a convolution.
+        """The norm that ends F, whose weight scales all of F; None if F ends in a convolution.
 
         A channel attention may follow it: that multiplies, so what is zero stays zero.
         """

@@ -127,12 +127,14 @@ def newest_run(root: str | Path = "runs", model: str | None = None) -> Run:
 def load_run(path: str | Path) -> Run:
     """Read and verify a run folder, or the weights.safetensors inside one.
 
-    Raises UsageError if there is no such run. Raises BadArtifact if it is damaged: bad JSON,
-    another schema, or weights that have another hash, do not fit the network or are not finite.
+    Raises UsageError if there is no such run. Raises BadArtifact if it is damaged: no file, bad
+    JSON, another schema, or weights that have another hash, do not fit or are not finite.
     """
     folder = Path(path).parent if Path(path).name == WEIGHTS else Path(path)
     if not (folder / CONFIG).is_file():
-        raise UsageError(f"no run at {path}; `zoo list` shows the runs, `zoo train` makes one")
+        special = folder.exists() and not folder.is_dir() and not folder.is_file()  # a socket, say
+        kind = BadArtifact if special else UsageError
+        raise kind(f"no run at {path}; `zoo list` shows the runs, `zoo train` makes one")
     config = read_config(folder / CONFIG)
     weights = _read_weights(folder / WEIGHTS)
     if weights_sha256(weights) != config.weights_sha256:

@@ -12,7 +12,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from zoo.runs.draft import METRICS, read_rows
-from zoo.study.drawing import PLAIN, RESIDUAL, line, name, panels
+from zoo.study.curves import Curve, mean_curve
+from zoo.study.drawing import PLAIN, RESIDUAL, finish, line, panels
 from zoo.study.lab import Claim, Findings, Lab, above, not_above, spread
 from zoo.training.evaluate import evaluate
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SUMMARY = "training and test error as plain and residual networks get deeper"
+
+SHALLOW, DEEP = 20, 56
+"""The depths that are compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +39,7 @@ class Outcome:
 
 def run(lab: Lab) -> Findings:
     """Train plain and residual networks of two depths (five with `full`) and compare errors."""
-    depths = (20, 32, 44, 56, 110) if lab.full else (20, 56)
+    depths = (20, 32, 44, 56, 110) if lab.full else (SHALLOW, DEEP)
     outcomes = {
         (kind, depth): [_outcome(lab, f"{kind}{depth}", seed) for seed in range(lab.seeds)]
         for depth in depths
@@ -46,24 +50,23 @@ def run(lab: Lab) -> Findings:
         for (kind, depth), results in outcomes.items()
         for seed, o in enumerate(results)
     ]
-    first, last = depths[0], 56
     plain, residual = (
         [
             deep.train_error - shallow.train_error
-            for deep, shallow in zip(outcomes[kind, last], outcomes[kind, first], strict=True)
+            for deep, shallow in zip(outcomes[kind, DEEP], outcomes[kind, SHALLOW], strict=True)
         ]
         for kind in ("plain", "resnet")
     )
     claims = [
         Claim(
             paper="the deeper plain net has the higher training error (figures 1 and 6, left)",
-            measured=f"plain{last} less plain{first}, training error: {spread(plain, ' points')}",
+            measured=f"plain{DEEP} less plain{SHALLOW}, training error: {spread(plain, ' points')}",
             verdict=above(plain),
         ),
         Claim(
             paper="the deeper residual net's training error is not higher (figure 6, middle)",
-            measured=f"resnet{last} less resnet{first}: {spread(residual, ' points')}; not higher "
-            "is up to a tenth of what the plain nets lose",
+            measured=f"resnet{DEEP} less resnet{SHALLOW}: {spread(residual, ' points')}; not "
+            "higher is up to a tenth of what the plain nets lose",
             verdict=not_above(residual, margin=max(0.0, fmean(plain)) / 10),
         ),
     ]
@@ -73,7 +76,10 @@ def run(lab: Lab) -> Findings:
         claims=claims,
         columns=("network", "seed", "training error %", "test error %"),
         rows=rows,
-        figure=lambda: _figure(outcomes, (first, last)),
+        curves=[
+            mean_curve("training", f"{kind}{depth}", [o.curve for o in results])
+            for (kind, depth), results in outcomes.items()
+        ],
     )
 
 
@@ -89,23 +95,28 @@ def _outcome(lab: Lab, model: str, seed: int) -> Outcome:
     )
 
 
-def _figure(outcomes: dict[tuple[str, int], list[Outcome]], shown: tuple[int, int]) -> Figure:
-    figure, axes = panels(3)
-    titles = {"plain": "plain networks", "resnet": "residual networks"}
-    for axis, (kind, color) in zip(axes, (("plain", PLAIN), ("resnet", RESIDUAL)), strict=False):
-        for depth in shown:
-            results = outcomes[kind, depth]
-            mean = [fmean(errors) for errors in zip(*(o.curve for o in results), strict=True)]
-            epochs = range(1, len(mean) + 1)
-            line(axis, epochs, mean, f"{depth} layers", color=color, strong=depth == shown[1])
-        name(axis, titles[kind], "epoch", "training error %")
-        axis.set_ylim(0, 100)
-    for kind, color in (("plain", PLAIN), ("resnet", RESIDUAL)):
-        depths = sorted({depth for k, depth in outcomes if k == kind})
-        for part, style in (("train_error", "o-"), ("test_error", "s--")):
-            means = [fmean(getattr(o, part) for o in outcomes[kind, d]) for d in depths]
-            label = f"{titles[kind].split()[0]}, {part.split('_')[0]}"
-            axes[2].plot(depths, means, style, color=color, label=label, linewidth=1.4)
-    name(axes[2], "after training", "layers", "error %")
-    axes[2].set_ylim(bottom=0)
-    return figure
+def draw(curves: list[Curve]) -> Figure:
+    """The error in each epoch, and how much of it comes with depth."""
+    figure, (axis,) = panels(1, height=3.6)
+    last = {}
+    for curve in curves:
+        color = PLAIN if curve.name.startswith("plain") else RESIDUAL
+        strong = not curve.name.endswith(str(SHALLOW))
+        line(axis, curve.x, curve.y, curve.name, color=color, strong=strong)
+        last[curve.name] = curve.y[-1]
+    axis.locator_params(axis="x", integer=True)
+    axis.set_xlabel("epoch")
+    axis.set_ylabel("error while training, %")
+    axis.set_ylim(0, 100)
+    plain, residual = (
+        last[f"{kind}{DEEP}"] - last[f"{kind}{SHALLOW}"] for kind in ("plain", "resnet")
+    )
+    return finish(
+        figure,
+        f"From {SHALLOW} to {DEEP} layers the training error of plain networks "
+        f"{_moves(plain)} points, and that of residual ones {_moves(residual)}",
+    )
+
+
+def _moves(points: float) -> str:
+    return f"{'rises' if points >= 0 else 'falls'} by {abs(points):.0f}"

@@ -17,7 +17,8 @@ from torch.nn import functional
 
 from zoo.data import Data
 from zoo.models import build
-from zoo.study.drawing import PLAIN, RESIDUAL, line, name, panels
+from zoo.study.curves import Curve, mean_curve
+from zoo.study.drawing import PLAIN, RESIDUAL, finish, line, panels
 from zoo.study.lab import FAILED, HELD, Claim, Findings, Lab, above, spread
 from zoo.training.recipe import RECIPES
 
@@ -31,6 +32,8 @@ DEPTH, BATCH = 56, 128
 Norms = dict[tuple[str, bool], list[tuple[list[float], list[float]]]]
 """Kind of network and whether it has batch norms -> for each seed, the gradient norm of each layer
 at the start and after the steps."""
+
+_PANELS = {True: "with batch norm", False: "without batch norm"}
 
 HEALTHY = 10.0
 """Largest healthy ratio of the gradients of the first and the last stage, either way."""
@@ -60,7 +63,11 @@ def run(lab: Lab) -> Findings:
         claims=_claims(norms, steps),
         columns=("network", "batch norm", "seed", "when", "layer", "gradient norm"),
         rows=rows,
-        figure=lambda: _figure(norms, steps),
+        curves=[
+            mean_curve(_PANELS[norm], f"{kind}, {when}", [result[number] for result in seeds])
+            for (kind, norm), seeds in norms.items()
+            for number, when in enumerate(("at the start", f"after {steps} steps"))
+        ],
     )
 
 
@@ -85,7 +92,7 @@ def _claims(norms: Norms, steps: int) -> list[Claim]:
             verdict=HELD if max(start) <= HEALTHY else FAILED,
         ),
         Claim(
-            paper="without batch norm they vanish, except where shortcuts carry them "
+            paper="without batch norm they vanish, unless shortcuts carry them "
             "(the problem that normalisation solved, section 1)",
             measured=f"decades from plain{DEPTH} to resnet{DEPTH}, first stage, at the start: "
             f"{spread(decades)}",
@@ -143,16 +150,25 @@ def _share(values: list[float]) -> float:
     return _first_stage(values) / fmean(values[-(len(values) // 3) :])
 
 
-def _figure(norms: Norms, steps: int) -> Figure:
-    figure, axes = panels(2)
-    for axis, norm in zip(axes, (True, False), strict=True):
-        for kind, color in (("plain", PLAIN), ("resnet", RESIDUAL)):
-            for when, label in enumerate(("at the start", f"after {steps} steps")):
-                curves = [result[when] for result in norms[kind, norm]]
-                mean = [fmean(values) for values in zip(*curves, strict=True)]
-                layers = range(1, len(mean) + 1)
-                line(axis, layers, mean, f"{kind}, {label}", color=color, strong=when == 1)
+def draw(curves: list[Curve]) -> Figure:
+    """The gradient norm of each layer, with and without batch norm."""
+    figure, axes = panels(2, height=3.2)
+    first = {}
+    for axis, panel in zip(axes, _PANELS.values(), strict=True):
+        axis.set_title(panel, loc="left")
         axis.set_yscale("log")
-        title = "with batch norm" if norm else "without"
-        name(axis, title, "layer, from first to last", "gradient norm")
-    return figure
+        axis.set_ylabel("gradient norm")
+        for curve in curves:
+            if curve.panel == panel:
+                kind, when = curve.name.split(", ")
+                color, later = PLAIN if kind == "plain" else RESIDUAL, when != "at the start"
+                line(axis, curve.x, curve.y, curve.name, color=color, strong=later)
+                first[panel, kind, later] = _first_stage(list(curve.y))
+    axes[-1].set_xlabel("layer, from first to last")
+    without = _PANELS[False]
+    decades = math.log10(first[without, "resnet", False] / first[without, "plain", False])
+    return finish(
+        figure,
+        f"Without batch norm, the gradient at the start is {decades:.0f} orders of magnitude "
+        "weaker in the first layers of a plain network than in those of a residual one",
+    )

@@ -7,7 +7,6 @@ identity. A residual unit only has to learn zero.
 
 from __future__ import annotations
 
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +15,8 @@ from torch.nn import functional
 
 from zoo.models.plain import PlainBlock
 from zoo.models.resnet import BasicBlock
-from zoo.study.drawing import PLAIN, RESIDUAL, line, name, panels
+from zoo.study.curves import Curve, mean_curve
+from zoo.study.drawing import PLAIN, RESIDUAL, finish, line, panels
 from zoo.study.lab import Claim, Findings, Lab, above, spread
 
 if TYPE_CHECKING:
@@ -61,7 +61,9 @@ def run(lab: Lab) -> Findings:
         claims=[claim],
         columns=("unit", "seed", f"steps to {GOAL:g}", "error at the end"),
         rows=rows,
-        figure=lambda: _figure(curves),
+        curves=[
+            mean_curve("training", f"{kind} unit", each, first=0) for kind, each in curves.items()
+        ],
     )
 
 
@@ -90,12 +92,21 @@ def _steps_to_goal(errors: list[float]) -> int:
     return next((step for step, error in enumerate(errors) if error <= GOAL), len(errors))
 
 
-def _figure(curves: dict[str, list[list[float]]]) -> Figure:
-    figure, (axis,) = panels(1)
-    for kind, color in (("plain", PLAIN), ("residual", RESIDUAL)):
-        mean = [fmean(values) for values in zip(*curves[kind], strict=True)]
-        line(axis, range(len(mean)), mean, f"{kind} unit", color=color)
+def draw(curves: list[Curve]) -> Figure:
+    """The error before each step, and when it gets below the goal."""
+    figure, (axis,) = panels(1, height=3.6)
+    steps = {}
+    for curve in curves:
+        color = PLAIN if curve.name == "plain unit" else RESIDUAL
+        line(axis, curve.x, curve.y, curve.name, color=color)
+        reached = [x for x, y in zip(curve.x, curve.y, strict=True) if y <= GOAL]
+        steps[curve.name] = f"{reached[0]:.0f} steps" if reached else f"more than {len(curve.x)}"
     axis.axhline(GOAL, color="#888888", linewidth=0.8, linestyle=":")
     axis.set_yscale("log")
-    name(axis, "learning f(x) = x", "step", "squared error / variance")
-    return figure
+    axis.set_xlabel("step")
+    axis.set_ylabel("squared error / variance")
+    return finish(
+        figure,
+        f"Residual units learn f(x) = x to an error of {GOAL:g} in {steps['residual unit']}, "
+        f"plain ones in {steps['plain unit']}",
+    )

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
-
-from compile.files import write_atomic
-from compile.machine import conditions
 from zoo.data import Data, load
 from zoo.errors import BadArtifact, Unavailable
 from zoo.runs.checkpoint import Run, RunConfig, read_config
 from zoo.runs.folders import TRAINING, unfinished_runs
-from zoo.study.drawing import one_text_size
+from zoo.study.curves import Curve
 from zoo.training.recipe import RECIPES, Recipe
 from zoo.training.train import Work, find_same, resume, run_config, same_training, train
 
@@ -29,8 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HELD, FAILED, OPEN = "held", "did not hold", "not decided"
-_MOST_ROWS = 60
-"""Longer tables are not repeated in report.md."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +50,8 @@ class Findings:
     """The heads of the table."""
     rows: list[tuple[Any, ...]]
     """The rows of the table."""
-    figure: Callable[[], Figure]
-    """Draws the picture."""
+    curves: list[Curve]
+    """What the picture shows."""
 
 
 class Experiment(Protocol):
@@ -71,6 +62,9 @@ class Experiment(Protocol):
 
     def run(self, lab: Lab) -> Findings:
         """Train or measure, and return what was found."""
+
+    def draw(self, curves: list[Curve]) -> Figure:
+        """The picture of the curves in the findings of `run`."""
 
 
 @dataclass(kw_only=True)
@@ -179,60 +173,3 @@ def check_drawing() -> None:
     """Raise Unavailable if nothing can be drawn: before hours of training, not after them."""
     if find_spec("matplotlib") is None:
         raise Unavailable("a study draws with matplotlib; run `pip install 'resnet-zoo[study]'`")
-
-
-def publish(findings: Findings, name: str, folder: Path) -> list[Path]:
-    """Write figure.svg, figure.png, table.csv, report.md and report.json. Returns their paths."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = name  # the same picture, the same bytes
-    figure = findings.figure()
-    one_text_size(figure)
-    files: dict[str, bytes] = {}
-    for kind in ("svg", "png"):
-        image = io.BytesIO()
-        figure.savefig(
-            image, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else {}
-        )
-        files[f"figure.{kind}"] = image.getvalue()
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(findings.columns)
-    writer.writerows(findings.rows)
-    files["table.csv"] = table.getvalue().encode()
-    here = conditions() | {"threads": torch.get_num_threads()}
-    plain = {
-        "study": name,
-        "title": findings.title,
-        "setting": findings.setting,
-        "claims": [asdict(claim) for claim in findings.claims],
-        "columns": findings.columns,
-        "rows": findings.rows,
-        "conditions": here,
-    }
-    files["report.json"] = (json.dumps(plain, indent=2, ensure_ascii=False) + "\n").encode()
-    files["report.md"] = _markdown(findings, here).encode()
-    folder.mkdir(parents=True, exist_ok=True)
-    for file, content in files.items():
-        write_atomic(folder / file, content)
-    return [folder / file for file in files]
-
-
-def _markdown(findings: Findings, here: dict[str, Any]) -> str:
-    lines = [f"# {findings.title}", "", findings.setting, ""]
-    for claim in findings.claims:
-        lines += [f"- **{claim.verdict}**: {claim.paper}", f"  Measured: {claim.measured}"]
-    lines += ["", "![](figure.svg)", ""]
-    if len(findings.rows) <= _MOST_ROWS:
-        lines += ["| " + " | ".join(findings.columns) + " |", "|" + "---|" * len(findings.columns)]
-        lines += ["| " + " | ".join(map(str, row)) + " |" for row in findings.rows]
-    else:
-        lines += [f"The {len(findings.rows):,} figures are in table.csv."]
-    threads = f"{here['threads']} thread" + "s" * (here["threads"] > 1)
-    lines += [
-        "",
-        f"{here['cpu']}, {threads}, torch {here['versions'].get('torch')}, "
-        f"commit {here['commit']}, {here['date']}",
-    ]
-    return "\n".join(lines) + "\n"

@@ -15,7 +15,8 @@ from torch import nn
 
 from zoo.data import Data
 from zoo.models.unit import ResidualUnit
-from zoo.study.drawing import PLAIN, RESIDUAL, line, name, panels
+from zoo.study.curves import Curve, mean_curve
+from zoo.study.drawing import PLAIN, RESIDUAL, finish, line, panels
 from zoo.study.lab import Claim, Findings, Lab, above, spread
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def run(lab: Lab) -> Findings:
         claims=claims,
         columns=("network", "seed", "layer", "standard deviation"),
         rows=rows,
-        figure=lambda: _figure(deviations),
+        curves=[mean_curve("layers", model, seeds) for model, seeds in deviations.items()],
     )
 
 
@@ -86,17 +87,20 @@ def responses(network: nn.Module, data: Data) -> list[float]:
     return deviations
 
 
-def _figure(deviations: dict[str, list[list[float]]]) -> Figure:
-    figure, axes = panels(2)
-    for model, seeds in deviations.items():
-        mean = [fmean(values) for values in zip(*seeds, strict=True)]
-        color = PLAIN if model.startswith("plain") else RESIDUAL
-        place = [layer / (len(mean) - 1) for layer in range(len(mean))]
-        line(axes[0], place, mean, model, color=color, strong="20" not in model)
-        ordered = sorted(mean, reverse=True)
-        line(axes[1], place, ordered, model, color=color, strong="20" not in model)
-    name(axes[0], "in the order of the layers", "depth, from first to last layer", "deviation")
-    name(axes[1], "sorted", "share of the layers", "deviation")
-    for axis in axes:
-        axis.set_ylim(bottom=0)
-    return figure
+def draw(curves: list[Curve]) -> Figure:
+    """The deviation of each layer's response, from the first to the last layer."""
+    found = {curve.name: curve.y for curve in curves}
+    stronger = [a > b for a, b in zip(found["plain56"], found["resnet56"], strict=True)]
+    figure, (axis,) = panels(1, height=3.6)
+    for curve in curves:
+        color = PLAIN if curve.name.startswith("plain") else RESIDUAL
+        place = [(x - 1) / (len(curve.x) - 1) for x in curve.x]
+        line(axis, place, curve.y, curve.name, color=color, strong="20" not in curve.name)
+    axis.set_xticks([0, 1], ["first layer", "last layer"])
+    axis.set_ylabel("standard deviation")
+    axis.set_ylim(bottom=0)
+    return finish(
+        figure,
+        f"{sum(stronger)} of {len(stronger)} layers respond more strongly in the plain network "
+        "of 56 layers than in the residual one",
+    )

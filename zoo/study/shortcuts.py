@@ -9,13 +9,21 @@ from __future__ import annotations
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from zoo.study.drawing import PLAIN, RESIDUAL, panels
+from zoo.study.curves import Curve, mean_curve
+from zoo.study.drawing import PLAIN, RESIDUAL, finish, panels
 from zoo.study.lab import Claim, Findings, Lab, above, interval, spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SUMMARY = "test error with option A, B and C shortcuts, and with none"
+
+_NAMES = {
+    "A": "A: zeros",
+    "B": "B: projections\nif the shape\nchanges",
+    "C": "C: projections\neverywhere",
+    "plain": "none",
+}
 
 
 def run(lab: Lab) -> Findings:
@@ -60,7 +68,10 @@ def run(lab: Lab) -> Findings:
         claims=claims,
         columns=("shortcut", "seed", "test error %"),
         rows=rows,
-        figure=lambda: _figure(errors),
+        curves=[
+            mean_curve(f"{depth} layers", option, [each], first=0)
+            for option, each in errors.items()
+        ],
     )
 
 
@@ -70,16 +81,22 @@ def _test_error(lab: Lab, model: str, seed: int, option: str | None) -> float:
     return 100 * (1 - trained.config.results.test_accuracy)
 
 
-def _figure(errors: dict[str, list[float]]) -> Figure:
-    figure, (axis,) = panels(1)
-    for place, (option, each) in enumerate(errors.items()):
-        color = PLAIN if option == "plain" else RESIDUAL
-        low, high = interval(each)
+def draw(curves: list[Curve]) -> Figure:
+    """The test error of each seed, with the mean and its interval, by shortcut."""
+    figure, (axis,) = panels(1, height=3.6)
+    for place, curve in enumerate(curves):
+        color = PLAIN if curve.name == "plain" else RESIDUAL
+        low, high = interval(curve.y)
         axis.plot([place] * 2, [max(0, low), min(100, high)], color=color, linewidth=1.4)
-        axis.plot([place] * len(each), each, "o", color=color, alpha=0.4, markersize=4)
-        axis.plot(place, fmean(each), "_", color=color, markersize=16, markeredgewidth=2)
-    axis.set_xticks(range(len(errors)), list(errors))
-    axis.set_title("test error by shortcut: seeds, mean, 95 % interval", loc="left")
-    axis.set_ylabel("test error %")
+        axis.plot([place] * len(curve.y), curve.y, "o", color=color, alpha=0.4, markersize=5)
+        axis.plot(place, fmean(curve.y), "_", color=color, markersize=18, markeredgewidth=2)
+    axis.set_xticks(range(len(curves)), [_NAMES[curve.name] for curve in curves])
+    axis.set_xlim(-0.5, len(curves) - 0.5)
+    axis.set_ylabel(f"test error %, {curves[0].panel}")
     axis.set_ylim(bottom=0)
-    return figure
+    mean = {curve.name: f"{fmean(curve.y):.0f}\N{NO-BREAK SPACE}%" for curve in curves}
+    return finish(
+        figure,
+        f"The test error is {mean['A']} with shortcut A, {mean['B']} with B, {mean['C']} with C, "
+        f"and {mean['plain']} without shortcuts",
+    )

@@ -65,7 +65,7 @@ def predict(run: Run, image_path: str | Path, *, top: int = 3) -> list[tuple[str
 
     The image becomes grey or RGB, and is resized and cropped as the run's preprocessing says.
     Digits are light on dark, so invert a dark digit on white paper first. Raises BadArtifact for a
-    missing or damaged image, and UsageError where the run names no preprocessing or classes.
+    missing or damaged image, and UsageError if the run names no preprocessing or classes.
     """
     wanted, classes = run.config.preprocessing, run.config.classes
     if wanted is None or classes is None:

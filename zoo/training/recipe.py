@@ -291,7 +291,7 @@ def amended(recipe: Recipe, settings: list[str]) -> Recipe:
 
 
 def _parse(text: str, example: Any) -> Any:
-    """`text` as a value of the type of `example`; ValueError where it is not one."""
+    """`text` as a value of the type of `example`; ValueError if it is not one."""
     if isinstance(example, bool):
         return ("false", "true").index(text.lower()) == 1
     if isinstance(example, tuple) or example is None:

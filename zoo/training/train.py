@@ -181,7 +181,7 @@ def _run(
     work: Work,
     times: list[dict[str, Any]],
 ) -> Run:
-    """Train to the end and publish. Where training stops early, the draft keeps its last state."""
+    """Train to the end and publish. If training stops early, the draft keeps its last state."""
     started = time.perf_counter() - (float(times[-1]["seconds"]) if times else 0.0)
     try:
         with deferred() as signals, EpochBar(trainer.recipe.epochs, quiet=work.quiet) as bar:

@@ -9,7 +9,6 @@
 #include "artifact/zip_scan.h"
 #include "base/clocks.h"
 #include "base/error.h"
-#include "base/paths.h"
 #include "base/text.h"
 #include "machine/machine.h"
 

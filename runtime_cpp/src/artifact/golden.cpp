@@ -4,7 +4,6 @@
 
 #include "artifact/safetensors.h"
 #include "base/error.h"
-#include "base/paths.h"
 
 namespace zoo {
 
@@ -15,11 +14,10 @@ const std::string kFile = kGoldenFile;
 const TensorView& find(const std::vector<TensorView>& tensors, const std::string& name,
                        const std::string& dtype, const std::vector<int64_t>& shape) {
   const auto tensor = std::ranges::find(tensors, name, &TensorView::name);
-  if (tensor == tensors.end()) fail_artifact(kFile + ": holds no '" + printable(name) + "'");
+  if (tensor == tensors.end()) fail_artifact(kFile + ": holds no '" + name + "'");
   if (tensor->dtype != dtype || tensor->shape != shape) {
-    fail_artifact(kFile + ": '" + printable(name) + "' is " +
-                  describe(tensor->dtype, tensor->shape) + ", the manifest wants " +
-                  describe(dtype, shape));
+    fail_artifact(kFile + ": '" + name + "' is " + describe(tensor->dtype, tensor->shape) +
+                  ", the manifest wants " + describe(dtype, shape));
   }
   return *tensor;
 }
@@ -38,14 +36,11 @@ GoldenViews find_golden(std::span<const std::byte> bytes, const Manifest& manife
   if (tensors.size() != 2) {
     fail_artifact(kFile + ": holds " + std::to_string(tensors.size()) + " tensors, 2 are wanted");
   }
-  return golden;
-}
-
-void require_finite(const GoldenViews& golden) {
-  for (const TensorView* tensor : {&golden.input, &golden.oracle}) {
-    if (all_finite(*tensor)) continue;
-    fail_artifact(kFile + ": '" + printable(tensor->name) + "' holds NaN or Inf");
+  for (const TensorView& tensor : tensors) {
+    if (all_finite(tensor)) continue;
+    fail_artifact(kFile + ": '" + tensor.name + "' holds NaN or Inf; all values must be finite");
   }
+  return golden;
 }
 
 }  // namespace zoo

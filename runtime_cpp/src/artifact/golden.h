@@ -14,11 +14,8 @@ struct GoldenViews {
   TensorView oracle;  // oracle/<name>, F64
 };
 
-// Fails with exit code 3 where the file is not sound, or holds other tensors than the manifest
-// says. The values are not looked at: see require_finite.
+// Fails with exit code 3 where the file is not sound, holds other tensors than the manifest says,
+// or a value that is NaN or Inf.
 [[nodiscard]] GoldenViews find_golden(std::span<const std::byte> bytes, const Manifest& manifest);
-
-// Fails with exit code 3 where a value is NaN or Inf.
-void require_finite(const GoldenViews& golden);
 
 }  // namespace zoo

@@ -5,7 +5,6 @@
 #include <charconv>
 
 #include "base/error.h"
-#include "base/paths.h"
 
 namespace zoo {
 
@@ -43,8 +42,7 @@ class Header {
     for (const Row& row : kDtypes) {
       if (row.descr == *descr_) return std::string(row.dtype);
     }
-    fail("its values are " + printable(*descr_) +
-         ", little-endian float32, float64 or uint8 are wanted");
+    fail("its values are " + *descr_ + ", little-endian float32, float64 or uint8 are wanted");
   }
   [[nodiscard]] const std::vector<int64_t>& shape() const {
     if (!*in_c_order_) fail("it is in Fortran's order; save numpy.ascontiguousarray(x)");
@@ -88,7 +86,7 @@ class Header {
     } else if (key == "shape") {
       shape_ = read_shape();
     } else {
-      fail("its header holds the key '" + printable(key) + "'");
+      fail("its header holds the key '" + key + "'");
     }
   }
 

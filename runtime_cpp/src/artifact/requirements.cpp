@@ -4,7 +4,6 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "base/paths.h"
 
 namespace zoo {
 
@@ -24,9 +23,8 @@ void check_torch(const Manifest& manifest, const Host& host) {
   }
   const auto& wanted = manifest.requirements.torch;
   if (wanted && *wanted != built) {
-    fail_artifact("the artifact was built for torch " + printable(*wanted) +
-                  ", and this zoo-run runs torch " + built + ": compile it again with torch " +
-                  built);
+    fail_artifact("the artifact was built for torch " + *wanted + ", and this zoo-run runs torch " +
+                  built + ": compile it again with torch " + built);
   }
 }
 
@@ -34,11 +32,11 @@ void check_cpu(const Manifest& manifest, const Host& host) {
   std::string missing;
   for (const std::string& flag : manifest.requirements.isa) {
     if (host.cpu_flags.contains(flag)) continue;
-    missing += (missing.empty() ? "" : ", ") + printable(flag);
+    missing += (missing.empty() ? "" : ", ") + flag;
   }
   if (!missing.empty()) {
-    fail_artifact("this CPU lacks " + missing + ", which the artifact (target " +
-                  printable(manifest.target) + ") needs: compile it here, or for a lower target");
+    fail_artifact("this CPU lacks " + missing + ", which the artifact (target " + manifest.target +
+                  ") needs: compile it here, or for a lower target");
   }
 }
 
@@ -73,8 +71,8 @@ void check_device(const Manifest& manifest, const Host& host) {
   }
   const auto& wanted = manifest.requirements.gpu_arch;
   if (wanted && !runs_on(*wanted, *host.gpu.arch)) {
-    fail_artifact("the artifact was built for " + printable(*wanted) + ", this GPU is " +
-                  *host.gpu.arch + ": compile it again on this machine");
+    fail_artifact("the artifact was built for " + *wanted + ", this GPU is " + *host.gpu.arch +
+                  ": compile it again on this machine");
   }
 }
 
@@ -92,9 +90,8 @@ void check_requirements(const Manifest& manifest, const Host& host) {
   check_cpu(manifest, host);
   check_device(manifest, host);
   if (!host.has_engine) {
-    fail_machine("no engine for " + printable(manifest.backend) + " (" +
-                 printable(manifest.programs.front().file) + "): this zoo-run has " + host.engines +
-                 std::string(remedy(manifest.backend)));
+    fail_machine("no engine for " + manifest.backend + " (" + manifest.programs.front().file +
+                 "): this zoo-run has " + host.engines + std::string(remedy(manifest.backend)));
   }
 }
 

@@ -76,13 +76,13 @@ Fault check_files(const Json& manifest) {
   const Json& files = manifest["files"];
   for (const auto& [name, unused] : files.items()) {
     if (const auto why = unsafe_name(name)) {
-      return "files holds the name '" + printable(name) + "', which " + *why;
+      return "files holds the name '" + name + "', which " + *why;
     }
   }
   if (!files.contains(kGoldenFile)) return std::string("files lacks '") + kGoldenFile + "'";
   for (const Json& program : manifest["programs"]) {
     const auto name = program["file"].get<std::string>();
-    if (!files.contains(name)) return "files lacks the program '" + printable(name) + "'";
+    if (!files.contains(name)) return "files lacks the program '" + name + "'";
   }
   if (const Json& graph = manifest["graph"]; !graph.is_null()) {
     const auto name = graph["file"].get<std::string>();
@@ -199,9 +199,32 @@ Fault check_one_output(const Json& manifest) {
   return "outputs has " + std::to_string(count) + " outputs; this zoo runs programs with one";
 }
 
+// 11: a program's name ends as its backend names files. Other backends are a later zoo's.
+Fault check_suffixes(const Json& manifest) {
+  using Row = std::pair<std::string_view, std::string_view>;
+  constexpr std::array kRows = {
+      Row{"eager", ".pt2"},    Row{"torch-compile", ".pt2"}, Row{"torchscript", ".ts"},
+      Row{"inductor", ".pt2"}, Row{"onnx", ".onnx"},         Row{"openvino", ".onnx"},
+      Row{"tensorrt", ".ts"},  Row{"tensorrt", ".pt2"},      Row{"tensorrt-plan", ".plan"}};
+  const auto backend = manifest["backend"].get<std::string>();
+  std::string allowed;
+  for (const auto& [name, suffix] : kRows) {
+    if (name == backend) allowed += (allowed.empty() ? "" : " or ") + std::string(suffix);
+  }
+  const Json& programs = manifest["programs"];
+  for (size_t i = 0; i < programs.size() && !allowed.empty(); ++i) {
+    const auto file = programs[i]["file"].get<std::string>();
+    const bool fits = std::ranges::any_of(
+        kRows, [&](const Row& row) { return row.first == backend && file.ends_with(row.second); });
+    if (!fits) return at("programs", i) + ".file must end in " + allowed + " for " + backend;
+  }
+  return std::nullopt;
+}
+
 constexpr std::array kRules = {check_tensors, check_batches,        check_requirements_fields,
                                check_files,   check_outputs_fields, check_classes,
-                               check_bounds,  check_status,         check_one_output};
+                               check_bounds,  check_status,         check_one_output,
+                               check_suffixes};
 
 bool is_number(std::string_view text) {
   return !text.empty() && text.size() <= kMaxDigits &&

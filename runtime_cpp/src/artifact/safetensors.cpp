@@ -4,7 +4,6 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "base/paths.h"
 
 namespace zoo {
 
@@ -62,7 +61,7 @@ class Reader {
     fail_artifact(file_ + ": not a sound safetensors file: " + what);
   }
   [[noreturn]] void fail_entry(const std::string& name, const std::string& what) const {
-    fail("'" + printable(name) + "' " + what);
+    fail("'" + name + "' " + what);
   }
 
   void check_metadata(const Json& entry) const {
@@ -112,7 +111,7 @@ class Reader {
     const std::byte* free = data_.data();
     for (const TensorView& tensor : tensors) {
       if (tensor.bytes.data() != free) {
-        fail("its tensors overlap or leave a hole at '" + printable(tensor.name) + "'");
+        fail("its tensors overlap or leave a hole at '" + tensor.name + "'");
       }
       free += tensor.bytes.size();
     }

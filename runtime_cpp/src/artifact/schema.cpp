@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "artifact/manifest_schema.h"
-#include "base/paths.h"
+#include "base/text.h"
 
 namespace zoo {
 

@@ -4,6 +4,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <thread>
@@ -19,13 +21,16 @@ namespace {
 constexpr size_t kCopyBytes = size_t{1} << 20;
 constexpr std::chrono::milliseconds kPause{10};
 
-// What the system said, as the exit code it means: what may not be read is the machine's matter,
-// what is not there or is something else is the artifact's.
+// Errors of the machine. All others say that the file is not there, or is something else: a socket,
+// a device, a name that no file can have.
+constexpr std::array kMachineErrors = {EACCES, EPERM, EIO, EMFILE, ENFILE, ENOMEM};
+
 [[noreturn]] void fail_open(const std::string& name, int error) {
   const std::string message = name + ": " + std::strerror(error);
-  if (error == ENOENT || error == ENOTDIR) fail_artifact(message);
+  if (std::ranges::find(kMachineErrors, error) != kMachineErrors.end()) fail_machine(message);
   if (error == ELOOP) fail_artifact(name + ": is a symbolic link; it must be a regular file");
-  fail_machine(message);
+  if (error == ENXIO) fail_artifact(name + ": is not a regular file");  // as a socket says it
+  fail_artifact(message);
 }
 
 [[noreturn]] void fail_too_large(const std::string& name, uint64_t max_bytes) {

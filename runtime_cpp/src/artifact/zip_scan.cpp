@@ -147,7 +147,7 @@ bool may_be_deflated(const std::string& member) {
 
 void check_member(const Archive& zip, const ZipMember& member, uint16_t flags, uint16_t method,
                   ZipRules rules) {
-  const std::string shown = "member '" + printable(member.name) + "' ";
+  const std::string shown = "member '" + member.name + "' ";
   if (const auto why = unsafe_name(member.name)) zip.fail("the name of " + shown + *why);
   if (flags & kEncryptedFlags) zip.fail(shown + "is encrypted");
   if (method != 0 && !(method == 8 && rules.deflated_code && may_be_deflated(member.name))) {
@@ -164,7 +164,7 @@ void check_member(const Archive& zip, const ZipMember& member, uint16_t flags, u
 // The header before a member's bytes must say what the directory said. Returns where they end.
 uint64_t check_local(const Archive& zip, const ZipMember& member, uint64_t offset, uint16_t flags,
                      uint16_t method) {
-  const std::string shown = "member '" + printable(member.name) + "' ";
+  const std::string shown = "member '" + member.name + "' ";
   if (zip.u32(offset) != kLocalSignature) zip.fail(shown + "is not where the directory says");
   const uint16_t local_flags = zip.u16(offset + 6);
   if (local_flags != flags || zip.u16(offset + 8) != method ||

@@ -35,7 +35,7 @@ void install_signal_handlers() {
   action.sa_flags = SA_RESTART;
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
-  // A reader that went away is an error to report (exit 4), not a reason to die silently.
+  // Where nobody reads stdout any more, what is half-made must still be removed.
   ::signal(SIGPIPE, SIG_IGN);
 }
 

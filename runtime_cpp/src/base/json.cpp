@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "base/error.h"
-#include "base/paths.h"
 
 namespace zoo {
 
@@ -29,7 +28,7 @@ Json parse_json(std::string_view text, const std::string& name, int max_depth) {
     if (event == Event::key) {
       const auto& key = value.get_ref<const std::string&>();
       if (!keys.back().insert(key).second) {
-        fail_artifact(name + ": the key '" + printable(key) + "' is there twice");
+        fail_artifact(name + ": the key '" + key + "' is there twice");
       }
     }
     return true;
@@ -37,12 +36,12 @@ Json parse_json(std::string_view text, const std::string& name, int max_depth) {
   try {
     return Json::parse(text, watch);
   } catch (const Json::exception& error) {
-    fail_artifact(name + ": is not JSON: " + printable(error.what()));
+    fail_artifact(name + ": is not JSON: " + error.what());
   }
 }
 
 std::string dump_json(const OrderedJson& document) {
-  return document.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
+  return document.dump(2, ' ', true, OrderedJson::error_handler_t::replace) + "\n";
 }
 
 }  // namespace zoo

@@ -18,7 +18,7 @@ inline constexpr int kMaxJsonDepth = 32;
 [[nodiscard]] Json parse_json(std::string_view text, const std::string& name,
                               int max_depth = kMaxJsonDepth);
 
-// Indented text; a string that is not UTF-8 (a path may be anything) is written with U+FFFD.
+// Indented ASCII; a string that is not UTF-8 (a path may be anything) is written with U+FFFD.
 [[nodiscard]] std::string dump_json(const OrderedJson& document);
 
 }  // namespace zoo

@@ -26,12 +26,4 @@ std::optional<std::string> unsafe_name(std::string_view name) {
   return std::nullopt;
 }
 
-std::string printable(std::string_view text) {
-  std::string clean(text);
-  for (char& c : clean) {
-    if (is_control(c)) c = '?';
-  }
-  return clean;
-}
-
 }  // namespace zoo

@@ -10,7 +10,4 @@ namespace zoo {
 // fine: relative, no "." or "..", no empty part, no backslash, no control character.
 [[nodiscard]] std::optional<std::string> unsafe_name(std::string_view name);
 
-// The text with every control character replaced by '?', for a one-line message.
-[[nodiscard]] std::string printable(std::string_view text);
-
 }  // namespace zoo

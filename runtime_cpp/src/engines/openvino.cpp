@@ -2,7 +2,6 @@
 
 #include "artifact/onnx_scan.h"
 #include "base/error.h"
-#include "base/paths.h"
 #include "engines/engine.h"
 #include "engines/openvino_module.h"
 
@@ -17,8 +16,8 @@ LoadOpenVino open_module() {
   void* load = module != nullptr ? ::dlsym(module, kLoadOpenVino) : nullptr;
   if (load != nullptr) return reinterpret_cast<LoadOpenVino>(load);
   const char* error = ::dlerror();
-  fail_machine("the artifact needs OpenVINO: " +
-               printable(error != nullptr ? error : "its engine cannot be loaded") +
+  const std::string reason = error != nullptr ? error : "its engine cannot be loaded";
+  fail_machine("the artifact needs OpenVINO: " + reason +
                "; pip install openvino, then build zoo-run again");
 }
 

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "base/paths.h"
 
 namespace zoo {
 
@@ -26,8 +25,8 @@ void load_libraries(const std::vector<std::string>& names,
     // Global and at once: what they register must be there for the program that comes next.
     if (::dlopen(locate(name, folders).c_str(), RTLD_NOW | RTLD_GLOBAL) != nullptr) continue;
     const char* error = ::dlerror();
-    fail_machine("the artifact needs the library " + printable(name) + ": " +
-                 printable(error != nullptr ? error : "it cannot be loaded") +
+    fail_machine("the artifact needs the library " + name + ": " +
+                 (error != nullptr ? error : "it cannot be loaded") +
                  "; install it or say where it is with --library-path DIR");
   }
 }

@@ -1,10 +1,11 @@
 #include "report/report.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <filesystem>
 #include <iostream>
 
 #include "base/atomic_file.h"
-#include "base/paths.h"
 #include "base/text.h"
 #include "report/report_parts.h"
 
@@ -12,7 +13,40 @@ namespace zoo {
 
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr size_t kRowsShown = 16;
+
+// The path without links, "." and "..", as far as it exists, and without a slash at its end.
+fs::path real_path(const fs::path& path) {
+  std::error_code error;
+  const fs::path real = fs::weakly_canonical(fs::absolute(path, error), error);
+  if (error) return path;
+  return real.has_filename() ? real : real.parent_path();
+}
+
+// Two names of one file, or of one that is not there yet.
+bool same_file(const std::string& one, const std::string& other) {
+  std::error_code error;
+  return fs::equivalent(one, other, error) || real_path(one) == real_path(other);
+}
+
+bool lies_in(const std::string& path, const std::string& folder) {
+  const fs::path outer = real_path(folder);
+  const fs::path inner = real_path(fs::path(path).parent_path() / ".");
+  return std::ranges::mismatch(outer, inner).in1 == outer.end();
+}
+
+// A result may replace neither what is read nor what was proved.
+void check_output_path(const std::string& flag, const std::string& path, const Options& options) {
+  if (path.empty()) return;
+  const auto refuse = [&](const std::string& why) {
+    throw RunnerError(ExitCode::kUsage, flag + " " + path + ": " + why + "; name another file");
+  };
+  if (!options.input.empty() && same_file(path, options.input)) refuse("is the file of --input");
+  if (lies_in(path, options.artifact)) refuse("lies in the artifact's folder, which never changes");
+  check_writable(path);
+}
 
 }  // namespace
 
@@ -47,8 +81,21 @@ Report report_inference(const Subject& subject, const Inference& inference) {
 }
 
 void check_output_paths(const Options& options) {
-  if (!options.output.empty()) check_writable(options.output);
-  if (!options.json.empty() && !options.json_to_stdout()) check_writable(options.json);
+  const std::string json = options.json_to_stdout() ? "" : options.json;
+  check_output_path("--output", options.output, options);
+  check_output_path("--json", json, options);
+  if (!json.empty() && !options.output.empty() && same_file(json, options.output)) {
+    throw RunnerError(ExitCode::kUsage,
+                      "--json " + json + ": is the file of --output; name another");
+  }
+}
+
+void write_text(const std::string& text, std::ostream& out) {
+  errno = 0;
+  out << text << std::flush;
+  if (out) return;
+  if (errno == EPIPE) throw RunnerError(ExitCode::kPipeClosed, "nobody reads stdout");
+  fail_machine("stdout cannot be written to");
 }
 
 void write_report(const Report& report, const Options& options, std::ostream& out) {
@@ -56,12 +103,10 @@ void write_report(const Report& report, const Options& options, std::ostream& ou
     write_atomically(options.json, dump_json(report.document));
   }
   if (options.json_to_stdout()) {
-    out << dump_json(report.document);
+    write_text(dump_json(report.document), out);
   } else if (!options.quiet) {
-    out << report.text;
+    write_text(report.text, out);
   }
-  out.flush();
-  if (!out) fail_machine("the report cannot be written to stdout");
 }
 
 }  // namespace zoo

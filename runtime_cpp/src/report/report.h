@@ -75,8 +75,12 @@ struct Inference {
 };
 [[nodiscard]] Report report_inference(const Subject& subject, const Inference& inference);
 
-// Fails with 4 where a file that the options name could not be written; to be called first.
+// To be called first. Fails with 2 where a file to write is one to read, or lies in the artifact;
+// with 4 where it could not be written.
 void check_output_paths(const Options& options);
+
+// Fails with 4 where that cannot be done, with 141 where nobody reads it.
+void write_text(const std::string& text, std::ostream& out);
 
 // Writes the report where the options want it. Fails with 4 where that cannot be done.
 void write_report(const Report& report, const Options& options, std::ostream& out);

@@ -1,6 +1,5 @@
 #include <algorithm>
 
-#include "base/paths.h"
 #include "base/text.h"
 #include "report/report.h"
 #include "report/report_parts.h"

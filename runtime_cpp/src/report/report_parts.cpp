@@ -2,7 +2,6 @@
 
 #include <cmath>
 
-#include "base/paths.h"
 #include "base/text.h"
 
 namespace zoo {

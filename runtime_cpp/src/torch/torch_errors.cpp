@@ -1,7 +1,5 @@
 #include "torch/torch_errors.h"
 
-#include "base/paths.h"
-
 namespace zoo {
 
 namespace {
@@ -22,7 +20,7 @@ std::string telling_line(const std::string& what) {
 }  // namespace
 
 void fail_from_torch(const std::string& doing, const std::string& what) {
-  const std::string message = doing + ": " + printable(telling_line(what));
+  const std::string message = doing + ": " + telling_line(what);
   if (what.find("can't allocate memory") != std::string::npos) fail_machine(message);
   fail_artifact(message);
 }

@@ -1,0 +1,75 @@
+"""Is the module a function of one image? Nothing is compared with it before that is known.
+
+It must give the same answer to the same image: whatever random numbers were drawn, however often
+it was called, and whatever other images are in the batch. docs/parity.md says how this is found
+out, under "A module must be a function".
+"""
+
+from __future__ import annotations
+
+from functools import cache, cached_property
+
+import torch
+from torch import nn
+
+from compile.errors import CheckFailed
+from compile.network.copying import copied
+from compile.network.network import Network
+from compile.proof.apart import LIMIT, distance, in_words
+from compile.proof.golden import choose_samples
+from compile.proof.mates import mixing
+from compile.proof.repeats import own_randomness, seed, unsteady
+from compile.proof.samples import GoldenSamples
+from compile.spec import CompileSpec
+
+
+class Function:
+    """Whether a module is a function of one image. Each answer is found once and kept."""
+
+    def __init__(self, network: Network, samples: GoldenSamples) -> None:
+        """Copy the module of `network`, which nobody has called yet."""
+        self.network = network
+        self.samples = samples
+        self._untouched: nn.Module | None = copied(network.module)
+        self._mixing = cache(self._find_mixing)
+
+    def check(self) -> None:
+        """Raise CheckFailed where an answer depends on random numbers or on earlier calls."""
+        if self._fault is not None:
+            raise CheckFailed(self._fault)
+
+    def check_batch(self, spec: CompileSpec) -> None:
+        """Raise CheckFailed where an answer depends on the other images of a batch of `spec`.
+
+        There are none at batch 1.
+        """
+        found = self._mixing(spec.input_type)
+        if found is not None and spec.batch != (1, 1):
+            raise CheckFailed(
+                f"{found}; answer each image as if it were alone, or build it for --batch 1"
+            )
+
+    def mixes(self, input_type: str) -> bool:
+        """Whether the answer to one of the samples depends on the other images of its batch."""
+        return self._mixing(input_type) is not None
+
+    @cached_property
+    def _fault(self) -> str | None:
+        """What makes answers to one image differ, in words; None where nothing does."""
+        module, self._untouched = self._untouched, None
+        assert module is not None
+        images, _ = choose_samples(self.network.shape, self.samples.real)
+        return unsteady(module, [images[:1], images[-1:]]) or self._fault_in_float64()
+
+    def _fault_in_float64(self) -> str | None:
+        golden = self.samples.of_type("float32")
+        with own_randomness():
+            for number in (1, 2):
+                seed(number)
+                far = distance(self.network.oracle(golden.pixels[:1]), golden.oracle[:1])
+                if far > LIMIT[torch.float64]:
+                    return f"in float64 answers to the same image differ by {in_words(far)}"
+        return None
+
+    def _find_mixing(self, input_type: str) -> str | None:
+        return mixing(self.network.oracle, self.samples.of_type(input_type))

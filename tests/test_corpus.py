@@ -1,0 +1,160 @@
+"""`just corpus`: networks whose truth is known, and a slice of those that nobody here wrote."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+
+from compile.backends import BACKENDS
+from results.corpus import generated, jobs
+from results.corpus.generator import generate
+from results.corpus.jobs import Job, all_jobs
+from results.corpus.judging import RIGHT, judged
+from results.corpus.row import run
+from results.corpus.timm_choice import LARGEST, LIST, MOST_PARAMETERS
+from tests.networks import NETWORKS
+
+_MENDING = {
+    "drawing in evaluation is not looked for": (
+        *("functional_dropout", "added_noise", "random_mask", "noise_in_place", "faint_noise"),
+        *("dropped_channels", "alpha_dropout", "dropped_branch", "dropout_that_stays"),
+        *("dropped_attention", "random_slope", "random_gate", "shuffled_channels", "random_crop"),
+        *("fractional_pool", "own_generator", "python_random", "numpy_random", "clock"),
+    ),
+    "a change from call to call is not looked for": (
+        *("every_seventh_call", "counting_buffer", "frame_before", "first_image_kept"),
+        "observer_left_on",
+    ),
+    "the mixing of a batch counts as PyTorch's own error": (
+        *("attention_over_the_batch", "range_of_the_batch", "softmax_over_the_batch"),
+        *("norm_over_the_batch", "neighbour", "sorted_batch", "size_of_the_batch"),
+        "other_branch_for_one",
+    ),
+    "another function in float64 counts as PyTorch's own error": ("other_in_double",),
+    "the gate over constants does not know what was folded, or is never read": (
+        *("head_for_training", "batch_norm_behind_linear", "batch_norm_without_affine"),
+        *("scale_and_shift", "tied_weights"),
+    ),
+    "the oracle needs a module that takes float64": (
+        *("places_made_in_forward", "float_in_forward"),
+    ),
+    "folding loses the hook": ("hook_on_a_norm",),
+    "it is copied before it is looked at": ("old_weight_norm", "never_called"),
+}
+MENDING = {name: reason for reason, names in _MENDING.items() for name in names}
+"""Networks that are judged wrongly today -> why. Each mark goes with what mends it."""
+
+
+def found(part: str, network: str, backend: str, precision: str = "fp32") -> dict[str, Any]:
+    return run(
+        Job(part=part, network=network, seed=0, backend=backend, precision=precision),
+        torch.get_num_threads(),
+    )
+
+
+def test_each_network_has_a_truth() -> None:
+    kinds = [row.truth.partition(":")[0] for row in NETWORKS.values()]
+    assert set(kinds) == {"sound", "refuse", "either"}
+    assert min(kinds.count("sound"), kinds.count("refuse")) >= 50
+    for name, row in NETWORKS.items():
+        assert row.make.__doc__, name
+        assert (row.truth == "sound") is (": " not in row.truth), name
+        assert set(row.where) <= set(BACKENDS), name
+    pool = NETWORKS["padded_pool_rounded_up"]
+    assert (pool.truth_for("openvino"), pool.truth_for("onnx")) == ("refuse", "sound")
+
+
+def test_a_network_depends_on_its_seed_alone() -> None:
+    one, again, other = (NETWORKS["attention"].build(seed).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(value, again[name]) for name, value in one.items())
+    assert not torch.equal(one["last.weight"], other["last.weight"])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.xfail(reason=MENDING[name]))
+        if name in MENDING
+        else name
+        for name in NETWORKS
+    ],
+)
+def test_a_sound_network_passes_and_a_wrong_one_does_not(name: str) -> None:
+    row = found("a", name, "torchscript")
+    assert judged(row) == RIGHT, f"{NETWORKS[name].truth}: {row['built']}, {row['failures']}"
+
+
+@pytest.mark.parametrize(
+    ("part", "network", "backend", "precision"),
+    [
+        ("b", "test_vit", "torchscript", "fp32"),
+        ("b", "repghostnet_050", "torchscript", "fp32"),
+        ("c", "resnet20", "openvino", "fp32"),
+        ("c", "plain20", "torchscript", "fp32"),
+        ("d", "random-0", "torchscript", "fp32"),
+        ("d", "random-1", "torchscript", "fp32"),
+        ("d", "random-2", "onnx", "int8"),
+    ],
+)
+def test_a_slice_of_the_other_parts(part: str, network: str, backend: str, precision: str) -> None:
+    row = found(part, network, backend, precision)
+    assert judged(row) == RIGHT, (row["built"], row["failures"], row.get("truth"))
+    assert len(row["rmse"]) == len(row["bound"]) == len(row["kinds"]) == len(row["e_eager"])
+
+
+def test_the_ways_of_pytorch_are_rows_too() -> None:
+    row = found("c", "resnet20", jobs.WAYS)
+    assert row["built"] == "measured" and len(row["ways"]) == 4
+    for errors in row["ways"].values():
+        assert len(errors) == len(row["bound"]) == len(row["kinds"])
+        assert all(error < bound for error, bound in zip(errors, row["bound"], strict=True))
+
+
+def test_what_breaks_outside_of_zoo_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(spec: object) -> torch.nn.Module:
+        raise KeyError("width")
+
+    monkeypatch.setattr(generated, "build", broken)
+    row = found("d", "random-0", "torchscript")
+    assert (row["built"], row["stage"]) == ("error", "make")
+    assert row["failures"] == ["unexpected KeyError: 'width'"]
+
+
+def test_the_list_of_timm_keeps_its_rule() -> None:
+    rows = json.loads(LIST.read_text())["networks"]
+    assert len(rows) >= 40 and len({row["family"] for row in rows}) >= 20
+    assert all(row["parameters"] <= MOST_PARAMETERS for row in rows)
+    assert all(row["size"] <= LARGEST for row in rows)
+
+
+def test_random_networks_come_from_their_seed_and_are_kept_as_json() -> None:
+    for number in range(40):
+        spec = generate(number)
+        assert json.loads(json.dumps(spec)) == spec == generate(number)
+        network = generated.build(spec)
+        with torch.no_grad():
+            out = network(torch.randn(2, *spec["image"]))
+        assert out.shape == (2, 10) and bool(torch.isfinite(out).all())
+    assert generate(1) != generate(2)
+
+
+def test_networks_that_were_found_are_run_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    kept = tmp_path / "found.json"
+    kept.write_text(json.dumps({"narrow": {"why": "a reason", "spec": generate(5)}}))
+    monkeypatch.setattr(jobs, "FOUND", kept)
+    assert jobs.networks("d", 0)[:2] == ["narrow", "random-0"]
+    assert jobs.specification("narrow", 3) == generate(5)
+    assert jobs.specification("random-0", 3) == generate("random-0-3")
+
+
+def test_the_parts_take_turns() -> None:
+    asked = all_jobs(["a", "c"], ["onnx"], ["fp32"], 0)
+    tenth = asked[: len(asked) // 10]
+    assert {job.backend for job in asked} == {"onnx", jobs.WAYS}
+    assert abs(sum(job.part == "c" for job in tenth) / len(tenth) - 104 / 231) < 0.05
+    assert len({job.key for job in asked}) == len(asked)

@@ -1,0 +1,159 @@
+"""What `just corpus` keeps and prints: processes that break, its file, its report."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+
+from results.corpus import table
+from results.corpus.jobs import Job
+from results.corpus.judging import (
+    BROKE,
+    FALSE_ACCEPT,
+    FALSE_REFUSAL,
+    NOT_BUILT,
+    RIGHT,
+    judged,
+)
+from results.corpus.report import WIDTH, report, share
+from results.corpus.row import failures
+from results.corpus.running import Running
+from results.corpus.table import Table
+from results.corpus.truth import first_off, in_double
+
+JOB = Job(part="d", network="random-0", seed=0, backend="onnx", precision="fp32")
+FIGURES = {"rmse": [0.5], "bound": [1.0], "kinds": ["normal"]}
+
+
+def life(job: Job, threads: int, limit: float, connection: Connection) -> None:
+    """What a row's process does here: its network says how it ends."""
+    if job.network == "crash":
+        os.abort()
+    if job.network == "hang":
+        time.sleep(60)
+    connection.send_bytes(json.dumps({"network": job.network, "threads": threads}).encode())
+
+
+def test_a_crash_and_a_hang_are_rows_and_the_next_one_runs() -> None:
+    running = Running(threads=1, limit=2.0, life=life)
+    jobs = [
+        Job(part="d", network=name, seed=0, backend="onnx", precision="fp32")
+        for name in ("crash", "good", "hang", "last")
+    ]
+    rows = list(running.rows(jobs, time.monotonic() + 600))
+    assert [row["network"] for row in rows] == ["crash", "good", "hang", "last"]
+    assert rows[0]["failures"] == ["the process ended with -6"]
+    assert rows[2]["failures"] == ["no end after 2 s"]
+    assert [row.get("built") for row in rows] == ["error", None, "error", None]
+
+
+def test_nothing_is_started_when_the_time_is_over() -> None:
+    assert list(Running(threads=1, limit=1.0, life=life).rows([JOB], time.monotonic())) == []
+
+
+def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Table.newest(tmp_path)
+    first.append({**vars(JOB), "built": "passed", **FIGURES})
+    with first.path.open("a") as file:
+        file.write('{"part": "d", "netw')  # the power went
+    again = Table.newest(tmp_path)
+    assert again.path == first.path and [*again.rows] == [JOB.key]
+    monkeypatch.setattr(table, "commit", lambda: "another")
+    assert Table.newest(tmp_path).rows == {}
+
+
+def made(**given: Any) -> dict[str, Any]:
+    row = {"part": "a", "network": "smallest", "backend": "onnx", "precision": "fp32", "seed": 0}
+    return {**row, "built": "passed", "stage": "publish", "failures": [], **given}
+
+
+@pytest.mark.parametrize(
+    ("row", "word"),
+    [
+        (made(), RIGHT),
+        (made(built="refused"), FALSE_REFUSAL),
+        (made(built="refused", truth="the exporter is wrong: ..."), RIGHT),
+        (made(built="refused", truth="the exporter is right"), FALSE_REFUSAL),
+        (made(built="refused", stage="build"), NOT_BUILT),
+        (made(built="error"), BROKE),
+        (made(network="random_mask"), FALSE_ACCEPT),
+        (made(network="random_mask", built="refused"), RIGHT),
+        (made(network="random_mask", built="error"), BROKE),
+        (made(network="scripted"), RIGHT),
+        (made(network="scripted", built="refused"), RIGHT),
+        (made(network="padded_pool_rounded_up", backend="openvino"), FALSE_ACCEPT),
+        (made(network="padded_pool_rounded_up"), RIGHT),
+        (made(part="b", network="test_vit", built="refused"), FALSE_REFUSAL),
+    ],
+)
+def test_rows_are_judged(row: dict[str, Any], word: str) -> None:
+    assert judged(row) == word
+
+
+def test_the_report_counts_and_fits_the_page() -> None:
+    rows = [
+        made(**FIGURES),
+        made(network="mixer", built="refused", **{**FIGURES, "rmse": [3.0]}, failures=["bound 3"]),
+        made(network="random_mask", **FIGURES),
+        made(network="mixup", built="refused", failures=["a reason of many words " * 40]),
+        made(network="attention", built="refused", stage="build", failures=["no operator"]),
+        made(network="dilated", built="error", failures=["the process ended with -11"]),
+        made(network="dilated", backend="pytorch", built="measured"),
+    ]
+    text = report(rows, 7, 70, {"cpu": "A", "torch": "2", "commit": "c"})
+    assert "7 of 70 rows were run (10 %)" in text
+    total = next(line for line in text.splitlines() if line.startswith("| all"))
+    assert total == "| all | 1 of 2 (9.5 to 90.5) | 1 of 2 (9.5 to 90.5) | 1 | 1 |"
+    assert "| mixer | sound | **3** |" in text and "| random_mask | refuse | **passed** |" in text
+    assert max(map(len, text.splitlines())) <= WIDTH
+    assert share(0, 0) == "-" and share(0, 100) == "0 of 100 (0.0 to 3.7)"
+
+
+def test_what_failed_is_told_from_the_figures() -> None:
+    gate = {"name": "batches", "passed": False, "worst": "batch 7", "value": 3.0, "bound": 1.0}
+    top1 = {"decided": 4, "agreed": 3}
+    kinds, bounds = ["zeros", "normal", "large"], [0.0, 1.0, 1.0]
+    said = failures(kinds, [0.0, 2.0, None], bounds, top1, [gate, {"passed": True}])
+    assert said == [
+        "bound: normal 2, large inf",
+        "class: another in 1 clear samples",
+        "gate 'batches' at batch 7 (3.0 > 1.0)",
+    ]
+    assert failures(kinds, [0.0, 1.0, 1.0], bounds, {"decided": 1, "agreed": 1}, []) == []
+
+
+def test_the_node_that_rounds_is_named() -> None:
+    value = helper.make_tensor_value_info
+    nodes = [
+        helper.make_node("Mul", ["input", "one"], ["kept"], name="keep"),
+        helper.make_node("Add", ["kept", "much"], ["raised"], name="raise"),
+        helper.make_node("Sub", ["raised", "much"], ["logits"], name="lower"),
+    ]
+    constants = [
+        helper.make_tensor("one", TensorProto.FLOAT, [], [1.0]),
+        helper.make_tensor("much", TensorProto.FLOAT, [], [1e5]),
+    ]
+    sizes = [1, 3, 4, 4]
+    graph = helper.make_graph(
+        nodes,
+        "cancels",
+        [value("input", TensorProto.FLOAT, sizes)],
+        [value("logits", TensorProto.FLOAT, sizes)],
+        constants,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    x = torch.randn(1, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert first_off(model, x).startswith("the first node off is Sub lower (")
+    lifted = in_double(model)
+    onnx.checker.check_model(lifted, full_check=True)
+    (out,) = onnx.reference.ReferenceEvaluator(lifted).run(None, {"input": x.numpy()})
+    assert float((torch.from_numpy(out) - x).abs().max()) < 1e-10
