@@ -1,8 +1,4 @@
-"""The constants gate: what a compiler may make of weights passes, and nothing else does.
-
-Each network maps (N, 2, 8, 8) to (N, 6); its layer has twelve or more values, since a file need not
-hold shorter vectors.
-"""
+"""The constants gate: what a compiler may make of weights passes, and nothing else does."""
 
 from __future__ import annotations
 
@@ -13,41 +9,37 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional
 from torch.nn.utils import parametrizations
 
 from compile.api import compile_module
-from compile.network.fold import export
+from compile.network.fold import export, fold_batch_norms
 from compile.precision import precision
 from compile.proof.constants import Compared, compare
 from compile.proof.forms import weights_read
 from compile.proof.prepared import PreparedModel
 from compile.spec import CompileSpec
 from tests.support.faults import Tampered, attempt, rounded
+from tests.support.folding import Activated
 from tests.support.networks import SHAPE
+from tests.support.weights import (
+    Affine,
+    Auxiliary,
+    Beside,
+    Excited,
+    LayerScale,
+    LowRank,
+    Net,
+    Positions,
+    Qkv,
+    Standardised,
+    Times,
+    in_groups,
+    replaced,
+    seeded,
+)
 
 X = torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(1))
 Values = Sequence[torch.Tensor]
-
-
-class Net(nn.Module):
-    """A convolution of twelve channels and whatever `after` does, then the head."""
-
-    def __init__(self, after: nn.Module | None = None, before: nn.Module | None = None) -> None:
-        super().__init__()
-        self.conv: Any = nn.Conv2d(SHAPE[0], 12, 3)
-        self.after: Any = after or nn.ReLU()
-        self.before: Any = before or nn.Identity()
-        self.head: Any = nn.Linear(12, 6)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.head(self.after(self.conv(self.before(x))).mean((2, 3)))
-
-
-def seeded(make: Callable[[], nn.Module]) -> Any:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(2)
-        return make().eval()
 
 
 def compared(net: nn.Module, constants: Values, name: str = "fp32") -> Compared:
@@ -56,110 +48,6 @@ def compared(net: nn.Module, constants: Values, name: str = "fp32") -> Compared:
     head = [net.get_parameter("head.weight"), net.get_parameter("head.bias")]
     values = [each.detach().to(dtype) for each in (*constants, *head)]
     return compare(weights_read(export(net, X), dtype), name, values)
-
-
-class Affine(nn.Module):
-    def __init__(self, channels: int = 12) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.rand(1, channels, 1, 1) + 0.5)
-        self.register_buffer("shift", torch.randn(channels, 1, 1))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * self.scale + self.shift
-
-
-class LayerScale(nn.Module):
-    """With the channels last, as ConvNeXt has it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner = nn.Linear(12, 12)
-        self.gamma = nn.Parameter(torch.rand(12) + 0.5)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.inner(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return x + y * self.gamma.reshape(1, -1, 1, 1)
-
-
-class Times(nn.Module):
-    def __init__(self, factor: float, shift: float = 0.0) -> None:
-        super().__init__()
-        self.factor, self.shift = factor, shift
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return (self.shift - x) / self.factor
-
-
-class Standardised(nn.Conv2d):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return functional.conv2d(x, self.standard(), self.bias)
-
-    def standard(self) -> torch.Tensor:
-        mean = self.weight.mean((1, 2, 3), keepdim=True)
-        return (self.weight - mean) / self.weight.std((1, 2, 3), keepdim=True)
-
-
-class LowRank(nn.Module):
-    """W + A B, as fine-tuning leaves it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.base = nn.Linear(12, 12)
-        self.left = nn.Parameter(torch.randn(12, 3))
-        self.right = nn.Parameter(torch.randn(3, 12))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        weight = self.base.weight + self.left @ self.right
-        return functional.linear(x.mean((2, 3)), weight, self.base.bias)[..., None, None]
-
-
-class Qkv(nn.Module):
-    """One weight in three parts."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(36, 12))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        q, k, v = (functional.linear(x.mean((2, 3)), part) for part in self.weight.chunk(3))
-        return (q * k.sigmoid() + v)[..., None, None]
-
-
-class Beside(nn.Module):
-    """Two linear layers of one input."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.b = nn.Linear(12, 12), nn.Linear(12, 12)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = x.mean((2, 3))
-        return (self.a(x) * self.b(x).sigmoid())[..., None, None]
-
-
-class Auxiliary(Net):
-    """A head for training, which no step reads."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.other = nn.Conv2d(12, 7, 1)
-
-
-def replaced(layer: Callable[[], nn.Module]) -> Callable[[], Net]:
-    """A network with another first layer."""
-
-    def make() -> Net:
-        net = Net()
-        net.conv = layer()
-        return net
-
-    return make
-
-
-def in_groups() -> Net:
-    net = Net(Affine())
-    net.conv = nn.ConvTranspose2d(2, 12, 3, groups=2)
-    return net
 
 
 def parts(layer: nn.Module) -> list[torch.Tensor]:
@@ -282,6 +170,11 @@ WRONG: dict[str, tuple[Callable[[], nn.Module], Callable[[Any], Values], str]] =
         _ten_bits,
         "conv.weight",
     ),
+    "a norm that was folded and stays": (
+        lambda: Net(Activated(12)),
+        _ten_bits,
+        "conv.weight",
+    ),
     "two of three parts": (
         lambda: Net(Qkv()),
         lambda net: (*parts(net.conv), *net.after.weight.chunk(3)[:2]),
@@ -295,7 +188,7 @@ WRONG: dict[str, tuple[Callable[[], nn.Module], Callable[[Any], Values], str]] =
 @torch.no_grad()
 def test_a_plain_layer_is_decided(name: str) -> None:
     make, constants, culprit = WRONG[name]
-    net = seeded(make)
+    net: Any = fold_batch_norms(seeded(make), X)
     result = compared(net, constants(net))
     assert not result.gate["passed"] and result.gate["worst"].endswith(culprit.split(".")[-1])
     assert not result.skipped, result
@@ -328,17 +221,13 @@ def test_a_number_need_not_be_a_constant() -> None:
     assert result.gate["passed"] and "conv.bias" in result.skipped[0]["reason"]
 
 
-class Excited(nn.Module):
-    """Squeeze and excite, with a factor behind."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.down, self.up = nn.Conv2d(12, 12, 1), nn.Conv2d(12, 12, 1, groups=12)
-        self.scale = Affine()
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        weight = self.up(self.down(x.mean((2, 3), keepdim=True)).relu()).sigmoid()
-        return self.scale(x * weight)
+@torch.no_grad()
+def test_a_layer_that_sees_no_image_need_not_be_there() -> None:
+    """A compiler may write what it gives instead: a position embedding."""
+    net = seeded(lambda: Net(Positions()))
+    answer = net.after.project(net.after.table)
+    result = compared(net, (*parts(net.conv), answer))
+    assert result.gate["passed"] and "the same for every image" in result.skipped[0]["reason"]
 
 
 BUILT: dict[str, Callable[[], nn.Module]] = {

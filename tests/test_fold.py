@@ -1,13 +1,8 @@
-"""Folding: batch norms vanish where nothing can notice, and stay wherever something might.
-
-Each network maps (N, 2, 8, 8) to (N, 4). A norm that stays is right as well; one that is folded
-wrongly is a sound network refused.
-"""
+"""Folding: batch norms vanish where nothing can notice. Where they stay: test_fold_left.py."""
 
 from __future__ import annotations
 
 import copy
-import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,43 +11,9 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.utils import parametrizations, parametrize
 
 from compile.network.fold import fold_batch_norms
-
-X = torch.randn(3, 2, 8, 8, generator=torch.Generator().manual_seed(1))
-
-
-class Net(nn.Module):
-    """A layer, a batch norm, and the mean over all places."""
-
-    def __init__(self, layer: nn.Module | None = None, norm: nn.Module | None = None) -> None:
-        super().__init__()
-        self.conv: Any = layer or nn.Conv2d(2, 4, 3, bias=False)
-        self.norm: Any = norm or nn.BatchNorm2d(4)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.norm(self.conv(x)).flatten(2).mean(2)
-
-
-def trained(net: nn.Module) -> Any:
-    """In evaluation mode, its batch norms unlike fresh ones."""
-    generator = torch.Generator().manual_seed(3)
-    for each in net.modules():
-        if isinstance(each, nn.modules.batchnorm._NormBase) and each.running_var is not None:
-            assert each.running_mean is not None
-            each.running_mean.normal_(generator=generator)
-            each.running_var.uniform_(0.3, 2, generator=generator)
-            if each.affine:
-                nn.init.uniform_(each.weight, 0.5, 1.5, generator)
-                nn.init.normal_(each.bias, generator=generator)
-    return net.eval()
-
-
-def norms(net: nn.Module) -> int:
-    """How many batch norms still do something."""
-    found = [each for each in net.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
-    return sum(each.eps != 0.5 for each in found)
+from tests.support.folding import Activated, Net, X, norms, trained
 
 
 class _Rearranged(Net):
@@ -65,11 +26,6 @@ class _Rearranged(Net):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.norm(self.conv(x.reshape(len(x), *self.shape)))
         return y.flatten(2).mean(2) if y.ndim > 2 else y
-
-
-class _Activated(nn.BatchNorm2d):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x).relu()
 
 
 class _Padded(nn.Conv2d):
@@ -93,7 +49,7 @@ FOLDED: dict[str, Callable[[], nn.Module]] = {
     "statistics alone": lambda: Net(norm=nn.BatchNorm2d(4, affine=False)),
     "an odd epsilon": lambda: Net(norm=nn.BatchNorm2d(4, eps=0.37)),
     "no variance": _no_variance,
-    "a norm that does more": lambda: Net(norm=_Activated(4)),
+    "a norm that does more": lambda: Net(norm=Activated(4)),
     "a convolution that does more": lambda: Net(_Padded(2, 4, 3)),
 }
 
@@ -108,179 +64,6 @@ def test_it_is_folded(name: str) -> None:
     wanted = net.double()(X.double())
     close = 1e-5 * float(wanted.abs().max())
     torch.testing.assert_close(folded(X).double(), wanted, rtol=0, atol=close)
-
-
-class _Twice(Net):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.norm(self.norm(self.conv(x))).mean((2, 3))
-
-
-class _Branches(Net):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.conv(x)
-        return (self.norm(y) + y.relu()).mean((2, 3))
-
-
-class _Before(Net):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.conv(self.norm(x)).mean((2, 3))
-
-
-class _OneNorm(Net):
-    """One norm for two convolutions, in a loop."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.convs = nn.ModuleList(nn.Conv2d(2, 4, 3) for _ in range(2))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return sum(self.norm(conv(x)) for conv in self.convs).mean((2, 3))  # type: ignore[union-attr]
-
-
-class _Loop(Net):
-    """One convolution for two norms, in a loop."""
-
-    def __init__(self) -> None:
-        super().__init__(nn.Conv2d(2, 2, 3, padding=1), nn.BatchNorm2d(2))
-        self.other, self.head = nn.BatchNorm2d(2), nn.Linear(2, 4)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for norm in (self.norm, self.other):
-            x = norm(self.conv(x)).relu()
-        return self.head(x.mean((2, 3)))
-
-
-class _Decay(Net):
-    """Reads a weight once more."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x) + self.conv.weight.square().sum()
-
-
-class _Centre(Net):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x) + self.norm.running_mean
-
-
-class _ByHand(Net):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.norm(functional.conv2d(x, self.conv.weight)).mean((2, 3))
-
-
-class _NormByHand(Net):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        own = self.norm
-        y = functional.batch_norm(
-            self.conv(x), own.running_mean, own.running_var, own.weight, own.bias, eps=0.1
-        )
-        return y.mean((2, 3))
-
-
-class _Tied(Net):
-    def __init__(self) -> None:
-        super().__init__()
-        self.other = nn.Conv2d(2, 4, 3)
-        self.other.weight = self.conv.weight
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return super().forward(x) + self.other(x).mean((2, 3))
-
-
-class _Hidden(Net):
-    """Calls its norm through a list that PyTorch does not know of."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.steps = [self.conv, self.norm]
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        for step in self.steps:
-            x = step(x)
-        return x.mean((2, 3))
-
-
-class _Sequence(Net):
-    """A linear layer for each step of a sequence; the norm's channels are the steps."""
-
-    def __init__(self) -> None:
-        super().__init__(nn.Linear(32, 4), nn.BatchNorm1d(4))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.norm(self.conv(x.reshape(-1, 4, 32))).mean(1)
-
-
-class _Half(nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x / 2
-
-
-def changed(change: Callable[[Any], object]) -> Callable[[], nn.Module]:
-    """A plain network, to which something is done."""
-
-    def make() -> nn.Module:
-        net = Net()
-        change(net)
-        return net
-
-    return make
-
-
-def _double(*given: Any) -> Any:
-    """A forward hook."""
-    return 2 * given[2]
-
-
-def _twin(net: Any) -> None:
-    net.twin = net.norm
-
-
-def _patched(layer: Any) -> None:
-    layer.forward = types.MethodType(lambda self, x: type(self).forward(self, x) * 3, layer)
-
-
-def _halve(layer: nn.Module) -> None:
-    parametrize.register_parametrization(layer, "weight", _Half())
-
-
-LEFT: dict[str, Callable[[], nn.Module]] = {
-    "a norm called twice": _Twice,
-    "an output used twice": _Branches,
-    "a norm before": lambda: _Before(norm=nn.BatchNorm2d(2)),
-    "one norm in a loop": _OneNorm,
-    "one convolution in a loop": _Loop,
-    "a weight read again": _Decay,
-    "a mean read by hand": _Centre,
-    "a convolution by hand": _ByHand,
-    "a norm by hand": _NormByHand,
-    "tied weights": _Tied,
-    "a hidden name": _Hidden,
-    "channels that are steps": _Sequence,
-    "two names": changed(_twin),
-    "a forward hook": changed(lambda net: net.norm.register_forward_hook(_double)),
-    "a hook on the convolution": changed(lambda net: net.conv.register_forward_hook(_double)),
-    "a pre-hook": changed(lambda n: n.norm.register_forward_pre_hook(lambda _, x: (x[0] + 1,))),
-    "a backward hook": changed(lambda n: n.conv.register_full_backward_hook(lambda *_: None)),
-    "a state-dict hook": changed(lambda n: n.norm.register_state_dict_post_hook(lambda *_: None)),
-    "a patched norm": changed(lambda net: _patched(net.norm)),
-    "a patched convolution": changed(lambda net: _patched(net.conv)),
-    "a computed weight": changed(
-        lambda n: parametrize.register_parametrization(n.conv, "weight", _Half())
-    ),
-    "a computed scale": changed(
-        lambda n: parametrize.register_parametrization(n.norm, "weight", _Half())
-    ),
-    "weight norm": changed(lambda net: parametrizations.weight_norm(net.conv)),
-    "spectral norm": changed(lambda net: parametrizations.spectral_norm(net.conv)),
-}
-
-
-@pytest.mark.parametrize("name", LEFT)
-@torch.no_grad()
-def test_it_is_left_alone(name: str) -> None:
-    net = trained(LEFT[name]())
-    folded = fold_batch_norms(net, X[:1])
-    assert norms(folded) == norms(net) > 0
-    torch.testing.assert_close(folded(X), net(X), rtol=1e-5, atol=1e-6)
 
 
 @contextmanager

@@ -34,6 +34,11 @@ class Affine:
     roundings: int
     """How many roundings folding it in adds to a weight, each of at most one step."""
 
+    @property
+    def nothing(self) -> bool:
+        """Whether it changes no value, as a batch norm that was folded and had to stay."""
+        return bool((self.scale == 1).all() and (self.shift == 0).all())
+
 
 def by_channel(weight: torch.Tensor, factor: torch.Tensor, *, first: bool) -> torch.Tensor:
     """`weight` times a factor for each channel, or one factor for all.
@@ -64,7 +69,7 @@ def behind(layer: Node, channel: int, constants: Constants) -> list[Affine]:
         moved = channel if affine else _moved(user, at, channel)
         if moved is None:
             break
-        found += [affine] if affine else []
+        found += [affine] if affine and not affine.nothing else []
         at, channel = user, moved
     return found
 
@@ -73,14 +78,14 @@ def before(given: object, channel: int, constants: Constants) -> list[Affine]:
     """What was done to the layer's input, the last step first. Tensors are not followed through
     other shapes.
     """
-    found = []
+    found: list[Affine] = []
     while len(getattr(given, "users", ())) == 1:
         node: Any = given
         varying = [each for each in node.all_input_nodes if each not in constants.nodes]
         affine = _affine(node, varying[0], channel, constants) if len(varying) == 1 else None
         if affine is None:
             break
-        found.append(affine)
+        found += [] if affine.nothing else [affine]
         given = varying[0]
     return found
 

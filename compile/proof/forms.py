@@ -31,6 +31,7 @@ _TIMES_AS_WRONG = 2.0
 
 _FACTOR = "a factor or shift stands beside it, which a compiler may fold into it"
 _COMPUTED = "it is computed from other weights"
+_SAME_ANSWER = "its layer gives the same for every image, which a compiler may write instead"
 _ONE_NUMBER = "all its values are the same, which a compiler may write as one number"
 
 
@@ -88,7 +89,7 @@ class _Layer:
     def __init__(self, node: Node, constants: Constants, dtype: torch.dtype) -> None:
         args: Any = node.args
         self.constants, self.dtype = constants, dtype
-        self.path = module_of(node)
+        self.node, self.path = node, module_of(node)
         self.weight: Node = args[1]
         self.bias: Node | None = args[2] if len(args) > 2 else None
         self.transposed = operator(node) in _TRANSPOSED
@@ -116,6 +117,8 @@ class _Layer:
 
     def undecided(self, node: Node) -> str | None:
         """Why a right file may hold none of the forms; None where that cannot be."""
+        if self.node in self.constants.nodes:
+            return _SAME_ANSWER
         if not _only_moved(node, self.constants):
             return _COMPUTED
         if self.behind or self.before:

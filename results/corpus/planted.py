@@ -50,7 +50,16 @@ def layers(
 ) -> list[tuple[str, nn.Module]]:
     """The layers of these very kinds: a subclass may compute something else."""
     kinds = kinds if isinstance(kinds, tuple) else (kinds,)
-    return [(name, each) for name, each in network.named_modules() if name and type(each) in kinds]
+    return [
+        (name, each)
+        for name, each in network.named_modules()
+        if name and type(each) in kinds and _plain(each)
+    ]
+
+
+def _plain(layer: nn.Module) -> bool:
+    """Whether the layer's weight is a parameter of its own, not computed from others."""
+    return "weight" in layer._parameters or not hasattr(layer, "weight")
 
 
 def one_of(draw: random.Random, found: list[tuple[str, nn.Module]]) -> tuple[str, nn.Module]:

@@ -6,6 +6,7 @@ from tests.networks import (
     known,
     sound_attention,
     sound_convs,
+    sound_habits,
     sound_layers,
     wrong_batches,
     wrong_draws,
@@ -17,6 +18,7 @@ _TABLES = (
     sound_convs.TABLE,
     sound_layers.TABLE,
     sound_attention.TABLE,
+    sound_habits.TABLE,
     wrong_draws.TABLE,
     wrong_batches.TABLE,
 )

@@ -253,6 +253,27 @@ def growing_list() -> nn.Module:
     return _behind_relu(forward, seen=[])
 
 
+def memory_outside() -> nn.Module:
+    """What was seen is kept in a dictionary outside of the network."""
+    seen: dict[str, float] = {}
+
+    def forward(self: Do, x: torch.Tensor) -> torch.Tensor:
+        seen["last"] = seen.get("last", 0.0) + 0.01
+        return x * (1 + seen["last"])
+
+    return _behind_relu(forward)
+
+
+def tensor_that_is_no_buffer() -> nn.Module:
+    """A tensor in a list, which no state_dict knows, follows the features."""
+
+    def forward(self: Do, x: torch.Tensor) -> torch.Tensor:
+        self.kept[0].mul_(0.9).add_(0.01)
+        return x * (1 + self.kept[0].to(x.dtype))
+
+    return _behind_relu(forward, kept=[torch.ones(())])
+
+
 _RANDOM = {
     each.__name__: Network(make=each, truth="refuse: it draws random numbers")
     for each in (
@@ -267,6 +288,7 @@ _CHANGING = {
     for each in (
         *(clock, counted_calls, every_seventh_call, counting_buffer, moving_average),
         *(frame_before, first_image_kept, shrinking_weight, observer_left_on, growing_list),
+        *(memory_outside, tensor_that_is_no_buffer),
     )
 }
 TABLE = {**_RANDOM, **_CHANGING}
