@@ -81,6 +81,8 @@ def run(job: Job, threads: int) -> dict[str, Any]:
     except Exception as error:  # zoo's command would say: unexpected, please report it
         text = f"unexpected {type(error).__name__}: {first_line(error)}"
         found = {"built": "error", "failures": [text], "raised": type(error).__name__}
+    if job.part == "d" and found["built"] in ("refused", "error"):
+        found["spec"] = specification(job.network, job.seed)  # found.json may keep it
     seconds = round(time.perf_counter() - start, 1)
     return rounded({**asdict(job), **found, "stage": stages[-1], "seconds": seconds})
 
