@@ -105,6 +105,10 @@ faults: install runner
 corpus *options: install
     {{ python }} -m results.corpus {{ options }}
 
+# Compile random networks that nobody has seen yet, two hours of them; the date is their seed
+[group('check')]
+corpus-nightly: (corpus "--part" "d" "--precision" "fp32" "--minutes" "120" "--seed" "$(date +%Y%m%d)")
+
 # Print the rooms of the source and the imports between them
 [group('check')]
 layout: install

@@ -83,6 +83,13 @@ def test_what_breaks_outside_of_zoo_is_a_row(monkeypatch: pytest.MonkeyPatch) ->
     row = found("d", "random-0", "torchscript")
     assert (row["built"], row["stage"]) == ("error", "make")
     assert row["failures"] == ["unexpected KeyError: 'width'"]
+    assert row["spec"] == generate("random-0-0")  # to be kept in found.json
+
+
+def test_networks_that_were_found_pass() -> None:
+    for name in jobs.found():
+        row = found("d", name, "torchscript")
+        assert judged(row) == RIGHT, (name, row["failures"])
 
 
 def test_the_list_of_timm_keeps_its_rule() -> None:

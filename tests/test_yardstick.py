@@ -70,6 +70,7 @@ def batch_statistics(x: torch.Tensor) -> torch.Tensor:
         lambda x: x.mean((2, 3)),
         lambda x: x.mean(-1, keepdim=True),
         lambda x: x.sum(1),
+        lambda x: x.cumsum(2),
         lambda x: functional.adaptive_avg_pool2d(x, 1),
         lambda x: functional.layer_norm(x, [8], torch.arange(8.0).double(), torch.ones(8).double()),
         lambda x: functional.group_norm(x, 2, torch.arange(6.0).double(), None),

@@ -77,6 +77,17 @@ def _reduced(reduce: Callable[[torch.Tensor, Sequence[int]], torch.Tensor]) -> O
     return run
 
 
+def _running(x: torch.Tensor, dim: int, *, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """The running sums along one dimension."""
+    x = x if dtype is None else x.to(dtype)
+    total = torch.zeros_like(x.select(dim, 0))
+    sums = []
+    for value in x.unbind(dim):
+        total = total + value
+        sums.append(total)
+    return torch.stack(sums, dim)
+
+
 def _normalised(x: torch.Tensor, dims: Sequence[int], eps: float) -> torch.Tensor:
     """x less its mean, over its standard deviation."""
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
@@ -142,6 +153,7 @@ _ORDERED: dict[Operator, Operator] = {
     aten.mean.default: _reduced(_mean),
     aten.sum.dim_IntList: _reduced(_sum),
     aten.sum.default: _reduced(_sum),
+    aten.cumsum.default: _running,
     aten.native_layer_norm.default: _layer_norm,
     aten.native_group_norm.default: _group_norm,
     aten.native_batch_norm.default: _batch_norm,

@@ -82,6 +82,8 @@ def run(job: Job, threads: int) -> dict[str, Any]:
         kind = type(error).__name__
         text = f"unexpected {kind}: {first_line(error).removeprefix(f'{kind}: ')}"
         found = {"built": "error", "failures": [text], "raised": kind}
+    if job.part == "d" and found["built"] in ("refused", "error"):
+        found["spec"] = specification(job.network, job.seed)  # found.json may keep it
     seconds = round(time.perf_counter() - start, 1)
     return rounded({**asdict(job), **found, "stage": stages[-1], "seconds": seconds})
 
