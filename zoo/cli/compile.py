@@ -153,8 +153,7 @@ class Compile(
     def _check(self, cells: list[Cell]) -> None:
         """Refuse options that cannot be meant, before anything is loaded."""
         check_device(self.device or "cpu")
-        smallest = (1, 1, 1)  # of a model whose own size is not known yet
-        shape = parse_shape(self.input_) if self.input_ else smallest
+        shape = parse_shape(self.input_) if self.input_ else (1, 1, 1)  # that is not known yet
         CompileSpec(shape=shape, batch=parse_batch(self.batch))
         parse_accept_error(self.accept_error)
         if self.input_type not in INPUT_TYPES:
