@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from tests.support.weights import (
     Excited,
     LayerScale,
     LowRank,
+    MadeInForward,
     Net,
     Positions,
     Qkv,
@@ -221,13 +223,26 @@ def test_a_number_need_not_be_a_constant() -> None:
     assert result.gate["passed"] and "conv.bias" in result.skipped[0]["reason"]
 
 
+@pytest.mark.parametrize("kind", [Positions, MadeInForward])
 @torch.no_grad()
-def test_a_layer_that_sees_no_image_need_not_be_there() -> None:
+def test_a_layer_that_sees_no_image_need_not_be_there(kind: type[nn.Module]) -> None:
     """A compiler may write what it gives instead: a position embedding."""
-    net = seeded(lambda: Net(Positions()))
-    answer = net.after.project(net.after.table)
+    net = seeded(lambda: Net(kind()))
+    table = net.after.table
+    answer = net.after.project(table if isinstance(table, torch.Tensor) else table())
     result = compared(net, (*parts(net.conv), answer))
     assert result.gate["passed"] and "the same for every image" in result.skipped[0]["reason"]
+
+
+@torch.no_grad()
+def test_a_weight_that_was_computed_in_the_precision() -> None:
+    """bf16 gives zeros where weights are close to their mean, and float64 does not."""
+    net = seeded(replaced(lambda: Standardised(2, 12, 3)))
+    net.conv.weight.mul_(0.02).add_(1)
+    low = copy.deepcopy(net).bfloat16().conv.standard()
+    assert int((low == 0).sum()) > int((net.double().conv.standard() == 0).sum())
+    result = compared(net.float(), (low, net.conv.bias), "bf16")
+    assert result.gate["passed"] and not result.skipped
 
 
 BUILT: dict[str, Callable[[], nn.Module]] = {

@@ -17,9 +17,6 @@ from results.corpus.row import run
 from results.corpus.timm_choice import LARGEST, LIST, MOST_PARAMETERS
 from tests.networks import NETWORKS
 
-MENDING = {"other_in_double": "another function in float64 counts as PyTorch's own error"}
-"""Networks that are judged wrongly today -> why. Each mark goes with what mends it."""
-
 
 def found(part: str, network: str, backend: str, precision: str = "fp32") -> dict[str, Any]:
     return run(
@@ -46,15 +43,7 @@ def test_a_network_depends_on_its_seed_alone() -> None:
     assert not torch.equal(one["last.weight"], other["last.weight"])
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(reason=MENDING[name]))
-        if name in MENDING
-        else name
-        for name in NETWORKS
-    ],
-)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_a_sound_network_passes_and_a_wrong_one_does_not(name: str) -> None:
     row = found("a", name, "torchscript")
     assert judged(row) == RIGHT, f"{NETWORKS[name].truth}: {row['built']}, {row['failures']}"

@@ -40,6 +40,7 @@ from tests.support.faults import (
     gate_of,
     sound,
 )
+from tests.support.functions import Tiring
 from tests.support.networks import SHAPE, SmallNet, small_net
 
 ROOT = Path(__file__).parents[1]
@@ -89,6 +90,11 @@ def classes_exchanged() -> PreparedModel:
     with torch.no_grad():
         wrong.fc.weight[:2] = wrong.fc.weight[:2].flip(0)
     return Tampered(lambda spec, _: cast(wrong, spec.precision), base)
+
+
+def tiring() -> PreparedModel:
+    """A program that counts its calls and goes wrong after a hundred of them."""
+    return Tampered(lambda spec, _: Tiring(copy.deepcopy(sound().network.folded)).eval())
 
 
 def equal_classes() -> PreparedModel:
@@ -191,6 +197,7 @@ ROWS = (
     Row(gate="constants", prepared=folded_in_bf16, cell=("torchscript", "bf16")),
     Row(gate="constants", prepared=a_step_off, cell=("onnx", "int8")),
     Row(gate="batches", prepared=one_batch, batch=(1, 8)),
+    Row(gate="determinism", prepared=tiring),
     Row(gate="batches refused", prepared=sound, batch=(1, 8), environment=any_batch),
     Row(gate="quantisation noise", prepared=black_calibration, cell=("onnx", "int8")),
     Row(gate="accuracy budget", prepared=other_calibration, cell=("onnx", "int8")),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 import torch
 
+from compile.artifact.programs import Program
 from compile.proof import check, determinism
 from compile.proof.check import check_artifact
 from compile.proof.determinism import measure_determinism
+from compile.proof.golden import Bounds, Golden
 from compile.runner import run_inputs
 from tests.support.networks import SHAPE
 
@@ -65,8 +67,17 @@ def test_ulps_are_counted() -> None:
     assert broken == {"identical": False, "ulps": None, "max_abs": None}
 
 
-def test_a_program_that_does_not_repeat_itself_is_found() -> None:
+def proof_with(bound: float) -> tuple[Golden, Bounds]:
+    """Four samples whose right answers are their means, and a bound that is the same for each."""
     x = torch.randn(4, *SHAPE)
+    golden = Golden(
+        input=x, pixels=x.double(), oracle=x.double().mean((2, 3)), kinds=("normal",) * 4
+    )
+    floor = torch.full((4,), bound, dtype=torch.float64)
+    return golden, Bounds(k=2.0, e_eager=torch.zeros(4, dtype=torch.float64), floor=floor)
+
+
+def test_a_program_that_does_not_repeat_itself_is_found() -> None:
     steps, loads = count(), count()
 
     def steady(rows: torch.Tensor) -> torch.Tensor:
@@ -80,17 +91,79 @@ def test_a_program_that_does_not_repeat_itself_is_found() -> None:
         return lambda rows: rows.mean((2, 3)) + shift
 
     def found(load: Callable[[], Callable[[torch.Tensor], torch.Tensor]]) -> bool:
-        return bool(measure_determinism(load(), load, x, (1, 4))["bit_identical"])
+        repeats = measure_determinism(load(), load, *proof_with(1e-5), (1, 4))
+        assert repeats.gate["passed"], "its answers are within the bound"
+        return bool(repeats.entry["bit_identical"])
 
     assert found(lambda: steady)
     assert not found(lambda: restless)
     assert not found(another)
 
 
+def test_answers_that_differ_by_more_than_the_bound_fail() -> None:
+    golden, bounds = proof_with(1e-5)
+    apart = torch.zeros(4, SHAPE[0])
+    apart[2, 1] = 1e-3
+
+    def jumping(times: Iterator[int], at: int, by: float) -> Program:
+        return lambda rows: rows.mean((2, 3)) + (by if next(times) == at else 0)
+
+    def gate(load: Callable[[], Program], beside: Any = ()) -> tuple[bool, str | None]:
+        repeats = measure_determinism(
+            load(), load, golden, bounds, (1, 4), beside=beside, calls=220
+        )
+        return repeats.gate["passed"], repeats.gate["worst"]
+
+    assert gate(lambda: jumping(count(), -1, 0.0)) == (True, None)
+    assert gate(lambda: jumping(count(), 200, 1e-3)) == (False, "call 200 of load 1")
+    assert gate(lambda: jumping(count(), 200, 1e-6)) == (True, "call 200 of load 1")
+    assert gate(lambda: jumping(count(), 200, torch.nan)) == (False, "call 200 of load 1")
+    assert gate(lambda: jumping(count(), 0, 1e-3)) == (False, "call 1 of load 1")
+    loads = count()
+    assert gate(lambda: jumping(count(), 5 * next(loads), 1e-3)) == (False, "call 1 of load 1")
+    same = golden.oracle.float()
+    steady = lambda: jumping(count(), -1, 0.0)  # noqa: E731
+    assert gate(steady, [(same, same.clone())]) == (True, None)
+    assert gate(steady, [(same, same + apart)]) == (False, "two zoo-runs at the same time")
+
+
+def test_small_steps_lead_out_of_the_bound() -> None:
+    """Each call is near the one before, and the last is far from the oracle."""
+    golden, bounds = proof_with(1e-5)
+    steps = count()
+
+    def drifting(rows: torch.Tensor) -> torch.Tensor:
+        return rows.mean((2, 3)) - 8e-6 + 1e-7 * min(next(steps), 200)
+
+    repeats = measure_determinism(drifting, lambda: drifting, golden, bounds, (1, 4), calls=220)
+    assert not repeats.gate["passed"] and 1 < repeats.gate["value"] < 2.5
+
+
 def test_repeating_ends_in_time_and_says_how_often() -> None:
-    x = torch.randn(4, *SHAPE)
-    entry = measure_determinism(torch.sum, lambda: torch.sum, x, (2, 4), calls=10**6, seconds=0.0)
-    assert entry["calls"] == determinism.FEWEST
+    golden, bounds = proof_with(1e-5)
+    means = lambda rows: rows.mean((2, 3))  # noqa: E731
+    repeats = measure_determinism(
+        means, lambda: means, golden, bounds, (2, 4), calls=10**6, seconds=0.0
+    )
+    assert repeats.entry["calls"] == determinism.FEWEST
+
+
+def test_check_applies_the_gate(
+    copy_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = check.load_artifact, count()
+
+    def restless(*given: Any, **named: Any) -> Program:
+        program = real(*given, **named)
+        return lambda rows: program(rows) + (0.01 if next(calls) > 100 else 0)
+
+    folder = copy_of("torchscript")
+    monkeypatch.setattr(check, "load_artifact", restless)
+    (row,) = check_artifact(folder, None)
+    assert row.verdict == "PASSED"
+    (row,) = check_artifact(folder, None, calls=200)
+    assert row.verdict == "FAILED"
+    assert "gate 'determinism' at call " in row.reasons[0]
 
 
 def test_check_repeats_as_often_as_it_is_told(copy_of: Callable[[str], Path], runner: Path) -> None:

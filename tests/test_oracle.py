@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from compile.artifact.schema import manifest_schema
+from compile.bisect.reference import float_reference
 from compile.errors import CheckFailed
 from compile.network.network import Network
 from compile.network.oracle import GRAPH, MODULE, oracle
@@ -154,3 +155,12 @@ def test_the_plain_way_is_the_module_in_float64(net: SmallNet) -> None:
     with torch.no_grad():
         expected = torch.cat([double(row) for row in _pixels().double().split(1)])
     assert torch.equal(oracle(net, _pixels()), expected)
+
+
+@pytest.mark.parametrize("kind", [_PlaceMadeInForward, _RoundsSilently, _Asserts, _Autocast])
+def test_bisect_holds_inner_values_to_the_same_oracle(kind: type[_Net]) -> None:
+    network = Network(kind(), SHAPE)
+    exact = float_reference(network, "fp32", rows=2).exact
+    x = _pixels()[:1].double()
+    (output,) = exact.tap([exact.output])(x)
+    assert float((output - network.oracle(x)).abs().max()) < 1e-13

@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import shutil
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -60,7 +61,9 @@ def missing(device: str, precision: str) -> str | None:
 
 
 def no_compiler() -> str | None:
-    """Why Inductor cannot compile here, or None."""
+    """Why Inductor cannot compile here, or None. It takes a path with a space for two paths."""
+    if re.search(r"\s", folder := tempfile.gettempdir()):
+        return f"takes no folder with a space, such as {folder}: set TMPDIR to another"
     compiler = shlex.split(os.environ.get("CXX", "")) or ["g++"]
     if shutil.which(compiler[0]) is None:
         return "needs a C++ compiler: apt-get install g++"

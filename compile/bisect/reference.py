@@ -5,6 +5,7 @@ Each is computed from the module alone; nothing of them comes from the artifact.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -12,8 +13,9 @@ import torch
 from torch import nn
 
 from compile.errors import CheckFailed, first_line
+from compile.graphs.lifted import float64_by_default, lift
 from compile.graphs.names import exported
-from compile.graphs.taps import GraphTaps
+from compile.graphs.taps import GraphTaps, Tapped
 from compile.network.network import Network
 from compile.network.prepare import cast, eager_dtype
 from compile.network.quantize import FakeQuantised, simulated
@@ -45,14 +47,32 @@ def float_reference(network: Network, precision: str, rows: int) -> Reference:
     eager = [(GraphTaps(graph(network, precision), wrappers), 1)]
     with suppress(CheckFailed):  # it may insist on one sample at a time
         eager.append((GraphTaps(graph(network, precision, batch=rows), wrappers), rows))
-    return Reference(exact=GraphTaps(graph(network, "fp32").double(), 0), eager=eager)
+    return Reference(exact=_Float64Taps(graph(network, "fp32")), eager=eager)
+
+
+class _Float64Taps(GraphTaps):
+    """A graph lifted to float64, as the oracle is where the module itself does not run there."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__(module, 0)
+        lift(self.module)
+
+    def tap(self, outputs: Sequence[str]) -> Tapped:
+        """The values, in float64 wherever a step names no type."""
+        run = super().tap(outputs)
+
+        def exact(x: torch.Tensor) -> list[torch.Tensor]:
+            with float64_by_default():
+                return run(x)
+
+        return exact
 
 
 def grid_reference(quantised: FakeQuantised, rows: int) -> Reference:
     """The fake-quantised graph, which takes any batch."""
     eager = GraphTaps(simulated(quantised, torch.float32).network, 0)
     return Reference(
-        exact=GraphTaps(simulated(quantised, torch.float64).network, 0),
+        exact=_Float64Taps(simulated(quantised, torch.float64).network),
         eager=[(eager, 1), (eager, rows)],
         noisy=GraphTaps(simulated(quantised, torch.float32, jitter=_JITTER).network, 0),
     )

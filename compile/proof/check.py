@@ -19,8 +19,9 @@ from compile.errors import Unavailable, UsageError, ZooError
 from compile.files import write_atomic
 from compile.loading import load_artifact
 from compile.network.pixels import normalisation_of
-from compile.proof import determinism, parity
+from compile.proof import determinism, gates, parity
 from compile.proof.accuracy import score
+from compile.proof.determinism import Repeats
 from compile.proof.golden import Bounds, Golden, proof_of
 from compile.proof.images import Labelled
 from compile.runner import allocator_of, has_engine, run_inputs
@@ -146,9 +147,16 @@ def _rows(
             row = _row(artifact, program, "zoo-run", theirs, golden, bounds, data)
             rows.append(replace(row, same_bits=_difference(theirs, ours, engine, count)))
     if calls is not None and not any(row.reasons for row in rows):
-        repeats = _determinism(artifact, run, golden.ordinary.input, engine, count, calls)
-        rows = [replace(row, determinism=repeats) for row in rows]
+        repeats = _determinism(artifact, run, golden, bounds, engine, count, calls)
+        rows = [_with_repeats(row, repeats) for row in rows]
     return rows
+
+
+def _with_repeats(row: Row, repeats: Repeats) -> Row:
+    """The row with what repeating its program showed: it fails where the gate does."""
+    row = replace(row, determinism=repeats.entry)
+    reasons = gates.failures([repeats.gate], {})
+    return replace(row, verdict="FAILED", reasons=reasons) if reasons else row
 
 
 def _in_python(run: Program, program: ProgramFile) -> Program:
@@ -237,20 +245,23 @@ def _difference(theirs: _Ran, ours: _Ran, runner: Path, threads: int) -> dict[st
 def _determinism(
     artifact: Artifact,
     run: Program,
-    x: torch.Tensor,
+    golden: Golden,
+    bounds: Bounds,
     runner: Path | None,
     threads: int,
     calls: int,
-) -> dict[str, Any]:
-    """The manifest's entry, measured again: as many calls as were asked for, however long."""
+) -> Repeats:
+    """Measured again: as many calls as were asked for, however long."""
     program = artifact.programs[0]
     beside = []
     if runner is not None:
+        x = golden.ordinary.input
         beside.append(determinism.run_side_by_side(runner, artifact.path, program, x, threads))
     return determinism.measure_determinism(
         run,
         lambda: load_artifact(artifact, unproved=True),
-        x,
+        golden,
+        bounds,
         program.batch,
         beside=beside,
         calls=calls,

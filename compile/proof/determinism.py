@@ -1,4 +1,4 @@
-"""What is measured of a program and not judged: does it repeat itself, and what does NaN do to it?
+"""Does a program repeat itself, and what does NaN do to it? The second is not judged.
 
 docs/parity.md explains both, under "Determinism" and "Hostile samples".
 """
@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ import torch
 
 from compile.artifact.programs import Program, ProgramFile, chunk, padded
 from compile.errors import BadArtifact
+from compile.proof import parity
+from compile.proof.gates import Gate
+from compile.proof.golden import Bounds, Golden
 from compile.runner import run_inputs
 
 CALLS = 1000
@@ -57,37 +61,65 @@ def _place(x: torch.Tensor) -> torch.Tensor:
     return torch.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Repeats:
+    """What calling a program again and again showed."""
+
+    entry: dict[str, Any]
+    """The manifest's `determinism`."""
+    gate: Gate
+    """Whether what differed stayed within the bounds; its `worst` says what differed most."""
+
+
 def measure_determinism(
     program: Program,
     load: Callable[[], Program],
-    x: torch.Tensor,
+    golden: Golden,
+    bounds: Bounds,
     batch: tuple[int, int],
     *,
     beside: Sequence[Sequence[torch.Tensor]] = (),
     calls: int = CALLS,
     seconds: float | None = None,
-) -> dict[str, Any]:
-    """Does a program repeat itself, to the bit? Return the manifest's `determinism`.
+) -> Repeats:
+    """Does a program repeat itself, to the bit, and if not, within its bounds?
 
     `program` is called `calls` times. It is loaded again by `load` LOADS - 1 times, and each of
     these loads is called ten times.
 
     Args:
-        x: inputs (N, ...); the first rows are used, as many as the smallest batch takes.
+        golden: its first rows are the inputs, as many as the smallest batch takes.
+        bounds: of the golden samples.
         batch: the smallest and the largest batch of the program.
         beside: for each program of the artifact, what `run_side_by_side` returned; empty where
             there is no zoo-run.
         seconds: no further call is made after this time, once there were ten.
     """
-    rows = padded(x, batch)[: batch[0]]
+    index = golden.rows(batch[0])
+    rows = golden.input[index].contiguous()
     deadline = math.inf if seconds is None else time.monotonic() + seconds
+    apart = _Apart(golden, bounds)
     with torch.no_grad():
         first = program(rows).cpu().clone()
-        made, identical = _repeat(program, rows, first, calls, deadline)
-        for _ in range(LOADS - 1):
-            _, same = _repeat(load(), rows, first, FEWEST, deadline)
+
+        def repeat(again: Program, load: int, calls: int) -> tuple[int, bool]:
+            made, identical = 0, True
+            while made < calls and (made < FEWEST or time.monotonic() <= deadline):
+                made += 1
+                output = again(rows).cpu()
+                if not same_bits(first, output):
+                    identical = False
+                    apart.note(f"call {made} of load {load}", first, output, index)
+            return made, identical
+
+        made, identical = repeat(program, 1, calls)
+        for number in range(2, LOADS + 1):
+            _, same = repeat(load(), number, FEWEST)
             identical = identical and same
-    return {
+    for one, other in beside:
+        if not same_bits(one, other):
+            apart.note("two zoo-runs at the same time", one, other, torch.arange(len(one)))
+    entry = {
         "calls": made,
         "loads": LOADS,
         "threads": torch.get_num_threads(),
@@ -95,17 +127,36 @@ def measure_determinism(
         "runners": RUNNERS if beside else 0,
         "runners_identical": all(same_bits(*outputs) for outputs in beside) if beside else None,
     }
+    return Repeats(entry=entry, gate=apart.gate())
 
 
-def _repeat(
-    program: Program, rows: torch.Tensor, first: torch.Tensor, calls: int, deadline: float
-) -> tuple[int, bool]:
-    """How often the program was called, and whether it gave the bits of `first` each time."""
-    made, identical = 0, True
-    while made < calls and (made < FEWEST or time.monotonic() <= deadline):
-        identical &= same_bits(first, program(rows).cpu())
-        made += 1
-    return made, identical
+class _Apart:
+    """The largest difference between two outputs for one input, as a share of the row's bound."""
+
+    def __init__(self, golden: Golden, bounds: Bounds) -> None:
+        self.oracle = golden.oracle
+        self.bound = bounds.bound
+        self.worst = 0.0
+        self.culprit: str | None = None
+
+    def note(
+        self, where: str, first: torch.Tensor, output: torch.Tensor, index: torch.Tensor
+    ) -> None:
+        """Take in an output (N, classes) whose bits are not those of `first`.
+
+        It is held to `first` and to the oracle: small steps may lead away from both.
+        """
+        for reference in (first.double(), self.oracle[index]):
+            error = parity.rmse(output, reference)
+            ratio = float(parity.share(error, self.bound[index]).max())
+            if not ratio <= self.worst:  # NaN is the worst of all
+                self.worst, self.culprit = ratio, where
+
+    def gate(self) -> Gate:
+        """The gate's entry."""
+        value = self.worst if math.isfinite(self.worst) else None
+        entry = {"name": "determinism", "value": value, "bound": 1.0, "passed": self.worst <= 1.0}
+        return {**entry, "worst": self.culprit}
 
 
 def run_side_by_side(

@@ -101,11 +101,9 @@ class _Layer:
 
     def forms(self, node: Node) -> Iterator[Form]:
         """What may stand in the file for the layer's weight or bias."""
-        base = _itself(node, self.constants, self.dtype)
-        if base is None:
-            return
-        yield base
-        if not self.behind and not self.before:
+        bases = _itself(node, self.constants, self.dtype)
+        yield from bases
+        if not bases or not (self.behind or self.before):
             return
         values = self.constants.value(node, torch.float64)
         assert values is not None  # else it had no form
@@ -113,7 +111,7 @@ class _Layer:
         for front in _prefixes(self.before):
             for back in _prefixes(self.behind):
                 if front or back:
-                    yield make(values, base.apart, front, back)
+                    yield make(values, bases[0].apart, front, back)
 
     def undecided(self, node: Node) -> str | None:
         """Why a right file may hold none of the forms; None where that cannot be."""
@@ -179,9 +177,9 @@ def _with_joined(layer: _Layer, node: Node, joined: Sequence[Any]) -> Iterator[F
     yield from layer.forms(node)
     if len(joined) > 1 and all(each in layer.constants.nodes for each in joined):
         values = [_itself(each, layer.constants, layer.dtype) for each in joined]
-        found = [each.values.flatten() for each in values if each is not None]
-        if len(found) == len(joined):
-            yield Form(values=torch.cat(found), apart=max(each.apart for each in values if each))
+        if all(values):
+            whole = torch.cat([each[0].values.flatten() for each in values])
+            yield Form(values=whole, apart=max(each[0].apart for each in values))
 
 
 def _siblings(layer: Node, layers: Sequence[Node]) -> list[Node]:
@@ -200,17 +198,20 @@ def _prefixes(steps: Sequence[Affine]) -> list[list[Affine]]:
     return [[], *accumulate(([each] for each in steps), lambda before, new: before + new)]
 
 
-def _itself(node: Node, constants: Constants, dtype: torch.dtype) -> Form | None:
-    """A constant as it is; of a computed one, as far off as PyTorch is in `dtype`, and more."""
+def _itself(node: Node, constants: Constants, dtype: torch.dtype) -> list[Form]:
+    """A constant as it is; of a computed one, as far off as PyTorch is in `dtype`, and more.
+
+    Then PyTorch's own value in `dtype`: it may have zeros where float64 has small numbers.
+    """
     if node.op == "placeholder":
-        return Form(values=constants.stored(node))
+        return [Form(values=constants.stored(node))]
     exact, low = constants.value(node, torch.float64), constants.value(node, dtype)
     if exact is None:
-        return None
-    error = 0.0
-    if low is not None and not _only_moved(node, constants):
-        error = float((low.double() - exact).abs().max())
-    return Form(values=exact, apart=_TIMES_AS_WRONG * error)
+        return []
+    if low is None or _only_moved(node, constants):
+        return [Form(values=exact)]
+    apart = _TIMES_AS_WRONG * float((low.double() - exact).abs().max())
+    return [Form(values=exact, apart=apart), Form(values=low, apart=apart)]
 
 
 def _parts(node: Node, constants: Constants, dtype: torch.dtype) -> tuple[Weight, ...]:
@@ -219,9 +220,9 @@ def _parts(node: Node, constants: Constants, dtype: torch.dtype) -> tuple[Weight
         return ()
 
     def forms(part: Node) -> Iterator[Form]:
-        form = _itself(part, constants, dtype)
-        if form is not None and form.values.is_floating_point():
-            yield form
+        for form in _itself(part, constants, dtype):
+            if form.values.is_floating_point():
+                yield form
 
     return tuple(
         Weight(

@@ -90,11 +90,20 @@ def prove(
     run = load_artifact(artifact, unproved=True)
     ran = _run(artifact, run, task, runner)
     of_file, skipped = _constants(artifact, backend, built, task)
-    judged = [*task.gates, *of_file, *_batches(run, built, task)]
+    first, ordinary = artifact.programs[0].batch, task.golden.ordinary.input
+    repeats = measure_determinism(
+        run,
+        lambda: load_artifact(open_artifact(folder), unproved=True),
+        task.golden,
+        task.bounds,
+        first,
+        beside=ran.beside,
+        seconds=_SECONDS,
+    )
+    judged = [*task.gates, *of_file, *_batches(run, built, task), repeats.gate]
     failures = gates.failures(judged, ran.verdicts)
     if failures:
         judged += _unclear(task)
-    first, ordinary = artifact.programs[0].batch, task.golden.ordinary.input
     unguarded = load_artifact(artifact, allow_nonfinite=True, unproved=True)
     return Proof(
         parity={
@@ -104,14 +113,7 @@ def prove(
             "skipped_gates": [*task.skipped, *skipped],
             "ran_in": sorted({where.split()[0] for where in ran.verdicts}),
         },
-        determinism=measure_determinism(
-            run,
-            lambda: load_artifact(open_artifact(folder), unproved=True),
-            ordinary,
-            first,
-            beside=ran.beside,
-            seconds=_SECONDS,
-        ),
+        determinism=repeats.entry,
         nonfinite=nonfinite(unguarded, ordinary, first),
         failures=failures,
     )

@@ -79,9 +79,9 @@ def run(job: Job, threads: int) -> dict[str, Any]:
         kind = "error" if isinstance(error, Unavailable) or stages[-1] == "make" else "refused"
         found = {"built": kind, "failures": [str(error)], "raised": type(error).__name__}
     except Exception as error:  # zoo's command would say: unexpected, please report it
-        kind, said = type(error).__name__, first_line(error)
-        text = said if said.startswith(f"{kind}:") else f"{kind}: {said}"
-        found = {"built": "error", "failures": [f"unexpected {text}"], "raised": kind}
+        kind = type(error).__name__
+        text = f"unexpected {kind}: {first_line(error).removeprefix(f'{kind}: ')}"
+        found = {"built": "error", "failures": [text], "raised": kind}
     if job.part == "d" and found["built"] in ("refused", "error"):
         found["spec"] = specification(job.network, job.seed)  # found.json may keep it
     seconds = round(time.perf_counter() - start, 1)

@@ -66,9 +66,7 @@ TEST_F(Files, NamesNeverControlTheTerminal) {
           field == std::string("/outputs/0/classes") ? Json{kEvil, "b", "c"} : Json(kEvil);
     });
     expect_harmless({artifact_, "--check"});
-    expect_harmless({artifact_, "--check", "--json", "-"});
-    expect_harmless({artifact_, "--input", input_});
-    expect_harmless({artifact_, "--iterations", "1", "--duration", "0.001"});
+    expect_harmless({artifact_, "--input", input_, "--json", "-"});
   }
   for (const std::string& path : {place_ / kEvil, artifact_}) {
     expect_harmless({path, "--input", place_ / (kEvil + ".npy")});
@@ -98,8 +96,8 @@ TEST_F(Files, ResultsReplaceNoFileThatIsRead) {
   }
   EXPECT_FALSE(std::filesystem::exists(artifact_ + "/y.npy"));
   const std::string output = place_ / "y.npy";
-  expect_refusal({artifact_, "--input", input_, "--output", output, "--json", output}, 2,
-                 "is the file of --output");
+  expect_refusal({artifact_, "--input", input_, "--output", output, "--json", place_ / "./y.npy"},
+                 2, "is the file of --output");
   expect_refusal({artifact_ + "/", "--json", artifact_ + "/r.json"}, 2, "lies in");
   EXPECT_EQ(run_zoo({artifact_, "--input", input_, "--output", output}).exit_code, 0);
   EXPECT_EQ(run_zoo({artifact_, "--input", input_, "--output", output}).exit_code, 0);
@@ -130,13 +128,12 @@ TEST_F(Files, OnlyRegularFilesAreRead) {
     if (kind != 'f') expect_refusal({place_ / "y.npy"}, 3, "is not a folder");
     std::filesystem::remove(place_ / "y.npy");
     for (const char* name : {"manifest.json", "manifest.sha256", "model.ts", kGoldenFile}) {
-      write_network(artifact_);
       make(artifact_ + "/" + name, kind);
       expect_refusal({artifact_}, 3, name);
       std::filesystem::remove(artifact_ + "/" + name);
+      write_network(artifact_);
     }
   }
-  write_network(artifact_);
   const std::string name(256, 'n');
   expect_refusal({artifact_, "--input", place_ / (name + ".npy")}, 3, "File name too long");
   expect_refusal({place_ / name}, 3, "File name too long");

@@ -104,6 +104,7 @@ TEST(Run, RefusesAGoldenFileWithoutAllRows) {
 
 TEST(Run, WritesOutputsThatEqualTheProgramsOwn) {
   const TempFolder folder;
+  const TempFolder results;
   write_network(folder.path());
   const at::Tensor input = at::arange(520, at::kFloat).reshape({130, 4});
   const at::Tensor wanted = input.matmul(at::linspace(-1, 1, 12).reshape({4, 3}));
@@ -111,18 +112,19 @@ TEST(Run, WritesOutputsThatEqualTheProgramsOwn) {
     testing::write_counting(folder / x, {130, 1, 2, 2});  // two calls of 64 and one of 2
     for (const char* y : {"y.npy", "y.safetensors"}) {
       const Outcome outcome =
-          run_zoo({folder.path(), "--input", folder / x, "--output", folder / y});
+          run_zoo({folder.path(), "--input", folder / x, "--output", results / y});
       ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
-      const at::Tensor output = testing::read_tensor(folder / y);
+      const at::Tensor output = testing::read_tensor(results / y);
       EXPECT_EQ(output.sizes(), wanted.sizes());
       EXPECT_TRUE(at::allclose(output, wanted));
     }
   }
-  EXPECT_NE(read_file(folder / "y.safetensors").find("\"y\""), std::string::npos);
+  EXPECT_NE(read_file(results / "y.safetensors").find("\"y\""), std::string::npos);
 }
 
 TEST(Run, OutputsNeedNotBeOfClasses) {
   const TempFolder folder;
+  const TempFolder results;
   TinyNetwork network;
   network.body = "return torch.flatten(x, 1).matmul(self.w).reshape(-1, 3, 1)";
   network.output_shape = {3, 1};
@@ -131,10 +133,10 @@ TEST(Run, OutputsNeedNotBeOfClasses) {
   EXPECT_EQ(check.exit_code, 0) << check.out << check.err;
   testing::write_counting(folder / "x.npy", {5, 1, 2, 2});
   const Outcome run =
-      run_zoo({folder.path(), "--input", folder / "x.npy", "--output", folder / "y.npy"});
+      run_zoo({folder.path(), "--input", folder / "x.npy", "--output", results / "y.npy"});
   EXPECT_EQ(run.exit_code, 0) << run.err;
   EXPECT_NE(run.out.find("5 rows in all"), std::string::npos) << run.out;
-  EXPECT_EQ(testing::read_tensor(folder / "y.npy").sizes(), (std::vector<int64_t>{5, 3, 1}));
+  EXPECT_EQ(testing::read_tensor(results / "y.npy").sizes(), (std::vector<int64_t>{5, 3, 1}));
 }
 
 // One program exact for batch 1 alone, one with a fault for every batch: which one ran shows.
@@ -142,6 +144,7 @@ TEST(Run, OfOverlappingProgramsTheFirstThatAnswersRuns) {
   const TempFolder one;
   const TempFolder many;
   const TempFolder folder;
+  const TempFolder results;
   write_network(one.path(), {.weight_error = 1e-4f});
   write_network(many.path());
   Json manifest = Json::parse(read_file(many / "manifest.json"));
@@ -161,9 +164,9 @@ TEST(Run, OfOverlappingProgramsTheFirstThatAnswersRuns) {
   const auto exact = [&](int64_t rows) {
     testing::write_counting(folder / "x.npy", {rows, 1, 2, 2});
     const Outcome outcome =
-        run_zoo({folder.path(), "--input", folder / "x.npy", "--output", folder / "y.npy"});
+        run_zoo({folder.path(), "--input", folder / "x.npy", "--output", results / "y.npy"});
     EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
-    const at::Tensor output = testing::read_tensor(folder / "y.npy");
+    const at::Tensor output = testing::read_tensor(results / "y.npy");
     const at::Tensor input = at::arange(rows * 4, at::kFloat).reshape({rows, 4});
     const at::Tensor wanted = input.matmul(at::linspace(-1, 1, 12).reshape({4, 3}));
     return (output - wanted).abs().amax(1) < 1e-4;  // row by row
@@ -238,12 +241,13 @@ TEST(Run, SaysWhatItCanDo) {
 
 TEST(Run, StopsOnSignalsAndLeavesNothing) {
   const TempFolder folder;
+  const TempFolder results;
   write_network(folder.path());
   const std::vector<std::string> forever = {folder.path(), "--duration", "3600", "--json",
-                                            folder / "r.json"};
+                                            results / "r.json"};
   EXPECT_EQ(testing::signal_zoo(forever, SIGINT).exit_code, 130);
   EXPECT_EQ(testing::signal_zoo(forever, SIGTERM).exit_code, 143);
-  EXPECT_FALSE(std::filesystem::exists(folder / "r.json"));
+  EXPECT_FALSE(std::filesystem::exists(results / "r.json"));
 }
 
 TEST(Run, StrictFailsOnAnInvalidMeasurement) {

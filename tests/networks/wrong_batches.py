@@ -186,8 +186,9 @@ _MIXING = {
 _OTHERS = {
     each.__name__: Network(make=each, truth="refuse: it is not one function of one image")
     for each in (
-        *(other_in_double, logarithm_of_less_than_nothing, overflowing, undecided_branch),
+        *(logarithm_of_less_than_nothing, overflowing, undecided_branch),
         *(class_number, two_answers, feature_map, written_into, broken_weight, one_class_for_all),
     )
 }
-TABLE = {**_MIXING, **_OTHERS}
+_EITHER = Network(make=other_in_double, truth="either: what is compiled is its graph of float32")
+TABLE = {**_MIXING, **_OTHERS, "other_in_double": _EITHER}

@@ -63,6 +63,19 @@ class Tokens(nn.Module):
         return returned.transpose(1, 2).reshape(x.shape)
 
 
+class Tiring(nn.Module):
+    """A module that is right for a hundred calls; then it adds 1 to each output."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls.add_(1)
+        return self.module(x) + torch.where(self.calls > 100, 1.0, 0.0)
+
+
 def through(layer: nn.Module) -> Net:
     """A network whose middle is a layer."""
     return Net(lambda net, x: net.layer(x), layer=layer)

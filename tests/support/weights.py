@@ -127,6 +127,21 @@ class Positions(nn.Module):
         return x + self.project(self.table)
 
 
+class MadeInForward(nn.Module):
+    """The same, of a table that is made anew in each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(2, 12, 1)
+
+    def table(self) -> torch.Tensor:
+        line = torch.arange(6.0).sin()
+        return torch.stack([line.expand(6, 6), line[:, None].expand(6, 6)])[None]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.project(self.table())
+
+
 class Auxiliary(Net):
     """A head for training, which no step reads."""
 

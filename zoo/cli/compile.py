@@ -172,13 +172,11 @@ class Compile(
         if given and not any(precision(cell.precision).quantised for cell in cells):
             known = " and ".join(name for name in PRECISIONS if precision(name).quantised)
             raise UsageError(f"{given[0]} has an effect for {known} alone; leave it out")
-        if self.target != "native" and not any(_has_target(cell) for cell in cells):
+        if self.target != "native" and not any(
+            backend(cell.backend).MACHINE_CODE for cell in cells
+        ):
             known = " and ".join(name for name in BACKENDS if backend(name).MACHINE_CODE)
             raise UsageError(f"--target has an effect for the backend {known} alone; leave it out")
-
-
-def _has_target(cell: Cell) -> bool:
-    return backend(cell.backend).MACHINE_CODE
 
 
 def parse_accept_error(text: str | None) -> bool | float:
@@ -206,7 +204,7 @@ def rebuilding(options: Compile, cell: Cell, source: Source) -> Compile:
         device=cell.device,
         input_=f"1x{'x'.join(map(str, source.shape))}",
         portable=options.portable and backend(cell.backend).PORTABLE,
-        target=options.target if _has_target(cell) else "native",
+        target=options.target if backend(cell.backend).MACHINE_CODE else "native",
         calibrate=options.calibrate if quantised else None,
         samples=options.samples if quantised else Compile.samples,
     )
