@@ -91,7 +91,11 @@ def refusals(program: Program, golden: Golden, sizes: Sequence[int]) -> Gate:
 
 def failures(gates: Iterable[Gate], verdicts: Mapping[str, parity.Verdict]) -> tuple[str, ...]:
     """What failed, in words: every place, then every gate; nothing where all passed."""
-    failed = [f"{where}: {', '.join(v.reasons)}" for where, v in verdicts.items() if v.reasons]
+    places: dict[str, list[str]] = {}
+    for where, verdict in verdicts.items():
+        if verdict.reasons:
+            places.setdefault(", ".join(verdict.reasons), []).append(where)
+    failed = [f"{', '.join(alike)}: {reasons}" for reasons, alike in places.items()]
     for gate in gates:
         if not gate["passed"]:
             at = f" at {gate['worst']}" if gate.get("worst") else ""
