@@ -13,7 +13,7 @@ from torch.nn import functional
 from compile.api import compile_module
 from compile.proof import parity, yardstick
 from compile.proof.prepared import PreparedModel
-from compile.proof.ways import InOrder, Jittered
+from compile.proof.ways import ORDERS, InOrder, Jittered
 from compile.spec import CompileSpec
 from tests.support.networks import small_net
 
@@ -56,6 +56,10 @@ def test_in_order_adds_one_value_after_the_other() -> None:
     with InOrder():
         assert float(x.sum()) == 2.0**24
         assert float(x.flip(0).sum()) == 2.0**24 + 2
+    with InOrder("in reverse"):
+        assert float(x.sum()) == 2.0**24 + 2
+    with InOrder("in two halves"):  # of two values and of one
+        assert float(torch.tensor([1.0, 1.0, 2.0**24, 0.0]).sum()) == 2.0**24 + 2
 
 
 def batch_statistics(x: torch.Tensor) -> torch.Tensor:
@@ -82,9 +86,10 @@ def test_in_order_computes_the_same_function(
     function: Callable[[torch.Tensor], torch.Tensor],
 ) -> None:
     x = torch.randn(4, 6, 8, 8, dtype=torch.float64)
-    with InOrder():
-        ordered = function(x)
-    torch.testing.assert_close(ordered, function(x), rtol=1e-12, atol=1e-12)
+    for order in ORDERS:
+        with InOrder(order):
+            ordered = function(x)
+        torch.testing.assert_close(ordered, function(x), rtol=1e-12, atol=1e-12)
 
 
 def test_in_order_keeps_the_type_and_sums_wider() -> None:
@@ -134,7 +139,7 @@ def test_measuring_draws_no_number_of_the_callers() -> None:
 def test_every_way_measures_rounding_and_nothing_else() -> None:
     golden = PreparedModel(small_net(), (2, 8, 8)).golden("float32")
     errors = yardstick.way_errors(small_net(), "fp32", golden)
-    assert len(errors) == 7
+    assert len(errors) == 9
     size = golden.oracle.square().mean(dim=1).sqrt()
     for name, error in errors.items():
         assert 0 < float((error / size)[:16].max()) < 100 * 2.0**-23, name
@@ -154,7 +159,7 @@ def test_one_by_one_never_puts_samples_together() -> None:
     net = Alone().eval()
     golden = PreparedModel(net, (2, 8, 8)).golden("float32")
     errors = yardstick.way_errors(net, "fp32", golden, one_by_one=True)
-    assert len(errors) == 5
+    assert len(errors) == 7
     assert list(yardstick.way_errors(net, "fp32", golden)) == [
         name for name in errors if name.startswith("N")
     ]

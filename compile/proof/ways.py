@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,39 +21,75 @@ aten = torch.ops.aten
 Operator = Callable[..., Any]
 
 
+Sum = Callable[[torch.Tensor, Sequence[int]], torch.Tensor]
+"""(x, dims): add up x over `dims`, which stay as 1."""
+
+ORDERS: dict[str, Callable[[torch.Tensor], Sequence[torch.Tensor]]] = {
+    "in order": lambda values: [values],
+    "in reverse": lambda values: [values.flip(0)],
+    "in two halves": lambda values: values.chunk(2),
+}
+"""How a loop may go over values (n, ...): as parts, of which each is added up in order. Two threads
+take a half each."""
+
+
 class InOrder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the values of means, sums and norms one after the other, as a loop does.
 
     PyTorch adds in a cascade, which rounds a sum of n values log(n) times on the way to the result.
-    A loop rounds it n times; where all values are alike, each time to the same side.
+    A loop rounds it n times; where all values are alike, each time to the same side. `order` is one
+    of ORDERS.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, order: str = "in order") -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.operators = _operators(partial(_sum, ORDERS[order]))
 
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: Sequence[Any] = (), kwargs: Any = None
     ) -> Any:
         """Call an operator, or compute what it computes in order."""
-        ordered = _ORDERED.get(func)
+        ordered = self.operators.get(func)
         if ordered is not None and args[0].is_floating_point():
             return ordered(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
 
-def _sum(x: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:
-    """The sum over `dims`, which stay as 1: float32, or wider where x is wider."""
+def _operators(total: Sum) -> dict[Operator, Operator]:
+    """What adds values up, and what computes the same with the sums of `total`."""
+    mean = partial(_mean, total)
+    return {
+        aten.mean.dim: partial(_reduced, mean),
+        aten.mean.default: partial(_reduced, mean),
+        aten.sum.dim_IntList: partial(_reduced, total),
+        aten.sum.default: partial(_reduced, total),
+        aten.cumsum.default: _running,
+        aten.native_layer_norm.default: partial(_layer_norm, mean),
+        aten.native_group_norm.default: partial(_group_norm, mean),
+        aten.native_batch_norm.default: partial(_batch_norm, mean),
+    }
+
+
+def _sum(
+    parts: Callable[[torch.Tensor], Sequence[torch.Tensor]], x: torch.Tensor, dims: Sequence[int]
+) -> torch.Tensor:
+    """The sum over `dims`, which stay as 1: float32, or wider if x is wider."""
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     kept = [dim for dim in range(x.ndim) if dim not in dims]
-    rows = wide.permute(*dims, *kept).reshape(-1, *(x.shape[dim] for dim in kept)).contiguous()
-    total = rows[0].clone()
-    for row in rows[1:]:
-        total += row
+    values = wide.permute(*dims, *kept).reshape(-1, *(x.shape[dim] for dim in kept)).contiguous()
+    total = _loop([_loop(part) for part in parts(values)])
     return total.reshape([1 if dim in dims else x.shape[dim] for dim in range(x.ndim)])
 
 
-def _mean(x: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:
-    return _sum(x, dims) / math.prod(x.shape[dim] for dim in dims)
+def _loop(values: torch.Tensor | Sequence[torch.Tensor]) -> torch.Tensor:
+    total = values[0].clone()
+    for value in values[1:]:
+        total += value
+    return total
+
+
+def _mean(total: Sum, x: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:
+    return total(x, dims) / math.prod(x.shape[dim] for dim in dims)
 
 
 def _dims(x: torch.Tensor, dims: int | Sequence[int] | None) -> list[int]:
@@ -61,20 +98,18 @@ def _dims(x: torch.Tensor, dims: int | Sequence[int] | None) -> list[int]:
     return sorted(dim % x.ndim for dim in (given or range(x.ndim)))
 
 
-def _reduced(reduce: Callable[[torch.Tensor, Sequence[int]], torch.Tensor]) -> Operator:
-    def run(
-        x: torch.Tensor,
-        dim: int | Sequence[int] | None = None,
-        keepdim: bool = False,
-        *,
-        dtype: torch.dtype | None = None,
-    ) -> torch.Tensor:
-        x = x if dtype is None else x.to(dtype)
-        dims = _dims(x, dim)
-        out = reduce(x, dims).to(x.dtype)
-        return out if keepdim else out.squeeze(tuple(dims))
-
-    return run
+def _reduced(
+    reduce: Sum,
+    x: torch.Tensor,
+    dim: int | Sequence[int] | None = None,
+    keepdim: bool = False,
+    *,
+    dtype: torch.dtype | None = None,
+) -> torch.Tensor:
+    x = x if dtype is None else x.to(dtype)
+    dims = _dims(x, dim)
+    out = reduce(x, dims).to(x.dtype)
+    return out if keepdim else out.squeeze(tuple(dims))
 
 
 def _running(x: torch.Tensor, dim: int, *, dtype: torch.dtype | None = None) -> torch.Tensor:
@@ -88,21 +123,22 @@ def _running(x: torch.Tensor, dim: int, *, dtype: torch.dtype | None = None) -> 
     return torch.stack(sums, dim)
 
 
-def _normalised(x: torch.Tensor, dims: Sequence[int], eps: float) -> torch.Tensor:
+def _normalised(mean: Sum, x: torch.Tensor, dims: Sequence[int], eps: float) -> torch.Tensor:
     """x less its mean, over its standard deviation."""
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    centred = wide - _mean(wide, dims)
-    return centred * torch.rsqrt(_mean(centred * centred, dims) + eps)
+    centred = wide - mean(wide, dims)
+    return centred * torch.rsqrt(mean(centred * centred, dims) + eps)
 
 
 def _layer_norm(
+    mean: Sum,
     x: torch.Tensor,
     shape: Sequence[int],
     weight: torch.Tensor | None,
     bias: torch.Tensor | None,
     eps: float,
 ) -> tuple[torch.Tensor, ...]:
-    out = _normalised(x, range(x.ndim - len(shape), x.ndim), eps)
+    out = _normalised(mean, x, range(x.ndim - len(shape), x.ndim), eps)
     return _affine(out, weight, bias).to(x.dtype), x, x
 
 
@@ -114,6 +150,7 @@ def _affine(
 
 
 def _group_norm(
+    mean: Sum,
     x: torch.Tensor,
     weight: torch.Tensor | None,
     bias: torch.Tensor | None,
@@ -124,40 +161,30 @@ def _group_norm(
     eps: float,
 ) -> tuple[torch.Tensor, ...]:
     grouped = x.reshape(n, groups, -1)
-    out = _normalised(grouped, [2], eps).reshape(x.shape)
+    out = _normalised(mean, grouped, [2], eps).reshape(x.shape)
     per_channel = (1, channels, *[1] * (x.ndim - 2))
     weight, bias = (each if each is None else each.reshape(per_channel) for each in (weight, bias))
     return _affine(out, weight, bias).to(x.dtype), x, x
 
 
 def _batch_norm(
+    mean: Sum,
     x: torch.Tensor,
     weight: torch.Tensor | None,
     bias: torch.Tensor | None,
-    mean: torch.Tensor | None,
-    var: torch.Tensor | None,
+    running_mean: torch.Tensor | None,
+    running_var: torch.Tensor | None,
     training: bool,
     momentum: float,
     eps: float,
 ) -> tuple[torch.Tensor, ...]:
     if not training:  # nothing is added up
-        return aten.native_batch_norm.default(x, weight, bias, mean, var, training, momentum, eps)
-    out = _normalised(x, [dim for dim in range(x.ndim) if dim != 1], eps)
+        running = running_mean, running_var
+        return aten.native_batch_norm.default(x, weight, bias, *running, training, momentum, eps)
+    out = _normalised(mean, x, [dim for dim in range(x.ndim) if dim != 1], eps)
     per_channel = (1, -1, *[1] * (x.ndim - 2))
     weight, bias = (each if each is None else each.reshape(per_channel) for each in (weight, bias))
     return _affine(out, weight, bias).to(x.dtype), x, x
-
-
-_ORDERED: dict[Operator, Operator] = {
-    aten.mean.dim: _reduced(_mean),
-    aten.mean.default: _reduced(_mean),
-    aten.sum.dim_IntList: _reduced(_sum),
-    aten.sum.default: _reduced(_sum),
-    aten.cumsum.default: _running,
-    aten.native_layer_norm.default: _layer_norm,
-    aten.native_group_norm.default: _group_norm,
-    aten.native_batch_norm.default: _batch_norm,
-}
 
 
 class Jittered(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -188,10 +215,8 @@ class Jittered(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Move a tensor of floating-point numbers in place; 0 stays 0."""
         if not isinstance(x, torch.Tensor) or not x.is_floating_point():
             return x
-        noise = torch.rand(x.shape[1:], generator=self.generator)
-        factor = 1 + self.half * (2 * noise.double() - 1)
-        x.copy_(x.double() * factor)
-        return x
+        noise = torch.rand(x.shape[1:], generator=self.generator).to(x.dtype)
+        return x.addcmul_(x, noise.mul_(2).sub_(1), value=self.half)
 
 
 _EXACT = {

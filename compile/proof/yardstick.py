@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -19,7 +20,7 @@ from compile.network.prepare import eager_dtype
 from compile.precision import precision, tensor_float
 from compile.proof.golden import Bounds, Golden
 from compile.proof.parity import rmse
-from compile.proof.ways import InOrder, Jittered
+from compile.proof.ways import ORDERS, InOrder, Jittered
 from compile.spec import ROWS
 
 _JITTERS = 2
@@ -126,19 +127,17 @@ def _ways(name: str, together: list[bool]) -> list[Way]:
         return ways
     eps = torch.finfo(eager_dtype(name)).eps
     for each in together[-1:]:
-        ways.append(Way(name=f"in order, {_COUNTS[each]}", together=each, mode=InOrder))
+        for order in ORDERS:
+            mode = partial(InOrder, order)
+            ways.append(Way(name=f"{order}, {_COUNTS[each]}", together=each, mode=mode))
         for seed in range(_JITTERS):
-            mode = _jittered(seed, eps)
-            ways.append(Way(name=f"jitter {seed}, {_COUNTS[each]}", together=each, mode=mode))
+            jitter = partial(Jittered, seed, eps)
+            ways.append(Way(name=f"jitter {seed}, {_COUNTS[each]}", together=each, mode=jitter))
     return ways
 
 
 _LAYOUTS = {torch.contiguous_format: "NCHW", torch.channels_last: "NHWC"}
 _COUNTS = {False: "one by one", True: "together"}
-
-
-def _jittered(seed: int, eps: float) -> Callable[[], AbstractContextManager[object]]:
-    return lambda: Jittered(seed, eps)
 
 
 @torch.no_grad()
