@@ -61,7 +61,8 @@ def test_a_batch_is_refused_where_its_images_mix(case: str) -> None:
     prepared = ready(net)
     prepared.function.check()
     for batch in ((1, 8), (4, 4)):
-        with pytest.raises(CheckFailed, match=f"depends on its batch mates.*{words}.*--batch 1"):
+        match = f"depends on the other images of its batch.*{words}.*--batch 1"
+        with pytest.raises(CheckFailed, match=match):
             prepared.function.check_batch(CompileSpec(shape=SHAPE, batch=batch))
     prepared.function.check_batch(CompileSpec(shape=SHAPE))
 

@@ -43,8 +43,8 @@ class Affine:
 def by_channel(weight: torch.Tensor, factor: torch.Tensor, *, first: bool) -> torch.Tensor:
     """`weight` times a factor for each channel, or one factor for all.
 
-    The channels are those of the first dimension, or if not `first` those of the second. That one
-    goes through the channels of one group alone: the rows are divided between the groups.
+    The channels lie in the first dimension, or in the second if `first` is False. The second one
+    holds only the channels of one group, because the rows are divided between the groups.
     """
     rows, *others = weight.shape
     if len(factor) == 1:
@@ -57,7 +57,7 @@ def by_channel(weight: torch.Tensor, factor: torch.Tensor, *, first: bool) -> to
 
 
 def behind(layer: Node, channel: int, constants: Constants) -> list[Affine]:
-    """What is done to the layer's output, step by step, until something else is.
+    """The factors and shifts that the layer's output passes, step by step, until any other step.
 
     `channel` is the dimension of the output that the channels lie in.
     """
@@ -75,8 +75,8 @@ def behind(layer: Node, channel: int, constants: Constants) -> list[Affine]:
 
 
 def before(given: object, channel: int, constants: Constants) -> list[Affine]:
-    """What was done to the layer's input, the last step first. Tensors are not followed through
-    other shapes.
+    """The factors and shifts that the layer's input passed, the last one first. Any other step ends
+    the search, even if it only changes the shape.
     """
     found: list[Affine] = []
     while len(getattr(given, "users", ())) == 1:

@@ -57,7 +57,7 @@ def effects(exported: ExportedProgram) -> Iterator[str]:
                     if root.name in owned:
                         yield (
                             f"{_where(node)} writes to {owned[root.name]} ({_operator(node)}) in "
-                            "eval; change it in training alone"
+                            "eval; change it only in training"
                         )
 
 

@@ -46,7 +46,7 @@ def check_module(module: nn.Module, example: torch.Tensor) -> torch.Tensor:
                 if any(word in reason.lower() for word in _OF_SHAPES)
                 else "call .float() on the module"
                 if "double" in reason.lower()
-                else f"call the module itself to see where, on torch.randn{tuple(example.shape)}"
+                else f"call the module itself on torch.randn{tuple(example.shape)} to see where"
             )
             raise BadArtifact(
                 f"{blamed} refuses a float32 input of {shape}: {reason}; {hint}"
@@ -137,8 +137,8 @@ def blame(module: nn.Module) -> Iterator[Blamed]:
 
 @contextmanager
 def quiet_torch() -> Iterator[None]:
-    """Silence torch, which logs and prints whole graphs of a failing export, and what modules print
-    and warn of. Errors say more.
+    """Silence torch, which logs and prints whole graphs when an export fails. Silence modules that
+    print or warn, too. The errors say enough.
     """
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

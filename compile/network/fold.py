@@ -1,8 +1,8 @@
-"""Fold batch norms into the layer before them, in float64, where nothing else can notice.
+"""Fold batch norms into the layer before them, in float64, if nothing else can notice.
 
 All backends start from the same folded module, so low precision rounds the folded weights once
-instead of folding rounded ones. A batch norm that stays is right as well: it is left to the
-backend. So whatever is in doubt stays, and the result is compared with the module in float64.
+instead of folding rounded ones. A batch norm that is not folded is correct too: it is left to the
+backend. So none is folded in doubt, and the result is compared with the module in float64.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ are those that the norm sees."""
 
 _SAME = {torch.float64: 1e-9, torch.float32: 1e-4}
 """Largest relative difference between the outputs of the module and of its folded copy, when both
-compute in this dtype. Folded weights are not rounded when they are compared in float64. What is
-left then is the rounding of float64 (1e-16), which deep networks make larger by up to a million.
-float32, of which the same is true, is for modules that cannot run in float64."""
+compute in this dtype. In float64 the folded weights are not rounded, so only float64's own rounding
+(1e-16) is left. Deep networks make it up to a million times as large. float32 is for modules that
+cannot run in float64."""
 
 _HOOKS = (
     *("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks"),
@@ -147,7 +147,7 @@ def _pairs(exported: ExportedProgram, module: nn.Module) -> list[_Pair]:
 def _own(node: Node | None, names: dict[str, str], path: str) -> str | None:
     """The name inside the module at `path` of a tensor that one step alone reads.
 
-    None where there is no tensor, "" where it is another one, or is computed, or read twice.
+    None if there is no tensor; "" if it belongs elsewhere, is computed, or is read twice.
     """
     if node is None:
         return None
@@ -157,7 +157,7 @@ def _own(node: Node | None, names: dict[str, str], path: str) -> str | None:
 
 
 def _alone(module: nn.Module) -> set[str]:
-    """Paths of modules that have one name, no tensor of another module, and nothing added."""
+    """Paths of modules with one name, only tensors of their own, and no hook or patched forward."""
     modules = list(module.named_modules(remove_duplicate=False))
     times = Counter(id(each) for _, each in modules)
     readers = Counter(

@@ -45,7 +45,7 @@ class _Tried:
     output: torch.Tensor | None = None
     """(1, classes); None where it broke."""
     fault: str | None = None
-    """Why it cannot be the oracle, or only if there is nothing better."""
+    """Why it is not the oracle, or is the oracle only if nothing better is found."""
     rounds: bool = False
     """Whether it rounds float64 values to a smaller type inside."""
 
@@ -116,7 +116,7 @@ class Oracle:
     def _graph(self, example: torch.Tensor) -> tuple[nn.Module, set[torch.dtype]]:
         """The module's graph, exported for the shape of `example` and lifted.
 
-        With it the smaller types that it computed in.
+        The second value is the smaller types that it computed in.
         """
         with torch.no_grad(), quiet_torch():
             graph = torch.export.export(copied(self.module), (example,), strict=False).module()

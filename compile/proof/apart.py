@@ -16,7 +16,7 @@ same image in the same shape, which mostly give the same bits.
 def distances(output: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """Root mean square of output - wanted over that of wanted, per row: (N, ...) -> (N,) float64.
 
-    What is not finite is 0 apart from the same and infinitely far from everything else.
+    A value that is not finite is 0 away from itself, and infinitely far from everything else.
     """
     one, other = output.double().flatten(1), wanted.double().flatten(1)
     same = (one == other) | (one.isnan() & other.isnan())
@@ -34,9 +34,9 @@ def distance(output: torch.Tensor, wanted: torch.Tensor) -> float:
 
 
 def in_words(far: float) -> str:
-    """`7.3 %`, `12 times its size`, or `4e-07` where it is small: a distance for messages."""
+    """`7.3 %`, `12 times its size`, or `4e-07` if it is small: a distance for messages."""
     if not far < float("inf"):
-        return "all of it"
+        return "an infinite amount"
     if far >= 10:
         return f"{far:.0f} times its size"
     return f"{100 * far:.{1 if far < 0.1 else 0}f} %" if far >= 1e-3 else f"{far:.0e}"

@@ -17,7 +17,7 @@ _WRITTEN_INTO_CODE = 8
 code. Only the outputs prove them."""
 
 _NAMED = 3
-"""So many weights that are not decided are named; the rest are counted."""
+"""At most this many undecided weights are named; the rest are counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Compared:
 
 
 def compare(weights: Iterable[Weight], name: str, constants: Iterable[torch.Tensor]) -> Compared:
-    """Hold the constants in a file of precision `name` to the weights it was built from.
+    """Compare the constants in a file of precision `name` with the weights it was built from.
 
     A backend may pack, transpose or pad them with zeros, so the sorted non-zero values are
     compared. The gate's `value` is the largest difference over what is allowed: one rounding step,

@@ -34,7 +34,7 @@ class Recorded:
 
     output: torch.Tensor
     calls: Mapping[tuple[str, int], LayerCall]
-    """A layer's text and the how manieth of its calls -> the call; in the order they ended."""
+    """A layer's text and the number of its earlier calls -> the call; in the order they ended."""
     drawn: list[tuple[str, str]]
     """Random operators and the layer that called each: `(layer, operator)`, in order."""
 

@@ -27,7 +27,7 @@ _TRANSPOSED = frozenset(f"aten::conv_transpose{n}d" for n in (1, 2, 3))
 _LAYERS = _CONVOLUTIONS | _TRANSPOSED | {"aten::linear"}
 
 _TIMES_AS_WRONG = 2.0
-"""A computed weight may be as many times as wrong as PyTorch's at the precision, as an output."""
+"""A computed weight may be so many times as wrong as PyTorch's own value at the precision."""
 
 _FACTOR = "a factor or shift stands beside it, which a compiler may fold into it"
 _COMPUTED = "it is computed from other weights"
@@ -61,7 +61,7 @@ class Weight:
     parts: tuple[Weight, ...] = ()
     """The file may hold all of these instead, and compute the weight from them when it runs."""
     undecided: str | None = None
-    """Why none of the forms may be there though the file is right; None where that cannot be."""
+    """Why a right file may hold none of the forms; None if it must hold one."""
 
 
 def plain(name: str, values: torch.Tensor) -> Weight:
@@ -114,7 +114,7 @@ class _Layer:
                     yield make(values, bases[0].apart, front, back)
 
     def undecided(self, node: Node) -> str | None:
-        """Why a right file may hold none of the forms; None where that cannot be."""
+        """Why a right file may hold none of the forms; None if it must hold one."""
         if self.node in self.constants.nodes:
             return _SAME_ANSWER
         if not _only_moved(node, self.constants):
@@ -199,9 +199,10 @@ def _prefixes(steps: Sequence[Affine]) -> list[list[Affine]]:
 
 
 def _itself(node: Node, constants: Constants, dtype: torch.dtype) -> list[Form]:
-    """A constant as it is; of a computed one, as far off as PyTorch is in `dtype`, and more.
+    """The values of a constant. A computed one may be off by twice PyTorch's error in `dtype`.
 
-    Then PyTorch's own value in `dtype`: it may have zeros where float64 has small numbers.
+    It has a second form, PyTorch's own value in `dtype`: that may have zeros in the place of small
+    numbers.
     """
     if node.op == "placeholder":
         return [Form(values=constants.stored(node))]

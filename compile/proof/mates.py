@@ -20,14 +20,15 @@ _STEP = 2.0**-52
 """One rounding step of float64."""
 
 _GROWTH = 100
-"""How many times what one rounding of an image does to its answer is still rounding."""
+"""One rounding step of each pixel changes the answer. A difference of up to so many times that
+change counts as rounding."""
 
 _LIMIT_OF_LAYER = 1e-4
-"""From which distance on, in float32, a layer is said to mix the images."""
+"""If outputs of a layer are further apart than this in float32, it is said to mix the images."""
 
 
 def mixing(oracle: Oracle, golden: Golden) -> str | None:
-    """What shows that answers depend on batch mates, in words; None where nothing does.
+    """What shows that answers depend on the rest of their batch, in words; None if nothing does.
 
     All samples go in one batch, as they do where PyTorch's own error is measured. Then half of the
     ordinary ones go in another order and without the hostile ones, and then two. A batch that the
@@ -46,8 +47,8 @@ def mixing(oracle: Oracle, golden: Golden) -> str | None:
             place, size = found
             mixer = _mixer(oracle.module, golden.pixels[rows], place)
             return (
-                f"an answer depends on its batch mates: row {rows[place]} "
-                f"({golden.kinds[rows[place]]}) differs by {size} in a batch of {len(rows)}{mixer}"
+                f"an answer depends on the other images of its batch: row {rows[place]} "
+                f"({golden.kinds[rows[place]]}) differs {size} in a batch of {len(rows)}{mixer}"
             )
     return None
 
@@ -58,14 +59,14 @@ def _apart(
     """The place in the batch whose answer is furthest from that alone, and how far in words."""
     alone = golden.oracle[list(rows)]
     if together.shape != alone.shape:
-        return 0, "its shape"
+        return 0, "in its shape"
     far = distances(together, alone)
     for place in far.argsort(descending=True).tolist():
         size = float(far[place])
         if size <= LIMIT[torch.float64]:
             return None
         if size > _GROWTH * _moved(oracle, golden, rows[place]):
-            return place, in_words(size)
+            return place, f"by {in_words(size)}"
     return None
 
 

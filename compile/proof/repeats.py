@@ -63,7 +63,7 @@ def _generators() -> dict[str, object]:
 
 
 def _moved(number: int) -> set[str]:
-    """The generators that moved since they were at the seed `number`, where they return to."""
+    """The generators that moved since they were seeded with `number`; they are reset to that."""
     now = _generators()
     seed(number)
     return {name for name, state in _generators().items() if state != now[name]}
@@ -112,9 +112,7 @@ class _Repeats:
                 return self._reason(call + 1, which, distance(answer, wanted[which]))
         assert settled is not None
         written = [name for name in changed(settled, state_of(self.module)) if _registered(name)]
-        return (
-            f"a call changes {_listed(written)}; change it in training alone" if written else None
-        )
+        return f"a call changes {_listed(written)}; change it only in training" if written else None
 
     @torch.no_grad()
     def _answer(self, module: nn.Module, which: int, number: int) -> torch.Tensor:
@@ -143,7 +141,7 @@ class _Repeats:
         if registered:
             return (
                 f"a call changes {_listed(registered)}: answers to the same image differ by "
-                f"{in_words(far)}; change it in training alone"
+                f"{in_words(far)}; change it only in training"
             )
         first = f", first in {layer}" if culprit else ""
         keeps = f"; calls change {_listed(kept)}" if kept else ""

@@ -1,7 +1,7 @@
 """`just corpus`: compile networks that nobody here wrote, and count what is refused and accepted.
 
 Rows of the same commit that stand in the newest file of this CPU are not run again, so a run of
-hours goes on where it stopped. Each row is a process of its own. A crash, a hang and a lack of
+hours resumes where it stopped. Each row is a process of its own. A crash, a hang and a lack of
 memory are rows too.
 """
 

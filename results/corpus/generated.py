@@ -14,7 +14,7 @@ from zoo.models.calibration import calibrate_batch_norms
 
 
 def build(spec: Spec) -> nn.Module:
-    """The network of a specification, in evaluation mode, with lively batch norms."""
+    """The network of a specification, in evaluation mode, with calibrated batch norms."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec["seed"])
         network = nn.Sequential(_sequence(spec["layers"]), _Head(spec["head"]))

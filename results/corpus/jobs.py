@@ -40,7 +40,7 @@ class Job:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What two rows have in common that say the same."""
+        """Rows that say the same have the same key."""
         return tuple(map(str, asdict(self).values()))
 
 

@@ -25,8 +25,9 @@ def truth(row: Row) -> str:
 def judged(row: Row) -> str:
     """One of the words above.
 
-    A backend that says in one line that it cannot build a network has proved nothing wrong, and
-    helped nobody either: it is counted by itself. So is what crashed, hung or was unexpected.
+    A backend may say in one line that it cannot build a network. That is neither a right answer nor
+    a wrong one, so it is counted as NOT_BUILT. A row that crashed, hung or raised something
+    unexpected is counted as BROKE.
     """
     expected = truth(row)
     if row["built"] == "error":

@@ -1,6 +1,6 @@
-"""Who is right where an .onnx is refused: the exporter, or the program that runs its graph?
+"""If an .onnx is refused, who is right: the exporter, or the program that runs its graph?
 
-onnx's reference evaluator runs the graph in double. Where it agrees with the network in double, the
+onnx's reference evaluator runs the graph in double. If it agrees with the network in double, the
 exporter is right, and what is left is rounding or a kernel. Then the graph is run once more node by
 node, in onnxruntime and in double, to name the first node that is off.
 """
@@ -27,7 +27,7 @@ AGREES = 1e-9
 SAMPLES = 4
 """How many samples are compared, the worst first: the evaluator is slow."""
 _JUMP = 8.0
-"""A node is off where its error is so many times that of its inputs, and of a rounding."""
+"""A node is off if its error is more than so many times its inputs' error and a rounding step."""
 _EPS = 2.0**-23
 
 
@@ -108,7 +108,7 @@ def _lift(tensor: TensorProto) -> None:
 def first_off(model: onnx.ModelProto, sample: torch.Tensor) -> str:
     """The first node whose error in onnxruntime is far above that of its inputs.
 
-    `sample` is (1, C, H, W). Optimisations are off: what only they do wrong is said so.
+    `sample` is (1, C, H, W). Optimisations are off, so a fault that only they make is not found.
     """
     single = _all_outputs(model)
     names = [value.name for value in single.graph.output]

@@ -34,7 +34,7 @@ class Rule:
 
     name: str
     ways: tuple[str, ...]
-    """How the names of the ways begin that count."""
+    """A way counts if its name begins with one of these."""
     times: float = 1.0
     """The precision's k is multiplied by this."""
 
