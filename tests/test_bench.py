@@ -99,5 +99,5 @@ def test_a_program_that_breaks_is_one_line(artifact: Path, monkeypatch: pytest.M
         raise RuntimeError("first\nsecond")
 
     monkeypatch.setattr(eager, "load", lambda *_: broken)
-    with pytest.raises(BadArtifact, match=r"broke: first$"):
+    with pytest.raises(BadArtifact, match=r"broke: RuntimeError: first$"):
         bench.measure_here(artifact, duration=0.0, iterations=1, threads=1)

@@ -165,7 +165,7 @@ def _ten_bits(net: Any) -> Values:
 WRONG: dict[str, tuple[Callable[[], nn.Module], Callable[[Any], Values], str]] = {
     "ten bits": (Net, _ten_bits, "conv.weight"),
     "no bias": (Net, lambda net: parts(net.conv)[:1], "conv.bias"),
-    "stale": (Net, lambda _: parts(Net().conv), "conv.weight"),
+    "stale": (Net, lambda net: [-net.conv.weight.exp(), net.conv.bias], "conv.weight"),
     "behind a ReLU": (lambda: Net(nn.Sequential(nn.ReLU(), Affine())), _ten_bits, "conv.weight"),
     "behind a pool": (
         lambda: Net(nn.Sequential(nn.MaxPool2d(2), Affine())),

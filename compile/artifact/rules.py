@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from compile.artifact.archive import is_plain
+from compile.artifact.schema import manifest_schema
 from compile.errors import printable
 
 Manifest = dict[str, Any]
@@ -17,16 +18,6 @@ Manifest = dict[str, Any]
 GOLDEN = "golden.safetensors"
 
 _MAX_VALUES = 2**28
-_SUFFIXES = {
-    "eager": (".pt2",),
-    "torch-compile": (".pt2",),
-    "torchscript": (".ts",),
-    "inductor": (".pt2",),
-    "onnx": (".onnx",),
-    "openvino": (".onnx",),
-    "tensorrt": (".ts", ".pt2"),
-    "tensorrt-plan": (".plan",),
-}
 _LAYOUTS = {"float32": "NCHW", "uint8": "NHWC"}
 
 
@@ -152,9 +143,9 @@ def _one_output(manifest: Manifest) -> Iterator[str]:
 def _suffixes(manifest: Manifest) -> Iterator[str]:
     """11: a program's name ends as its backend names files. Other backends are a later zoo's."""
     backend = manifest["backend"]
-    allowed = _SUFFIXES.get(backend)
+    allowed = tuple(manifest_schema()["x-suffixes"].get(backend, ()))
     for index, program in enumerate(manifest["programs"]):
-        if allowed is not None and not program["file"].endswith(allowed):
+        if allowed and not program["file"].endswith(allowed):
             yield f"programs[{index}].file must end in {' or '.join(allowed)} for {backend}"
 
 

@@ -17,7 +17,7 @@ from compile.errors import printable
 
 Schema = Mapping[str, Any]
 
-_NOTES = {"$schema", "title", "description", "$defs"}
+_NOTES = {"$schema", "title", "description", "$defs", "x-suffixes"}
 """Keywords that say nothing about a value."""
 
 _TYPES: dict[str, Callable[[Any], bool]] = {

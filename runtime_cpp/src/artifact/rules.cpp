@@ -5,6 +5,7 @@
 #include <cmath>
 #include <set>
 
+#include "artifact/schema.h"
 #include "base/paths.h"
 
 namespace zoo {
@@ -201,21 +202,18 @@ Fault check_one_output(const Json& manifest) {
 
 // 11: a program's name ends as its backend names files. Other backends are a later zoo's.
 Fault check_suffixes(const Json& manifest) {
-  using Row = std::pair<std::string_view, std::string_view>;
-  constexpr std::array kRows = {
-      Row{"eager", ".pt2"},    Row{"torch-compile", ".pt2"}, Row{"torchscript", ".ts"},
-      Row{"inductor", ".pt2"}, Row{"onnx", ".onnx"},         Row{"openvino", ".onnx"},
-      Row{"tensorrt", ".ts"},  Row{"tensorrt", ".pt2"},      Row{"tensorrt-plan", ".plan"}};
   const auto backend = manifest["backend"].get<std::string>();
+  const OrderedJson suffixes = manifest_schema()["x-suffixes"].value(backend, OrderedJson::array());
   std::string allowed;
-  for (const auto& [name, suffix] : kRows) {
-    if (name == backend) allowed += (allowed.empty() ? "" : " or ") + std::string(suffix);
+  for (const auto& each : suffixes) {
+    allowed += (allowed.empty() ? "" : " or ") + each.get<std::string>();
   }
   const Json& programs = manifest["programs"];
-  for (size_t i = 0; i < programs.size() && !allowed.empty(); ++i) {
+  for (size_t i = 0; i < programs.size() && !suffixes.empty(); ++i) {
     const auto file = programs[i]["file"].get<std::string>();
-    const bool fits = std::ranges::any_of(
-        kRows, [&](const Row& row) { return row.first == backend && file.ends_with(row.second); });
+    const bool fits = std::ranges::any_of(suffixes, [&](const auto& each) {
+      return file.ends_with(each.template get<std::string>());
+    });
     if (!fits) return at("programs", i) + ".file must end in " + allowed + " for " + backend;
   }
   return std::nullopt;

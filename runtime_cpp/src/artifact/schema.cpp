@@ -17,7 +17,7 @@ namespace {
 using Fault = std::optional<std::string>;
 
 constexpr size_t kShownBytes = 80;
-constexpr std::array kNotes = {"$schema", "title", "description", "$defs"};
+constexpr std::array kNotes = {"$schema", "title", "description", "$defs", "x-suffixes"};
 
 bool has_type(const Json& value, const std::string& type) {
   if (type == "null") return value.is_null();
