@@ -65,6 +65,12 @@ def test_what_python_takes() -> None:
     assert [largest_error(each) for each in (False, True, 3)] == [0.0, math.inf, 3.0]
 
 
+@pytest.mark.parametrize("given", ["3x", None, math.nan, -1, 0.5])
+def test_what_python_refuses(given: Any) -> None:
+    with pytest.raises(UsageError, match="such as 3"):
+        largest_error(given)
+
+
 @pytest.mark.parametrize(
     ("text", "meant"), [(None, False), ("any", True), ("3x", 3.0), ("3", 3.0), ("1.5x", 1.5)]
 )

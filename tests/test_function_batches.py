@@ -67,6 +67,22 @@ def test_a_batch_is_refused_where_its_images_mix(case: str) -> None:
     prepared.function.check_batch(CompileSpec(shape=SHAPE))
 
 
+SOME_SIZES: dict[str, tuple[Middle, int]] = {
+    "five alone": (lambda net, x: x - x.mean(0, keepdim=True) if len(x) == 5 else x, 5),
+    "three to seven": (lambda net, x: x.roll(1, 0) if 2 < len(x) < 8 else x, 3),
+    "another factor": (lambda net, x: x * 1.5 if len(x) == 7 else x, 7),
+}
+
+
+@pytest.mark.parametrize("case", SOME_SIZES)
+def test_each_batch_of_a_small_range_is_tried(case: str) -> None:
+    middle, first = SOME_SIZES[case]
+    prepared = ready(Net(middle))
+    with pytest.raises(CheckFailed, match=f"in a batch of {first}"):
+        prepared.function.check_batch(CompileSpec(shape=SHAPE, batch=(1, 8)))
+    prepared.function.check_batch(CompileSpec(shape=SHAPE, batch=(1, 2)))
+
+
 def test_mixing_does_not_widen_the_bound() -> None:
     spec = CompileSpec(shape=SHAPE)
     bounds = []

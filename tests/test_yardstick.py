@@ -112,8 +112,10 @@ def test_jitter_moves_results_by_half_a_step_at_most() -> None:
         assert torch.equal(found, wanted)
 
 
-def test_jitter_leaves_zeros_and_integers_alone() -> None:
+def test_jitter_leaves_zeros_infinities_and_integers_alone() -> None:
     with Jittered(0, 0.5):
+        assert bool((torch.full((100,), -torch.inf) + torch.ones(100)).isneginf().all())
+        assert not torch.zeros(1, 100).log().exp().any()
         assert not (torch.zeros(100) * 3).any()
         assert torch.equal(torch.arange(10) * 2, torch.arange(0, 20, 2))
 

@@ -32,7 +32,7 @@ def check_module(module: nn.Module, example: torch.Tensor) -> torch.Tensor:
     Raises BadArtifact for non-finite weights and for a module that does not take the example,
     CheckFailed for one that does not return one (N, classes) tensor.
     """
-    check_finite(module.state_dict())
+    check_finite(_that_may_not_be_infinite(module))
     _check_inputs(module)
     shape = "x".join(map(str, example.shape))
     kept = example.clone()
@@ -75,6 +75,12 @@ def check_module(module: nn.Module, example: torch.Tensor) -> torch.Tensor:
     if not any(layer.ndim > 1 for layer in module.parameters()):
         raise CheckFailed("the module has no weights, so there is nothing to prove or to compile")
     return output
+
+
+def _that_may_not_be_infinite(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Weights, and buffers that hold a NaN: a mask of minus infinity is a buffer like any other."""
+    masks = {name for name, each in module.named_buffers() if not bool(each.isnan().any())}
+    return {name: each for name, each in module.state_dict().items() if name not in masks}
 
 
 def _check_inputs(module: nn.Module) -> None:

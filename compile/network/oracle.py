@@ -34,6 +34,9 @@ _ROUNDING = 1e-3
 """How far the graph in float64 may be from the module in float32, as a share of the output's size:
 far above the rounding of float32, far below the mistake of a graph that computes something else."""
 
+_FAR = 1e-2
+"""The same for each ordinary image, of which one may lose more digits than the example does."""
+
 _STEPS = 8.0
 """The same where a part computes in bfloat16 or float16, in rounding steps of that."""
 
@@ -60,6 +63,9 @@ class Oracle:
     def __init__(self, module: nn.Module, shape: tuple[int, int, int]) -> None:
         self.module = module
         self.shape = shape
+        self.allowed = _FAR
+        """How far the module in float32 may be from this on ordinary images, as a share of the
+        answer's size. More where a part of it computes in a half type."""
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
         """The outputs (N, classes) float64 for `pixels` (N, C, H, W), each row by itself.
@@ -135,6 +141,7 @@ class Oracle:
             return _Tried(fault=f"its exported graph breaks in float64: {first_line(error)}")
         halves = lifted & {torch.bfloat16, torch.float16}
         steps = max((_STEPS * torch.finfo(each).eps for each in halves), default=0.0)
+        self.allowed = max(self.allowed, steps)
         far = _far(output, single, max(_ROUNDING, steps))
         return _Tried(output=output, fault=far and f"its exported graph in float64 {far}")
 

@@ -8,16 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from compile.backends.base import Backend
+from compile.errors import UsageError
 
 _LARGEST_FACTOR = 100
 """A program that is further off is not worth a factor: only `any` takes it."""
 
 
 def largest_error(accept_error: bool | float) -> float:
-    """How many times its bound an error may be: none for False, any for True, else the number."""
+    """How many times its bound an error may be: none for False, any for True, else the number.
+
+    Raises UsageError for a number of 1 or less, and for anything else.
+    """
     if isinstance(accept_error, bool):
         return math.inf if accept_error else 0.0
-    return float(accept_error)
+    if isinstance(accept_error, int | float) and accept_error > 1:  # False for NaN
+        return float(accept_error)
+    raise UsageError(
+        f"accept_error={accept_error!r} does not say how much; give True, False, or how many times "
+        "its bound an error may be, such as 3"
+    )
 
 
 def is_accepted(parity: dict[str, Any], largest: float) -> bool:

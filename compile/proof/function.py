@@ -13,14 +13,18 @@ import torch
 from torch import nn
 
 from compile.errors import CheckFailed
+from compile.network.checking import quiet_torch
 from compile.network.copying import copied
 from compile.network.network import Network
-from compile.proof.apart import LIMIT, distance, in_words
+from compile.proof.apart import LIMIT, distance, distances, in_words
 from compile.proof.golden import choose_samples
-from compile.proof.mates import mixing
+from compile.proof.mates import mixing, mixing_at
 from compile.proof.repeats import own_randomness, seed, unsteady
 from compile.proof.samples import GoldenSamples
 from compile.spec import CompileSpec
+
+_SIZES = range(2, 9)
+"""Batches that are tried one by one if a range holds them."""
 
 
 class Function:
@@ -32,6 +36,7 @@ class Function:
         self.samples = samples
         self._untouched: nn.Module | None = copied(network.module)
         self._mixing = cache(self._find_mixing)
+        self._mixing_at = cache(self._find_mixing_at)
 
     def check(self) -> None:
         """Raise CheckFailed where an answer depends on random numbers or on earlier calls."""
@@ -43,8 +48,10 @@ class Function:
 
         There are none at batch 1.
         """
-        found = self._mixing(spec.input_type)
-        if found is not None and spec.batch != (1, 1):
+        if spec.batch == (1, 1):
+            return
+        found = self._mixing(spec.input_type) or self._mixing_at(spec.input_type, spec.batch)
+        if found is not None:
             raise CheckFailed(
                 f"{found}; answer each image as if it were alone, or build it for --batch 1"
             )
@@ -59,7 +66,11 @@ class Function:
         module, self._untouched = self._untouched, None
         assert module is not None
         images, _ = choose_samples(self.network.shape, self.samples.real)
-        return unsteady(module, [images[:1], images[-1:]]) or self._fault_in_float64()
+        return (
+            unsteady(module, [images[:1], images[-1:]])
+            or self._fault_in_float64()
+            or self._fault_in_float32()
+        )
 
     def _fault_in_float64(self) -> str | None:
         golden = self.samples.of_type("float32")
@@ -71,5 +82,26 @@ class Function:
                     return f"in float64 answers to the same image differ by {in_words(far)}"
         return None
 
+    def _fault_in_float32(self) -> str | None:
+        """What shows that the module computes something else than its oracle."""
+        golden = self.samples.of_type("float32").ordinary
+        with torch.no_grad(), quiet_torch(), own_randomness():
+            rows = torch.split(golden.pixels.float(), 1)
+            single = torch.cat([self.network.module(row) for row in rows])
+        far = distances(single, golden.oracle)
+        row = int(far.argmax())
+        if float(far[row]) <= self.network.oracle.allowed:
+            return None
+        return (
+            f"in float32 the answer to row {row} ({golden.kinds[row]}) is "
+            f"{in_words(float(far[row]))} away from the one in float64: the module computes "
+            "something else there, or loses its digits; compute the same for every type, and "
+            "choose with torch.where"
+        )
+
     def _find_mixing(self, input_type: str) -> str | None:
         return mixing(self.network.oracle, self.samples.of_type(input_type))
+
+    def _find_mixing_at(self, input_type: str, batch: tuple[int, int]) -> str | None:
+        sizes = [size for size in _SIZES if batch[0] <= size <= batch[1]]
+        return mixing_at(sizes, self.network.oracle, self.samples.of_type(input_type))

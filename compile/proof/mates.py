@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import torch
@@ -31,21 +31,30 @@ def mixing(oracle: Oracle, golden: Golden) -> str | None:
     """What shows that answers depend on the rest of their batch, in words; None if nothing does.
 
     All samples go in one batch, as they do where PyTorch's own error is measured. Then half of the
-    ordinary ones go in another order and without the hostile ones, and then two. A batch that the
-    module refuses shows nothing.
+    ordinary ones go in another order and without the hostile ones, and then two.
     """
     ordinary = list(range(min(ROWS, len(golden.pixels))))
     batches = (list(range(len(golden.pixels))), ordinary[::-2], [ordinary[-1], ordinary[0]])
+    return _mixing_in(batches, oracle, golden)
+
+
+def mixing_at(sizes: Sequence[int], oracle: Oracle, golden: Golden) -> str | None:
+    """The same for batches of these sizes: a module may look at how many images there are."""
+    return _mixing_in([golden.rows(size).tolist() for size in sizes], oracle, golden)
+
+
+def _mixing_in(batches: Iterable[Sequence[int]], oracle: Oracle, golden: Golden) -> str | None:
+    """The same for batches of these rows. One that the module refuses shows nothing."""
     for rows in batches:
         try:
             with own_randomness():
-                together = oracle.together(golden.pixels[rows])
+                together = oracle.together(golden.pixels[list(rows)])
         except Exception:  # it may take one image alone, or an even number of them
             continue
         found = _apart(oracle, golden, rows, together)
         if found is not None:
             place, size = found
-            mixer = _mixer(oracle.module, golden.pixels[rows], place)
+            mixer = _mixer(oracle.module, golden.pixels[list(rows)], place)
             return (
                 f"an answer depends on the other images of its batch: row {rows[place]} "
                 f"({golden.kinds[rows[place]]}) differs {size} in a batch of {len(rows)}{mixer}"

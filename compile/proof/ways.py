@@ -216,7 +216,8 @@ class Jittered(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if not isinstance(x, torch.Tensor) or not x.is_floating_point():
             return x
         noise = torch.rand(x.shape[1:], generator=self.generator).to(x.dtype)
-        return x.addcmul_(x, noise.mul_(2).sub_(1), value=self.half)
+        moves = x * noise.mul_(2).sub_(1)
+        return x.add_(moves.nan_to_num_(0.0, 0.0, 0.0), alpha=self.half)  # a mask may be -inf
 
 
 _EXACT = {
