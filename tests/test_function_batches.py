@@ -1,4 +1,4 @@
-"""A module must be a function of one image: what the other images of its batch do to an answer."""
+"""A module must be a function of one image, in every batch and in every type."""
 
 from __future__ import annotations
 
@@ -134,3 +134,27 @@ def test_rounding_that_grows_is_not_mixing(monkeypatch: pytest.MonkeyPatch) -> N
     exact = oracle.together
     monkeypatch.setattr(oracle, "together", lambda x: exact(x * (1 + 2**-50)))
     assert mixing(oracle, prepared.golden("float32")) is None
+
+
+def not_in_its_graph(net: Any, x: Tensor) -> Tensor:
+    """What the exported graph does not show, and float64 cannot run: it is in no oracle."""
+    x = x.float()
+    if torch.compiler.is_compiling():
+        return x
+    bright = x.mean((1, 2, 3), keepdim=True) > net.threshold
+    return x * torch.where(bright, 1.08, 1.0)
+
+
+@torch.no_grad()
+def test_what_the_oracle_does_not_compute_is_refused() -> None:
+    """Else the difference would count as PyTorch's own error, and the bound would hide it."""
+    net = Net(not_in_its_graph, threshold=1e9)
+    prepared = ready(net)
+    prepared.function.check()
+    images = prepared.samples.of_type("float32").ordinary.pixels.float()
+    example = CompileSpec(shape=SHAPE).example()  # by which the oracle is chosen
+    means = [float(net.conv(image).relu().mean()) for image in (*images.split(1), example)]
+    net.threshold = sorted(means)[-2]
+    assert means[-1] <= net.threshold
+    with pytest.raises(CheckFailed, match=r"in float32 the answer to row \d+ .* away from"):
+        ready(net).function.check()

@@ -97,7 +97,7 @@ def report(rows: list[Row]) -> Iterator[str]:
                 for key, row in known.items()
                 for fault in row["faults"].values()
             ]
-            wider = sorted(bounds[key][0] / before[key][0] for key in known)
+            wider = sorted(bounds[key][0] / before[key][0] for key in known if before[key][0])
             middle = f"{wider[len(wider) // 2]:.2f} times" if wider else "-"
             cells = share(refused, len(programs)), share(sum(faults), len(faults)), middle
             yield f"| {rule.name} | {' | '.join(cells)} |"
