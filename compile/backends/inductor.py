@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from compile.artifact.reading import Artifact
     from compile.graphs.taps import Taps
+    from compile.returned import Returned
 
 NAME = "inductor"
 PRECISIONS = {"cpu": ("fp32", "bf16", "int8"), "cuda": ("fp32", "tf32", "bf16", "fp16")}
@@ -172,8 +173,9 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
             path, program.entry or ENTRY, False, 1, index
         )
 
-    def run(x: torch.Tensor) -> torch.Tensor:
-        return loader.run([x])[0]
+    def run(x: torch.Tensor) -> Returned:
+        returned = loader.run([x])
+        return returned[0] if len(returned) == 1 else tuple(returned)
 
     return run
 

@@ -13,7 +13,7 @@ from torch.export.graph_signature import InputKind
 from torch.fx import GraphModule, Node
 
 from compile.errors import CheckFailed
-from compile.graphs.names import module_of
+from compile.graphs.names import module_of, own_path
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -62,7 +62,7 @@ def effects(exported: ExportedProgram) -> Iterator[str]:
 
 
 def _where(node: Node) -> str:
-    name = module_of(node)
+    name = own_path(module_of(node))
     return f"layer '{name}'" if name else "the module"
 
 

@@ -16,7 +16,7 @@ import torch
 
 from compile.graphs.affine import Affine, before, behind, by_channel
 from compile.graphs.constants import Constants, moves_values, operator
-from compile.graphs.names import module_of
+from compile.graphs.names import module_of, own_path
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -89,7 +89,7 @@ class _Layer:
     def __init__(self, node: Node, constants: Constants, dtype: torch.dtype) -> None:
         args: Any = node.args
         self.constants, self.dtype = constants, dtype
-        self.node, self.path = node, module_of(node)
+        self.node, self.path = node, own_path(module_of(node))
         self.weight: Node = args[1]
         self.bias: Node | None = args[2] if len(args) > 2 else None
         self.transposed = operator(node) in _TRANSPOSED
