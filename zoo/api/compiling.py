@@ -240,6 +240,7 @@ def prepare(
         mean=pixels["mean"] if pixels else None,
         std=pixels["std"] if pixels else None,
         outputs=outputs,
+        classes=len(source.classes) if source.classes else None,
     )
 
 

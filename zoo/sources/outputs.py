@@ -193,7 +193,7 @@ def _no_output(source: Source, what: str, known: dict[str, str], paths: set[str]
     if what == "features":
         return UsageError(
             f"it is not clear what the features of {source.name} are: it does not end with one "
-            "linear layer; name their place, such as features=fc:input; `--output list` shows all of them"
+            "linear layer; name it, such as features=fc:input; `--output list` shows all of them"
         )
     close = difflib.get_close_matches(what, [*known, *paths], n=3)
     hint = (
