@@ -39,9 +39,8 @@ def load(
     """
     artifact = open_artifact(Path(path))
     require_proved(artifact, accept_error=accept_error)
-    return answering(
-        artifact, load_artifact(artifact, allow_nonfinite=allow_nonfinite, unproved=True)
-    )
+    run = load_artifact(artifact, allow_nonfinite=allow_nonfinite, unproved=True)
+    return answering(artifact, run)
 
 
 def answering(artifact: Artifact, run: Program) -> Callable[[torch.Tensor], Answer]:

@@ -1,4 +1,4 @@
-"""What a program returns: one tensor for one output, a tuple in the manifest's order for several."""
+"""What a program returns: a tensor for one output, a tuple in the manifest's order for several."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def effects(exported: ExportedProgram) -> Iterator[str]:
     for module in exported.graph_module.modules():
         if not isinstance(module, GraphModule):
             continue
-        needed = _needed(module)
+        needed = needed_steps(module)
         for node in module.graph.nodes:
             if node in needed and _draws(node):
                 yield (
@@ -70,7 +70,7 @@ def _operator(node: Node) -> str:
     return node.target.overloadpacket.__name__  # type: ignore[union-attr]
 
 
-def _needed(module: GraphModule) -> set[Node]:
+def needed_steps(module: GraphModule) -> set[Node]:
     """The steps that the output is computed from, those that write to their results included."""
     waiting = [node for node in module.graph.nodes if node.op == "output"]
     needed: set[Node] = set()

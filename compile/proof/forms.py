@@ -16,6 +16,7 @@ import torch
 
 from compile.graphs.affine import Affine, before, behind, by_channel
 from compile.graphs.constants import Constants, moves_values, operator
+from compile.graphs.effects import needed_steps
 from compile.graphs.names import module_of, own_path
 
 if TYPE_CHECKING:
@@ -72,10 +73,12 @@ def plain(name: str, values: torch.Tensor) -> Weight:
 def weights_read(program: ExportedProgram, dtype: torch.dtype) -> list[Weight]:
     """The weights that convolutions and linear layers of a graph read, for a file in `dtype`.
 
-    A weight that no step reads, such as that of a head for training, is not among them.
+    A weight that no step reads, or none that an output depends on, is not among them: that of a
+    head for training, say.
     """
     constants = Constants(program)
-    layers = [node for node in program.graph.nodes if operator(node) in _LAYERS]
+    needed = needed_steps(program.graph_module)
+    layers = [node for node in program.graph.nodes if operator(node) in _LAYERS and node in needed]
     return [
         weight
         for layer in layers

@@ -14,6 +14,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from compile.artifact.outputs import Layout
 from compile.errors import CheckFailed, first_line
 from compile.network.copying import copied, in_type
 from compile.network.prepare import eager_dtype
@@ -53,7 +54,9 @@ def measure_bounds(
     its bound is NaN: `finite_rows` leaves it out.
 
     Each piece has its own e_eager. That of a part of an output is at least that of the whole: a
-    channel that happens to be exact, or is zero, may be as wrong as any value of the output.
+    channel that happens to be exact, or is zero, may be as wrong as any value of the output. The
+    values of one channel of a constant image are all alike, so its error is a single draw. So a
+    hostile sample loosens all parts of an output alike, by what its worst part needs.
 
     Raises CheckFailed if PyTorch cannot run the module at this precision, or overflows on an
     ordinary sample.
@@ -72,12 +75,21 @@ def measure_bounds(
         )
     relative = ordinary.amax(dim=0).clamp_min(row.least)
     e_eager = relative * size
-    e_eager[ROWS:] = torch.maximum(e_eager, wrong)[ROWS:]
+    e_eager[ROWS:] = _loosened(e_eager, wrong, golden.layout)[ROWS:]
     floor = row.eps / 2 * size
     if {"denormal", "zeros"} <= set(golden.kinds):  # a program may take subnormal numbers for zero
         tiny, zeros = map(golden.kinds.index, ("denormal", "zeros"))
         floor[tiny] += golden.layout.rms(golden.oracle[[tiny]] - golden.oracle[[zeros]])[0, owners]
     return Bounds(k=row.k, e_eager=e_eager, floor=floor)
+
+
+def _loosened(e_eager: torch.Tensor, wrong: torch.Tensor, layout: Layout) -> torch.Tensor:
+    """e_eager (N, pieces), larger where `wrong` is larger in any piece of the same output."""
+    factors = torch.where(e_eager > 0, wrong / e_eager, 1.0)
+    loosened = e_eager.clone()
+    for pieces in layout.pieces:
+        loosened[:, pieces] *= factors[:, pieces].amax(dim=1, keepdim=True).clamp_min(1.0)
+    return torch.maximum(loosened, wrong)
 
 
 def finite_rows(golden: Golden, bounds: Bounds, name: str) -> tuple[Golden, Bounds]:
