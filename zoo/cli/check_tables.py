@@ -58,7 +58,7 @@ def _place(row: Row) -> str:
 
 def _parity_table(rows: list[Row], special: dict[str, str]) -> Any:
     """A row for each program and place; below it one for each output, if there are several."""
-    cells = []
+    cells: list[tuple[str, ...]] = []
     for row in rows:
         cells.append(
             (
