@@ -31,6 +31,7 @@ from compile.errors import CheckFailed, Unavailable
 from compile.graphs.names import exported
 from compile.precision import of_constants
 from compile.precision import precision as find_precision
+from compile.returned import as_returned
 from compile.spec import CompileSpec
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
     from compile.artifact.reading import Artifact
     from compile.graphs.taps import Taps
-    from compile.returned import Returned
 
 NAME = "inductor"
 PRECISIONS = {"cpu": ("fp32", "bf16", "int8"), "cuda": ("fp32", "tf32", "bf16", "fp16")}
@@ -173,11 +173,7 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
             path, program.entry or ENTRY, False, 1, index
         )
 
-    def run(x: torch.Tensor) -> Returned:
-        returned = loader.run([x])
-        return returned[0] if len(returned) == 1 else tuple(returned)
-
-    return run
+    return lambda x: as_returned(loader.run([x]))
 
 
 def triton(precision: str) -> Platform:

@@ -12,7 +12,7 @@ from torch import nn
 
 from compile.artifact.outputs import Layout
 from compile.errors import one_line
-from compile.network.checking import check_module
+from compile.network.checking import check_module, quiet_torch
 from compile.network.copying import own_copy
 from compile.network.fold import export, fold_batch_norms
 from compile.network.oracle import Oracle
@@ -80,15 +80,23 @@ class Network:
     @cached_property
     def _returned(self) -> Any:
         """What the module returns for the example."""
-        return check_module(self.given, self._example(), self._named)
+        returned = check_module(self.given, self._example(), self._named)
+        if self._named is not None:
+            with torch.no_grad(), quiet_torch():
+                self._named.find_overwritten(self._example())
+        return returned
 
     def compiled(self, module: nn.Module) -> nn.Module:
         """The given module, or a copy of it, as a backend compiles it.
 
         It returns one tensor, or a tuple of them.
         """
-        plain = isinstance(self._returned, torch.Tensor)
-        return module if plain else Named(module, self.outputs)
+        if isinstance(self._returned, torch.Tensor):
+            return module
+        named = Named(module, self.outputs)
+        if self._named is not None:
+            named.overwritten = self._named.overwritten
+        return named
 
     def in_rows(self, compiled: nn.Module) -> nn.Module:
         """A module as `compiled` makes it, or a folded or quantised one, with its outputs in rows:

@@ -55,6 +55,8 @@ class Named(nn.Module):
             _check_places(network, places)
         self.add_module(NETWORK, network)
         self.places = None if places is None else dict(places)
+        self.overwritten: frozenset[str] = frozenset()
+        """Places whose tensor a later step writes into: by an in-place ReLU, say. It is copied."""
 
     def forward(self, x: torch.Tensor) -> Returned:
         """(N, C, H, W) -> one tensor (N, ...), or several."""
@@ -66,9 +68,18 @@ class Named(nn.Module):
         network = _inside(self)
         if self.places is None:
             return named_tensors(network(x))
-        with _watched(network, self.places.values()) as seen:
+        with _watched(network, self.places.values(), self.overwritten) as seen:
             seen[""] = network(x)
         return {name: _only(seen, place) for name, place in self.places.items()}
+
+    def find_overwritten(self, x: torch.Tensor) -> None:
+        """Run the network once, and note which places have to be copied from now on."""
+        versions: dict[str, int] = {}
+        with _watched(_inside(self), (self.places or {}).values(), versions=versions) as seen:
+            _inside(self)(x)
+        self.overwritten = frozenset(
+            place for place, version in versions.items() if seen[place]._version != version
+        )
 
 
 class Flat(nn.Module):
@@ -140,24 +151,36 @@ def _walk(value: Any, name: str) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 @contextmanager
-def _watched(network: nn.Module, places: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """While it is on, note what stands at each place when the network runs."""
+def _watched(
+    network: nn.Module,
+    places: Iterable[str],
+    overwritten: frozenset[str] = frozenset(),
+    versions: dict[str, int] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """While it is on, note what stands at each place when the network runs.
+
+    What stands at the places `overwritten` is copied at once. `versions` takes in how often a
+    tensor had been written to then.
+    """
     seen: dict[str, Any] = {}
+
+    def note(place: str, value: Any) -> None:
+        if versions is not None and isinstance(value, torch.Tensor):
+            versions[place] = value._version
+        seen[place] = value.clone() if place in overwritten else value
+
     handles = []
     for place in set(places) - {""}:
         layer = network.get_submodule(place.removesuffix(INPUT_OF))
         if place.endswith(INPUT_OF):
-            handles.append(
-                layer.register_forward_pre_hook(
-                    lambda _, args, place=place: seen.__setitem__(place, args[0])
-                )
+            handle = layer.register_forward_pre_hook(
+                lambda _, args, place=place: note(place, args[0])
             )
         else:
-            handles.append(
-                layer.register_forward_hook(
-                    lambda _, args, returned, place=place: seen.__setitem__(place, returned)
-                )
+            handle = layer.register_forward_hook(
+                lambda _, args, returned, place=place: note(place, returned)
             )
+        handles.append(handle)
     try:
         yield seen
     finally:

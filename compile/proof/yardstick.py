@@ -54,7 +54,8 @@ def measure_bounds(
     its bound is NaN: `finite_rows` leaves it out.
 
     Each piece has its own e_eager. That of a part of an output is at least that of the whole: a
-    channel that happens to be exact, or is zero, may be as wrong as any value of the output. The
+    channel that happens to be exact, or is zero, may be as wrong as any value of the output. It
+    grows with the values of the part where these are larger than in ordinary samples. The
     values of one channel of a constant image are all alike, so its error is a single draw. So a
     hostile sample loosens all parts of an output alike, by what its worst part needs.
 
@@ -74,13 +75,20 @@ def measure_bounds(
             f"PyTorch itself overflows in {name}: outputs not finite; take another --precision"
         )
     relative = ordinary.amax(dim=0).clamp_min(row.least)
-    e_eager = relative * size
+    e_eager = torch.maximum(relative * size, _by_own_size(wrong, golden))
     e_eager[ROWS:] = _loosened(e_eager, wrong, golden.layout)[ROWS:]
     floor = row.eps / 2 * size
     if {"denormal", "zeros"} <= set(golden.kinds):  # a program may take subnormal numbers for zero
         tiny, zeros = map(golden.kinds.index, ("denormal", "zeros"))
         floor[tiny] += golden.layout.rms(golden.oracle[[tiny]] - golden.oracle[[zeros]])[0, owners]
     return Bounds(k=row.k, e_eager=e_eager, floor=floor)
+
+
+def _by_own_size(wrong: torch.Tensor, golden: Golden) -> torch.Tensor:
+    """The largest ordinary error of each piece, scaled to the piece's own size: (N, pieces)."""
+    own = golden.layout.rms(golden.oracle)
+    largest = own[:ROWS].amax(dim=0)
+    return torch.where(largest > 0, wrong[:ROWS].amax(dim=0) / largest, 0.0) * own
 
 
 def _loosened(e_eager: torch.Tensor, wrong: torch.Tensor, layout: Layout) -> torch.Tensor:
