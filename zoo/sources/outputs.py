@@ -53,6 +53,8 @@ def parse_outputs(given: Iterable[str]) -> Wanted:
         if name in wanted:
             raise UsageError(f"--output names '{name}' twice; give each output a name of its own")
         wanted[name] = place if equals else None
+    if LIST in wanted and wanted[LIST] is None:
+        raise UsageError(f"--output {LIST} stands alone: it shows what there is and builds nothing")
     if len(wanted) > MAX_OUTPUTS:
         raise UsageError(f"--output names {len(wanted)} outputs; the most are {MAX_OUTPUTS}")
     if len("+".join(wanted)) > MAX_LETTERS:
@@ -75,10 +77,13 @@ def find_outputs(source: Source, wanted: Wanted) -> dict[str, str] | None:
     found = {}
     for name, place in wanted.items():
         if place is None:
-            place = known.get(name, name)
-        if place not in known.values() and place.removesuffix(_INPUT) not in paths:
-            raise _no_output(source, name if wanted[name] is None else place, known, paths)
-        found[name] = place
+            found[name] = known.get(name, name)
+            if name not in known and name not in paths:
+                raise _no_output(source, name, known, paths)
+        else:
+            found[name] = place
+            if place.removesuffix(_INPUT) not in paths:
+                raise _no_module(source, name, place, known, paths)
     return found
 
 
@@ -203,4 +208,21 @@ def _no_output(source: Source, what: str, known: dict[str, str], paths: set[str]
     )
     return UsageError(
         f"{source.name} has no output '{what}'; {hint} `--output {LIST}` shows all of them"
+    )
+
+
+def _no_module(
+    source: Source, name: str, place: str, known: dict[str, str], paths: set[str]
+) -> UsageError:
+    """For `name=place`: what comes after the `=` is a path and no other name."""
+    if known.get(place):
+        return UsageError(
+            f"--output {name}={place} wants a module's path, and '{place}' is a name; write "
+            f"{place} alone, or {name}={known[place]}"
+        )
+    close = difflib.get_close_matches(place.removesuffix(_INPUT), paths, n=3)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    return UsageError(
+        f"{source.name} has no module '{place.removesuffix(_INPUT)}'; {hint}`--output {LIST}` "
+        "shows all of them"
     )
