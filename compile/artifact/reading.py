@@ -46,6 +46,7 @@ class Artifact:
                 batch=(entry["batch"][0], entry["batch"][1]),
                 entry=entry.get("entry"),
                 precision=self.manifest["precision"],
+                outputs=tuple(output["name"] for output in self.manifest["outputs"]),
             )
             for entry in self.manifest["programs"]
         ]

@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from compile.errors import BadArtifact, first_line, one_line
+from compile.graphs.names import own_path
 
 
 class _Detaching(TorchFunctionMode):
@@ -111,6 +112,7 @@ def in_type(module: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 def layer_text(name: str, layer: nn.Module) -> str:
     """How messages name a layer; `name` is empty for the module itself."""
+    name = own_path(name)
     return f"layer '{name}' ({type(layer).__name__})" if name else "the module"
 
 
