@@ -12,16 +12,21 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 from compile.errors import BadArtifact, CheckFailed, first_line
-from compile.network.copying import layer_text
-from compile.network.weights import check_finite
+from compile.network.copying import copied
+from compile.network.layers import layer_text
+from compile.network.weights import check_finite, tensors_of
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
 
 _OF_SHAPES = ("shape", "size", "channel", "dimension")
 """Words of errors about a wrong input shape."""
+
+_OF_TYPES = ("double", "bfloat16", "half", "dtype")
+"""The same for errors about a wrong number type."""
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -39,13 +44,15 @@ def check_module(module: nn.Module, example: torch.Tensor) -> torch.Tensor:
     with torch.no_grad(), quiet_torch(), blame(module) as blamed:
         try:
             output = module(example)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             reason = first_line(error)
             hint = (
                 "give the shape it was made for with --input"
                 if any(word in reason.lower() for word in _OF_SHAPES)
                 else "call .float() on the module"
-                if "double" in reason.lower()
+                if any(word in reason.lower() for word in _OF_TYPES)
                 else f"call the module itself on torch.randn{tuple(example.shape)} to see where"
             )
             raise BadArtifact(
@@ -77,10 +84,26 @@ def check_module(module: nn.Module, example: torch.Tensor) -> torch.Tensor:
     return output
 
 
+def in_float32(module: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
+    """`module` itself where it maps float32 (N, C, H, W) to float32 as it stands, whatever types
+    it has inside. Otherwise with all of its floats in float32.
+    """
+    held = (*module.parameters(), *module.buffers())
+    if all(each.dtype == torch.float32 for each in held if each.is_floating_point()):
+        return module
+    try:
+        with torch.no_grad(), quiet_torch():
+            given = tree_leaves(copied(module)(torch.zeros(1, *shape)))
+    except Exception:  # whatever it says of a number type
+        return module.float()
+    floats = [each for each in given if isinstance(each, torch.Tensor) and each.is_floating_point()]
+    return module if all(each.dtype == torch.float32 for each in floats) else module.float()
+
+
 def _that_may_not_be_infinite(module: nn.Module) -> dict[str, torch.Tensor]:
     """Weights, and buffers that hold a NaN: a mask of minus infinity is a buffer like any other."""
     masks = {name for name, each in module.named_buffers() if not bool(each.isnan().any())}
-    return {name: each for name, each in module.state_dict().items() if name not in masks}
+    return {name: each for name, each in tensors_of(module).items() if name not in masks}
 
 
 def _check_inputs(module: nn.Module) -> None:

@@ -13,7 +13,8 @@ from compile.network.checking import check_module
 from compile.network.copying import own_copy
 from compile.network.fold import export, fold_batch_norms
 from compile.network.oracle import Oracle
-from compile.network.weights import structure_sha256, weights_sha256
+from compile.network.structure import structure_sha256
+from compile.network.weights import tensors_of, weights_sha256
 from compile.spec import CompileSpec
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Network:
         self.module = own_copy(module)  # the caller's stays as it is
         self.shape = shape
         with one_line("the module's weights cannot be read"):
-            self.weights_sha256 = weights_sha256(self.module.state_dict())
+            self.weights_sha256 = weights_sha256(tensors_of(self.module))
         self.num_parameters = sum(each.numel() for each in self.module.parameters())
 
     @cached_property
