@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves
 
 from compile.errors import BadArtifact, CheckFailed, first_line
-from compile.network.copying import copied
 from compile.network.layers import layer_text
 from compile.network.weights import check_finite, tensors_of
 
@@ -82,22 +80,6 @@ def check_module(module: nn.Module, example: torch.Tensor) -> torch.Tensor:
     if not any(layer.ndim > 1 for layer in module.parameters()):
         raise CheckFailed("the module has no weights, so there is nothing to prove or to compile")
     return output
-
-
-def in_float32(module: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
-    """`module` itself where it maps float32 (N, C, H, W) to float32 as it stands, whatever types
-    it has inside. Otherwise with all of its floats in float32.
-    """
-    held = (*module.parameters(), *module.buffers())
-    if all(each.dtype == torch.float32 for each in held if each.is_floating_point()):
-        return module
-    try:
-        with torch.no_grad(), quiet_torch():
-            given = tree_leaves(copied(module)(torch.zeros(1, *shape)))
-    except Exception:  # whatever it says of a number type
-        return module.float()
-    floats = [each for each in given if isinstance(each, torch.Tensor) and each.is_floating_point()]
-    return module if all(each.dtype == torch.float32 for each in floats) else module.float()
 
 
 def _that_may_not_be_infinite(module: nn.Module) -> dict[str, torch.Tensor]:

@@ -16,8 +16,7 @@ import torch
 from torch import nn
 
 from compile.errors import first_line, one_line
-from compile.network.checking import in_float32
-from compile.network.layers import check_layers
+from compile.network.given import ready_to_call
 from zoo.data import Preprocessing
 from zoo.errors import CheckFailed, Unavailable, UsageError
 from zoo.models.calibration import calibrate_batch_norms
@@ -127,8 +126,7 @@ def _from_callable(model: str, seed: int, fresh: bool, shape: Shape | None) -> F
         kind = type(network).__name__
         raise CheckFailed(f"{model} returned a {kind}; it must return an nn.Module")
     with one_line(f"{model} cannot be made ready"):
-        check_layers(network)
-        network = in_float32(network.eval(), shape)
+        network = ready_to_call(network, shape)
         if fresh:
             calibrate_batch_norms(network, shape, seed)
     return Foreign(
