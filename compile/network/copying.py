@@ -72,12 +72,18 @@ def _unwrapped(module: nn.Module) -> nn.Module:
 
 
 def in_type(module: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """`module` itself with its floats in `dtype`. nn.Module.to would make real numbers of complex
-    ones as well, and drop their imaginary parts.
+    """`module` itself with its float32 numbers in `dtype`.
+
+    What it holds in another type stays, because its forward casts to that; in float64 nothing
+    else remains. nn.Module.to would make real numbers of complex ones as well, and drop their
+    imaginary parts.
     """
-    return module._apply(  # type: ignore[no-untyped-call]
-        lambda each: each.to(dtype) if each.is_floating_point() else each
-    )
+
+    def cast(tensor: torch.Tensor) -> torch.Tensor:
+        lifts = dtype == torch.float64 and tensor.is_floating_point()
+        return tensor.to(dtype) if lifts or tensor.dtype == torch.float32 else tensor
+
+    return module._apply(cast)  # type: ignore[no-untyped-call]
 
 
 def copied(module: nn.Module) -> nn.Module:

@@ -18,7 +18,7 @@ def ready_to_call(module: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
     Otherwise all of its floats become float32. Raises BadArtifact for layers that cannot be copied.
     """
     check_layers(module)
-    module = module.eval()
+    module.eval()
     held = (*module.parameters(), *module.buffers())
     if all(each.dtype == torch.float32 for each in held if each.is_floating_point()):
         return module

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from compile.errors import one_line
+from compile.graphs.lifted import types_inside
 from compile.network.checking import check_module
 from compile.network.copying import own_copy
 from compile.network.fold import export, fold_batch_norms
@@ -68,6 +69,11 @@ class Network:
     def exported(self) -> ExportedProgram:
         """The graph of the folded module."""
         return export(self.folded, self._example())
+
+    @cached_property
+    def inner_types(self) -> frozenset[str]:
+        """Names of the floating-point types besides float32 that its graph computes in."""
+        return types_inside(self.exported)
 
     def _example(self) -> torch.Tensor:
         return CompileSpec(shape=self.shape).example()
