@@ -31,6 +31,7 @@ from compile.errors import CheckFailed, Unavailable
 from compile.graphs.names import exported
 from compile.precision import of_constants
 from compile.precision import precision as find_precision
+from compile.returned import as_returned
 from compile.spec import CompileSpec
 
 if TYPE_CHECKING:
@@ -172,10 +173,7 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
             path, program.entry or ENTRY, False, 1, index
         )
 
-    def run(x: torch.Tensor) -> torch.Tensor:
-        return loader.run([x])[0]
-
-    return run
+    return lambda x: as_returned(loader.run([x]))
 
 
 def triton(precision: str) -> Platform:

@@ -52,19 +52,20 @@ class Point:
 
 
 def final_point(error: torch.Tensor, golden: Golden, bounds: Bounds) -> Point:
-    """The point of the network's output, from its errors (N,), judged as `zoo check` does.
+    """The point of the outputs, from their errors (N, pieces), judged as `zoo check` does.
 
-    It is the sample that is furthest beyond its bound, or nearest to it.
+    It is the sample and the piece that is furthest beyond its bound, or nearest to it.
     """
     ratios = parity.share(error, bounds.bound)
-    worst = int(ratios.argmax())  # NaN is the largest of all
-    size = golden.oracle[worst].square().mean().sqrt().clamp_min(1e-300)
+    row, piece = divmod(int(ratios.argmax()), ratios.shape[1])  # NaN is the largest of all
+    whole = golden.layout.rms(golden.oracle[[row]])[0, golden.layout.owners[piece]]
+    size = whole.clamp_min(1e-300)
     return Point(
         name="output",
-        error=_largest(error[worst] / size),
-        eager=_largest(bounds.e_eager[worst] / size),
-        allowed=_largest(bounds.bound[worst] / size),
-        ratio=_largest(ratios[worst]),
+        error=_largest(error[row, piece] / size),
+        eager=_largest(bounds.e_eager[row, piece] / size),
+        allowed=_largest(bounds.bound[row, piece] / size),
+        ratio=_largest(ratios[row, piece]),
     )
 
 
@@ -102,7 +103,7 @@ class Comparison:
             self.reference = float_reference(prepared.network, self.precision, rows)
         if not self.reference.exact.steps.ends:
             raise UsageError(
-                f"the {type(prepared.network.module).__name__} has no named modules to tell apart; "
+                f"the {type(prepared.network.given).__name__} has no named modules to tell apart; "
                 "give its layers names, such as self.conv1 = nn.Conv2d(...)"
             )
         if self.scheme:
@@ -115,8 +116,9 @@ class Comparison:
     def _check_grid(self) -> None:
         """Raise BadArtifact where calibrating again gave another grid than the artifact's."""
         exact = self.reference.exact
-        (output,) = _run(exact, [exact.output], self.pixels, (1, 1))
-        difference = _largest(_relative(output, self.inner.oracle))
+        outputs = _run(exact, exact.outputs, self.pixels, (1, 1))
+        rows = self.inner.layout.join(tuple(outputs))
+        difference = _largest(_relative(rows, self.inner.oracle))
         if difference > _SAME_GRID:
             raise BadArtifact(
                 f"calibrating again gives another grid than that of {self.artifact.path} (the "
@@ -127,8 +129,9 @@ class Comparison:
     def whole(self) -> Point:
         """The output's error where the program is run, or compiled, the way the blocks are."""
         self.progress("the whole network")
-        (output,) = _run(self.taps, [self.taps.output], self.golden.input, self.program.batch)
-        return final_point(parity.rmse(output, self.golden.oracle), self.golden, self.bounds)
+        outputs = _run(self.taps, self.taps.outputs, self.golden.input, self.program.batch)
+        rows = self.golden.layout.join(tuple(outputs))
+        return final_point(parity.errors(rows, self.golden), self.golden, self.bounds)
 
     def measure(self, places: Sequence[tuple[str, Key]]) -> list[Point]:
         """The errors at the ends `places`, each with the name to report."""
@@ -211,4 +214,4 @@ def _relative(value: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
     if value.shape != exact.shape:
         return torch.full((len(exact),), math.inf, dtype=torch.float64)
     size = exact.square().mean(dim=1).sqrt()
-    return parity.rmse(value, exact) / size.clamp_min(1e-300)
+    return (value.double() - exact).square().mean(dim=1).sqrt() / size.clamp_min(1e-300)

@@ -86,7 +86,7 @@ def bisect(
     if final.ratio <= 1 and not full:
         return _report(artifact, program, _Finding(points=[final]), [])
     progress("export the module")
-    worst = int(parity.share(error, bounds.bound).argmax())
+    worst = int(parity.share(error, bounds.bound).amax(dim=1).argmax())
     comparison = Comparison(artifact, program, prepared, worst, progress)
     finding = _in_full(comparison, final) if full else _by_halves(comparison, final)
     return _report(artifact, program, finding, comparison.blocks)
@@ -138,17 +138,18 @@ def calibration_of(manifest: Manifest) -> tuple[str, int]:
 def _most_wrong(
     artifact: Artifact, golden: Golden, bounds: Bounds
 ) -> tuple[ProgramFile, torch.Tensor]:
-    """The program that is furthest beyond its bounds, and the errors (N,) of its outputs."""
+    """The program that is furthest beyond its bounds, and the errors (N, pieces) of its outputs."""
     run = load_artifact(artifact, unproved=True)
     errors = []
     for program in artifact.programs:
-        out = run_rows(run, golden.input, program.batch)
-        if out.shape != golden.oracle.shape:
+        returned = run_rows(run, golden.input, program.batch)
+        try:
+            rows = golden.layout.join(golden.layout.check(returned))
+        except BadArtifact as error:
             raise BadArtifact(
-                f"{artifact.path / program.file} returned {tuple(out.shape)}, expected "
-                f"{tuple(golden.oracle.shape)}; rebuild it with `zoo compile --force`"
-            )
-        errors.append((program, parity.rmse(out, golden.oracle)))
+                f"{artifact.path / program.file}: {error}; rebuild it with `zoo compile --force`"
+            ) from None
+        errors.append((program, parity.errors(rows, golden)))
     return max(errors, key=lambda each: final_point(each[1], golden, bounds).ratio)
 
 

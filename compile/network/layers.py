@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from compile.errors import BadArtifact, one_line
+from compile.graphs.names import own_path
 
 _LONGEST_NAME = 60
 
@@ -18,6 +19,7 @@ _DEEPEST = 20
 
 def layer_text(name: str, layer: nn.Module) -> str:
     """How messages name a layer; `name` is empty for the module itself."""
+    name = own_path(name)
     if len(name) > _LONGEST_NAME:
         half = _LONGEST_NAME // 2
         name = f"{name[:half]}...{name[-half:]}"

@@ -54,7 +54,8 @@ class GoldenSamples:
             hostile, names = hostile_samples(shape)
             inputs = torch.cat([pixels, hostile])
             pixels = inputs.double()
-        return answered(self.network.oracle, inputs, pixels, (*kinds, *names))
+        oracle, layout = self.network.oracle, self.network.layout
+        return answered(oracle, layout, inputs, pixels, (*kinds, *names))
 
     def _to_bytes(self, pixels: torch.Tensor, kinds: Sequence[str]) -> torch.Tensor:
         """Samples (N, C, H, W) as bytes (N, H, W, C); noise is spread over a byte's range."""
