@@ -25,7 +25,7 @@ from compile.backends.base import Backend, Built
 from compile.errors import CheckFailed, UsageError, ZooError, one_line
 from compile.loading import load
 from compile.network.checking import quiet_torch
-from compile.precision import held_as
+from compile.precision import check_held
 from compile.proof.accepting import is_accepted, largest_error, next_step
 from compile.proof.describing import INPUT, Model, Request, artifact_folder, describe
 from compile.proof.golden import write_golden
@@ -142,7 +142,8 @@ def _make(
         progress("build")
         spec = replace(request.spec, outputs=task.golden.layout.names)
         built = _build(request.backend, task.module, spec, folder)
-        _check_precision(built, request.spec)
+        network = request.prepared.network
+        check_held(built.precision, spec.precision, lambda: network.inner_types)
         progress("parity")
         draft = describe(request, folder, built, task, time.perf_counter() - start)
         write_manifest(folder, draft)  # proving opens the folder as any reader does
@@ -220,12 +221,6 @@ def _request(
         backend=backend,
         command=command or f"compile_module({type(prepared.network.given).__name__}(), {spec})",
     )
-
-
-def _check_precision(built: Built, spec: CompileSpec) -> None:
-    """Raise CheckFailed unless the file holds the precision asked for; for TF32 that is float32."""
-    if built.precision not in (held_as(spec.precision), spec.precision):
-        raise CheckFailed(f"asked for {spec.precision}, the file holds {built.precision}")
 
 
 def _reusable(

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from compile.errors import BadArtifact, CheckFailed, first_line
-from compile.network.copying import layer_text
+from compile.network.layers import layer_text
 from compile.network.outputs import named_tensors
-from compile.network.weights import check_finite
+from compile.network.weights import check_finite, tensors_of
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _OF_SHAPES = ("shape", "size", "channel", "dimension")
 """Words of errors about a wrong input shape."""
+
+_OF_TYPES = ("double", "bfloat16", "half", "dtype")
+"""The same for errors about a wrong number type."""
 
 _MOST_DIMENSIONS = 9
 """Of an output, its batch included."""
@@ -59,15 +62,15 @@ def _run(module: nn.Module, example: torch.Tensor, call: Callable[[torch.Tensor]
     with torch.no_grad(), quiet_torch(), blame(module) as blamed:
         try:
             return call(example)
-        except CheckFailed:
+        except (CheckFailed, KeyboardInterrupt):
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             reason = first_line(error)
             hint = (
                 "give the shape it was made for with --input"
                 if any(word in reason.lower() for word in _OF_SHAPES)
                 else "call .float() on the module"
-                if "double" in reason.lower()
+                if any(word in reason.lower() for word in _OF_TYPES)
                 else f"call the module itself on torch.randn{tuple(example.shape)} to see where"
             )
             shape = "x".join(map(str, example.shape))
@@ -97,7 +100,7 @@ def _check_tensors(tensors: Mapping[str, torch.Tensor], batch: int) -> None:
 def _that_may_not_be_infinite(module: nn.Module) -> dict[str, torch.Tensor]:
     """Weights, and buffers that hold a NaN: a mask of minus infinity is a buffer like any other."""
     masks = {name for name, each in module.named_buffers() if not bool(each.isnan().any())}
-    return {name: each for name, each in module.state_dict().items() if name not in masks}
+    return {name: each for name, each in tensors_of(module).items() if name not in masks}
 
 
 def _check_inputs(module: nn.Module) -> None:

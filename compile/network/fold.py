@@ -86,7 +86,9 @@ def export(module: nn.Module, example: torch.Tensor) -> ExportedProgram:
     with torch.no_grad(), quiet_torch(), blame(module) as blamed:
         try:
             return torch.export.export(module, (example,), strict=False)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             hint = (
                 "its control flow depends on the data; compute both branches and choose with "
                 "torch.where"

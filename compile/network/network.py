@@ -12,12 +12,14 @@ from torch import nn
 
 from compile.artifact.outputs import Layout
 from compile.errors import one_line
+from compile.graphs.lifted import types_inside
 from compile.network.checking import check_module, quiet_torch
 from compile.network.copying import own_copy
 from compile.network.fold import export, fold_batch_norms
 from compile.network.oracle import Oracle
 from compile.network.outputs import Flat, Named, layout_of, named_tensors
-from compile.network.weights import structure_sha256, weights_sha256
+from compile.network.structure import structure_sha256
+from compile.network.weights import tensors_of, weights_sha256
 from compile.spec import CompileSpec
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class Network:
         self.classes = classes
         self._named = Named(self.given, outputs) if outputs is not None else None
         with one_line("the module's weights cannot be read"):
-            self.weights_sha256 = weights_sha256(self.given.state_dict())
+            self.weights_sha256 = weights_sha256(tensors_of(self.given))
         self.num_parameters = sum(each.numel() for each in self.given.parameters())
 
     @cached_property
@@ -126,6 +128,11 @@ class Network:
     def exported(self) -> ExportedProgram:
         """The graph of the folded module."""
         return export(self.folded, self._example())
+
+    @cached_property
+    def inner_types(self) -> frozenset[str]:
+        """Names of the floating-point types besides float32 that its graph computes in."""
+        return types_inside(self.exported)
 
     def _example(self) -> torch.Tensor:
         return CompileSpec(shape=self.shape).example()

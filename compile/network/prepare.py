@@ -27,7 +27,7 @@ def cast(module: nn.Module, name: str) -> nn.Module:
     """Return a copy of `module` that computes at precision `name` behind a float32 interface."""
     module = copied(module).eval()
     dtype = eager_dtype(name)
-    return module.float() if dtype == torch.float32 else Cast(module, dtype)
+    return module if dtype == torch.float32 else Cast(module, dtype)
 
 
 def eager_dtype(name: str) -> torch.dtype:

@@ -29,7 +29,7 @@ noise."""
 
 def before_cast(folded: nn.Module, golden: Golden, bounds: Bounds) -> Gate:
     """Hold the folded module, which returns rows, to the bounds of fp32, run eagerly in float32."""
-    module = copied(folded).cpu().float().eval()
+    module = copied(folded).cpu().eval()
     out = _in_float32(module, golden)
     ratio = float(parity.share(parity.errors(out, golden), bounds.bound).max())
     value = ratio if math.isfinite(ratio) else None

@@ -90,17 +90,26 @@ def choose_samples(
     """Return 16 samples (16, C, H, W) float32 and their kinds.
 
     Half are taken from `real` (N >= 8, C, H, W), or are smooth noise where there is nothing real.
+    Every other one of those is an image of 0 to 1: what is done to negative pixels alone, or to
+    positive ones alone, is tried too.
     """
     generator = torch.Generator().manual_seed(seed)
     half = ROWS // 2
     if real is None:
         coarse = torch.randn((half, shape[0], 4, 4), generator=generator)
         first = interpolate(coarse, size=shape[1:], mode="bilinear", align_corners=False)
+        first[::2] = _stretched(first[::2])
     else:
         first = real[torch.linspace(0, len(real) - 1, half).long()]
     normal = torch.randn((half, *shape), generator=generator)
     x = torch.cat([first.float(), normal]).contiguous()
     return x, ("synthetic" if real is None else "real",) * half + ("normal",) * half
+
+
+def _stretched(x: torch.Tensor) -> torch.Tensor:
+    """Images (N, C, H, W) whose smallest pixel is 0 and whose largest is 1."""
+    low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
+    return (x - low) / (high - low).clamp_min(1e-6)
 
 
 def answered(

@@ -132,7 +132,10 @@ def way_errors(
         if found:
             return found
     reason = f"PyTorch itself cannot run the module in {name}: {first_line(refused)}"
-    raise CheckFailed(f"{reason}; take another --precision") from refused
+    remedy = "take another --precision"
+    if precision(name).lowered:
+        remedy = f"take the type from the input (x.to(y.dtype), not x.float()), or {remedy}"
+    raise CheckFailed(f"{reason}; {remedy}") from refused
 
 
 def _tries(name: str, one_by_one: bool) -> list[list[Way]]:
