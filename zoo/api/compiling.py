@@ -95,35 +95,50 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
     from compile.runner import find_runner
     from compile.spec import CompileSpec
 
-    known = find_backend(backend).PRECISIONS
     wanted = _wanted(output)
     source = _source(model, shape=shape, runs=Path(runs), fresh=fresh, seed=seed, name=name)
     spec = CompileSpec(
         shape=source.shape,
         batch=(batch, batch) if isinstance(batch, int) else batch,
         precision=precision,
-        device=device or ("cpu" if "cpu" in known else "cuda"),
+        device=device or _own_device(backend),
         target=target,
         input_type=input_type,
         portable=portable,
     )
-    quantised = find_precision(precision).quantised
+    prepared = _prepared(source, precision, images, calibrate, wanted)
     return compile_module(
-        prepare(
-            source,
-            quantised=quantised,
-            images=images,
-            calibrate=calibrate,
-            outputs=find_outputs(source, wanted),
-        ),
+        prepared,
         spec,
         backend=backend,
         root=root,
         model=manifest_model(source),
         force=force,
         accept_error=accept_error,
-        runner=find_runner(None if runner is None else Path(runner)),
+        runner=find_runner(Path(runner) if runner else None),
         command=_command(source, spec, wanted, backend, images, calibrate, accept_error),
+    )
+
+
+def _own_device(backend: str) -> str:
+    """What a backend builds for, if nobody says."""
+    return "cpu" if "cpu" in find_backend(backend).PRECISIONS else "cuda"
+
+
+def _prepared(
+    source: Source,
+    precision: str,
+    images: Tensor | None,
+    calibrate: Tensor | str | Path | None,
+    wanted: Wanted,
+) -> PreparedModel:
+    """The network with its images and the places of its outputs."""
+    return prepare(
+        source,
+        quantised=find_precision(precision).quantised,
+        images=images,
+        calibrate=calibrate,
+        outputs=find_outputs(source, wanted),
     )
 
 
