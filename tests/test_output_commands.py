@@ -105,7 +105,7 @@ def test_check_has_a_row_for_each_output(root: Path, zoo: Zoo) -> None:
     assert max(map(len, lines)) <= 80
     for name in ("features", "mid", "logits"):
         assert any(line.startswith(f"  {name} ") for line in lines), name
-    assert "none of its outputs holds scores of classes" in out
+    assert "\n-: no output of the artifact holds scores of classes\n" in out
     document = json.loads(zoo("check", "--all", "--json"))
     by_name = {row["artifact"].rpartition("-")[2]: row for row in document["rows"]}
     several, alone = by_name["features+mid+logits"], by_name["features"]

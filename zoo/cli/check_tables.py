@@ -186,8 +186,10 @@ def _notes(
             "p: of McNemar's exact test; if it is small, chance is a poor explanation"
         )
     notes += _worst_parts(rows, special)
+    if any(not row.holds_scores for row in rows):
+        notes.append("-: no output of the artifact holds scores of classes")
     for name, why in _grouped(no_data):
-        notes.append(f"right %, {name}: {'' if why == NO_SCORES else 'no test images: '}{why}")
+        notes.append(f"right %, {name}: no test images: {why}")
     notes += [*_bits(rows, special), *_repeats(rows, special)]
     notes += [*_nan(rows), *_left_out(rows, special)]
     served = {row.backend for row in rows if row.ran_in == "zoo-run"}
@@ -209,7 +211,11 @@ def _worst_parts(rows: list[Row], special: dict[str, str]) -> list[str]:
 
 def _grouped(no_data: dict[str, str]) -> list[tuple[str, str]]:
     """Models, and why they have no test images; each pair once."""
-    return list(dict.fromkeys((name.split("/")[0], why) for name, why in no_data.items()))
+    return list(
+        dict.fromkeys(
+            (name.split("/")[0], why) for name, why in no_data.items() if why != NO_SCORES
+        )
+    )
 
 
 def _bits(rows: list[Row], special: dict[str, str]) -> list[str]:

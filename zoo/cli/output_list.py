@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from compile.report import show, table, to_json
 from zoo.cli.tables import wrapped
+from zoo.errors import UsageError
 
 if TYPE_CHECKING:
     from zoo.sources.outputs import Call
@@ -36,6 +37,8 @@ def list_outputs(source: Source, *, json: bool) -> None:
         return
     size = "x".join(map(str, source.shape))
     show(f"{source.name} from {source.origin}, input {size}", _table(rows))
+    if not rows:
+        raise UsageError(f"{source.name} has no modules whose outputs could be named")
     one = rows[min(1, len(rows) - 1)].output
     paths = [row.output for row in rows if row.is_path and row.shape is not None]
     if paths:
