@@ -91,6 +91,7 @@ FORGED: dict[str, tuple[Change, str]] = {
         "parity.outputs[1].channels.groups",
     ),
     "groups-zero": (_map(channels={**CHANNELS, "groups": 0}), f"{_PARTS}.groups"),
+    "output-named-metadata": (more_output("__metadata__", [2]), "outputs[1].name"),
     "outputs-17": (both(*(more_output(f"another {index}", [2]) for index in range(16))), "outputs"),
     "parity-in-another-order": (
         both(more_output("embedding", [5]), lambda m: m["parity"]["outputs"].reverse()),
