@@ -16,6 +16,7 @@ using Fault = std::optional<std::string>;
 
 constexpr int64_t kMaxValues = int64_t{1} << 28;
 constexpr int64_t kMaxGroups = 4096;  // that the channels of an output are put into
+const std::string kNotes = "__metadata__";
 constexpr size_t kMaxDigits = 6;
 constexpr double kBoundTolerance = 1e-6;
 
@@ -135,6 +136,10 @@ Fault check_outputs_fields(const Json& manifest) {
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (!names.insert(outputs[i]["name"]).second) {
       return at("outputs", i) + ".name is that of an earlier output";
+    }
+    if (outputs[i]["name"] == kNotes) {
+      return at("outputs", i) + ".name must not be " + kNotes +
+             ", which .safetensors keeps for notes";
     }
   }
   const bool same = std::ranges::equal(

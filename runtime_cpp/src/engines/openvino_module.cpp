@@ -116,7 +116,10 @@ class OpenVinoEngine final : public Engine {
  public:
   explicit OpenVinoEngine(const OpenVinoRequest& request)
       : file_(request.file), input_type_(request.byte_input ? ov::element::u8 : ov::element::f32) {
-    for (const Output& output : request.outputs) shapes_.push_back(with_rows(0, output.shape));
+    for (const Output& output : request.outputs) {
+      shapes_.push_back({0});
+      shapes_.back().insert(shapes_.back().end(), output.shape.begin(), output.shape.end());
+    }
     const std::shared_ptr<ov::Model> model = read_model(core_, request);
     check_signature(*model, input_type_, shapes_.size());
     ports_ = find_ports(*model, request.outputs);
