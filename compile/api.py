@@ -154,7 +154,7 @@ def _make(
             proof = prove(folder, request.backend, built, task, runner=runner)
         if proof.failures and not is_accepted(proof.parity, accepted):
             failed = "; ".join(proof.failures)
-            advice = next_step(request.backend, final, proof.parity)
+            advice = "; ".join([*built.doubts[:1], next_step(request.backend, final, proof.parity)])
             why = why_not(task.module, spec) if "gate 'batches'" in failed else None
             raise CheckFailed(why or f"parity failed: {failed}; {advice}")
         build = {**draft["build"], "seconds": round(time.perf_counter() - start, 1)}

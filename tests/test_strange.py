@@ -254,6 +254,12 @@ def test_networks_with_the_same_weights_and_other_settings_are_told_apart() -> N
     assert first == again and len(set(first)) == len(makers)
 
 
+def test_a_number_that_a_trace_made_a_constant_is_told(tmp_path: Path) -> None:
+    net = Net(lambda net, x: x * x.max().item())
+    with pytest.raises(CheckFailed, match=r"a constant of a number at test_strange\.py, line "):
+        compile_module(net, CompileSpec(shape=SHAPE), backend="torchscript", root=tmp_path)
+
+
 def test_long_names_and_long_messages_are_cut() -> None:
     assert len(layer_text("0." * 400, nn.ReLU())) < 90
     assert len(first_line(ValueError("a b" * 400))) < 310

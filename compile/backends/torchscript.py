@@ -46,15 +46,15 @@ def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
     """Trace, freeze and save `module`; the trace accepts any batch."""
     import torch
 
-    with torch.no_grad(), _deprecation_silenced():
+    with torch.no_grad(), _deprecation_silenced(), _constants_noted() as doubts:
         try:
             _write(module.to(spec.device), spec, folder / FILE)
         except Exception:  # whatever the module, or torch.jit, says of a trace
             with suppress(Exception):
                 _write(exported(module, spec).module(), spec, folder / FILE)
-                return _built(folder, spec)
+                return _built(folder, spec, doubts)
             raise
-    return _built(folder, spec)
+    return _built(folder, spec, doubts)
 
 
 def _write(module: nn.Module, spec: CompileSpec, path: Path) -> None:
@@ -71,9 +71,30 @@ def _write(module: nn.Module, spec: CompileSpec, path: Path) -> None:
     torch.jit.save(frozen, str(path), _extra_files={MODULES: json.dumps(_modules(frozen))})
 
 
-def _built(folder: Path, spec: CompileSpec) -> Built:
+def _built(folder: Path, spec: CompileSpec, doubts: list[str]) -> Built:
     program = ProgramFile(file=FILE, batch=spec.batch)
-    return Built(programs=(program,), precision=_precision(folder / FILE))
+    precision = _precision(folder / FILE)
+    return Built(programs=(program,), precision=precision, doubts=tuple(doubts))
+
+
+@contextmanager
+def _constants_noted() -> Iterator[list[str]]:
+    """Note where a trace makes a constant of a value, as torch warns: it may be that of a size."""
+    import torch
+
+    doubts: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        try:
+            yield doubts
+        finally:
+            for each in caught:
+                if "Converting a tensor to a Python" in str(each.message):
+                    place = f"{Path(each.filename).name}, line {each.lineno}"
+                    doubts.append(
+                        f"the trace made a constant of a number at {place}; compute with the "
+                        "tensor instead of .item(), float() or if"
+                    )
 
 
 def load(path: str, program: ProgramFile, device: str) -> Program:
