@@ -24,7 +24,9 @@ from compile.backends import BACKENDS, check_portable, choose
 from compile.backends.base import Backend, Built
 from compile.errors import CheckFailed, UsageError, ZooError, one_line
 from compile.loading import load
+from compile.network.batches import reason_of_batches, why_not
 from compile.network.checking import quiet_torch
+from compile.network.layers import layer_at_fault
 from compile.precision import check_held
 from compile.proof.accepting import is_accepted, largest_error, next_step
 from compile.proof.describing import INPUT, Model, Request, artifact_folder, describe
@@ -141,18 +143,20 @@ def _make(
         write_golden(folder, task.golden, task.bounds, given=INPUT)
         progress("build")
         spec = replace(request.spec, outputs=task.golden.layout.names)
-        built = _build(request.backend, task.module, spec, folder)
+        with reason_of_batches(task.module, spec):
+            built = _build(request.backend, task.module, spec, folder)
         network = request.prepared.network
         check_held(built.precision, spec.precision, lambda: network.inner_types)
         progress("parity")
         draft = describe(request, folder, built, task, time.perf_counter() - start)
         write_manifest(folder, draft)  # proving opens the folder as any reader does
-        with one_line(f"{cell}, while it was proved"):
+        with reason_of_batches(task.module, spec), one_line(f"{cell}, while it was proved"):
             proof = prove(folder, request.backend, built, task, runner=runner)
         if proof.failures and not is_accepted(proof.parity, accepted):
             failed = "; ".join(proof.failures)
-            advice = next_step(request.backend, final, proof.parity)
-            raise CheckFailed(f"parity failed: {failed}; {advice}")
+            advice = "; ".join([*built.doubts[:1], next_step(request.backend, final, proof.parity)])
+            why = why_not(task.module, spec) if "gate 'batches'" in failed else None
+            raise CheckFailed(why or f"parity failed: {failed}; {advice}")
         build = {**draft["build"], "seconds": round(time.perf_counter() - start, 1)}
         manifest = {**draft, **proof.entries, "build": build}
         write_manifest(folder, manifest)
@@ -246,6 +250,15 @@ def _reusable(
 
 
 def _build(backend: Backend, module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
-    """Build; whatever a compiler throws becomes one line."""
-    with one_line(f"{backend.NAME} could not build it"):
-        return backend.build(module, spec, folder)
+    """Build; whatever a compiler throws becomes one line, which names the layer if it shows."""
+    try:
+        with quiet_torch():
+            return backend.build(module, spec, folder)
+    except Exception as error:
+        where = layer_at_fault(module, error) or "it"
+        with one_line(
+            f"{backend.NAME} could not build {where}",
+            "replace what it calls, or take another --backend",
+        ):
+            raise
+    raise AssertionError  # one_line always raises

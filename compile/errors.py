@@ -104,8 +104,9 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 @contextmanager
-def one_line(doing: str) -> Iterator[None]:
-    """Whatever someone else's code throws inside becomes one line that begins with `doing`.
+def one_line(doing: str, remedy: str = "") -> Iterator[None]:
+    """Whatever someone else's code throws inside becomes one line that begins with `doing`, and
+    ends with `remedy`.
 
     Raises CheckFailed; Unavailable where memory or the disk is at fault; a ZooError as it is.
     """
@@ -121,4 +122,5 @@ def one_line(doing: str) -> Iterator[None]:
         full = ("allocate memory", "out of memory")  # of the machine, of a GPU
         if isinstance(error, MemoryError) or any(words in str(error) for words in full):
             raise Unavailable(f"{doing}: out of memory; use a smaller input or batch") from error
-        raise CheckFailed(f"{doing}: {first_line(error)}") from error
+        end = f"; {remedy}" if remedy else ""
+        raise CheckFailed(f"{doing}: {first_line(error)}{end}") from error

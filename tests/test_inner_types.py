@@ -81,6 +81,18 @@ def test_what_cannot_be_cast_is_told_what_to_write(tmp_path: Path) -> None:
         compile_module(KINDS["autocast"][0](), spec, backend="torchscript", root=tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["bfloat16", "float64"])
+def test_what_onnx_cannot_run_names_the_layer(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckFailed, match=r"at conv2d_1 of layer 'mix': .* in float32, or comp"):
+        compile_module(KINDS[kind][0](), CompileSpec(shape=SHAPE), backend="onnx", root=tmp_path)
+
+
+def test_openvino_runs_float64(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    spec = CompileSpec(shape=SHAPE)
+    assert compile_module(KINDS["float64"][0](), spec, backend="openvino", root=tmp_path).built
+
+
 def test_the_oracle_lifts_what_is_inside_exactly() -> None:
     net = Net(in_its_type, mix=mixing().to(HALF)).eval()
     x = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(0)).double()

@@ -154,7 +154,7 @@ def test_the_onnx_exporter_traces_in_its_own_ways(tmp_path: Path) -> None:
     """It takes a range of batches where torch.export, left to itself, refuses it."""
     spec = CompileSpec(shape=SHAPE, batch=(1, 8))
     net = _Net(_AsksForTheBatch()).eval()
-    with pytest.raises(CheckFailed, match="Constraints violated"):
+    with pytest.raises(CheckFailed, match="computes something else at some batches"):
         compile_module(net, spec, backend="eager", root=tmp_path)
     assert compile_module(net, spec, backend="onnx", root=tmp_path).built
 

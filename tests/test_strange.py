@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from compile.api import compile_module
-from compile.errors import ZooError, first_line
+from compile.backends import torchscript
+from compile.errors import CheckFailed, ZooError, first_line
 from compile.network.layers import layer_text
 from compile.network.network import Network
 from compile.spec import CompileSpec
-from tests.support.functions import SHAPE, Net
+from tests.support.functions import SHAPE, Net, Wrapped
 from zoo import cli
 
 Tensor = torch.Tensor
@@ -158,7 +160,27 @@ class ExtraState(Net):
         assert state == {"version": 3}
 
 
+class Rectified(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:  # type: ignore[override]
+        return x.relu()
+
+
+class Unreadable(Net):
+    @property
+    def device(self) -> Any:
+        raise StopIteration
+
+
+def again(net: Any, x: Tensor) -> Tensor:
+    return checkpoint(net.mix, x, use_reentrant=True)
+
+
 TAKEN: dict[str, Callable[[], nn.Module]] = {
+    "autograd function": lambda: Net(lambda net, x: Rectified.apply(x)),
+    "dictionary of sizes": lambda: Net(lambda net, x: x * {4: 0.5}[x.shape[-1]]),
+    "property that raises": lambda: Unreadable(same),
+    "computed again": lambda: Net(again, mix=nn.Conv2d(16, 16, 1)),
     "slots": Slots,
     "extra state": lambda: ExtraState(same),
     "itself in a dictionary": lambda: (lambda net: (setattr(net, "all", {"me": net}), net)[1])(
@@ -168,9 +190,29 @@ TAKEN: dict[str, Callable[[], nn.Module]] = {
 
 
 @pytest.mark.parametrize("kind", TAKEN)
-def test_a_strange_module_that_is_sound_is_built(kind: str, tmp_path: Path) -> None:
+def test_a_strange_module_that_is_sound_is_built(
+    kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     spec = CompileSpec(shape=SHAPE)
     assert compile_module(TAKEN[kind](), spec, backend="torchscript", root=tmp_path).built
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_a_backend_throws_names_the_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = Net(lambda net, x: net.layer(x), layer=Wrapped(lambda x: x))
+
+    def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Any:
+        module.get_submodule("layer").function = lambda x: {}[8]  # type: ignore[assignment]
+        return module(spec.example())
+
+    monkeypatch.setattr(torchscript, "build", build)
+    with pytest.raises(
+        CheckFailed,
+        match=r"^torchscript could not build layer 'layer' \(Wrapped\): KeyError: 8; replace what",
+    ):
+        compile_module(net, CompileSpec(shape=SHAPE), backend="torchscript", root=tmp_path)
 
 
 class Scaled(Net):
@@ -210,6 +252,12 @@ def test_networks_with_the_same_weights_and_other_settings_are_told_apart() -> N
     first = [Network(make(), SHAPE).structure_sha256 for make in makers]
     again = [Network(make(), SHAPE).structure_sha256 for make in makers]
     assert first == again and len(set(first)) == len(makers)
+
+
+def test_a_number_that_a_trace_made_a_constant_is_told(tmp_path: Path) -> None:
+    net = Net(lambda net, x: x * x.max().item())
+    with pytest.raises(CheckFailed, match=r"a constant of a number at test_strange\.py, line "):
+        compile_module(net, CompileSpec(shape=SHAPE), backend="torchscript", root=tmp_path)
 
 
 def test_long_names_and_long_messages_are_cut() -> None:

@@ -22,7 +22,7 @@ from compile.artifact.programs import Program, ProgramFile
 from compile.artifact.triton import Platform
 from compile.backends import onnx_session
 from compile.backends.base import Built
-from compile.errors import CheckFailed, first_line, root_cause
+from compile.errors import CheckFailed, ZooError, first_line, root_cause
 from compile.graphs.blocks import Operation, Steps
 from compile.graphs.names import exported, module_of
 from compile.machine import versions
@@ -76,6 +76,34 @@ def write(
     session: Callable[[bytes], onnx_session.Session],
 ) -> Built:
     """What `build` does, for every backend that runs an .onnx; `session` loads one."""
+    try:
+        return _write(module, spec, path, session)
+    except (ZooError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        step = re.search(r"\bnode_(\w+)", str(error))  # so the exporter calls a step of the graph
+        owner = _owner(step[1], module, spec) if step else ""
+        if not owner:
+            raise
+        raise CheckFailed(
+            f"the .onnx does not run at {step and step[1]}{owner}: {_reason(error)}; replace it "
+            "there, compute it in float32, or compile with --backend torchscript"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What a runtime says, without its own name and number for it."""
+    return re.sub(
+        r"^\[\w+\]( : \d+ : \w+ : | )(This is an invalid model\. )?", "", first_line(error)
+    )
+
+
+def _write(
+    module: nn.Module,
+    spec: CompileSpec,
+    path: Path,
+    session: Callable[[bytes], onnx_session.Session],
+) -> Built:
     import onnx
     import onnxsim
 
@@ -182,12 +210,19 @@ def _untranslated(error: Exception, module: nn.Module, spec: CompileSpec) -> str
 
 
 def _owner(operator: str, module: nn.Module, spec: CompileSpec) -> str:
-    """The first layer that calls an operator, before or behind torch's own decompositions."""
+    """The first layer that calls an operator, before or behind torch's own decompositions.
+
+    `operator` may be the name of a step of the graph, too.
+    """
     with _quiet():
         program = exported(module, replace(spec, device="cpu"))
         graphs = program.graph, program.run_decompositions().graph
     for nodes in (graph.nodes for graph in graphs):
-        owners = [module_of(node) for node in nodes if f".{operator}." in str(node.target)]
+        owners = [
+            module_of(node)
+            for node in nodes
+            if f".{operator}." in str(node.target) or operator == node.name
+        ]
         if owners:
             return f" of layer '{owners[0]}'" if owners[0] else ""
     return ""
@@ -246,5 +281,5 @@ def constants(path: str, program: ProgramFile) -> Iterator[torch.Tensor]:
         array = onnx.numpy_helper.to_array(tensor)
         if tensor.data_type == kinds.BFLOAT16:  # which numpy itself has not
             yield torch.from_numpy(array.view("int16").copy()).view(torch.bfloat16)
-        elif tensor.data_type in (kinds.FLOAT, kinds.FLOAT16, kinds.INT8):
+        elif tensor.data_type in (kinds.FLOAT, kinds.FLOAT16, kinds.DOUBLE, kinds.INT8):
             yield torch.from_numpy(array.copy())

@@ -20,7 +20,7 @@ from compile.backends import onnx, onnx_session
 from compile.backends.base import Built
 from compile.errors import BadArtifact, Unavailable
 from compile.machine import cpu_flags, versions
-from compile.precision import of_constants
+from compile.precision import REFERENCE, of_constants
 from compile.returned import as_returned
 from compile.spec import CompileSpec
 
@@ -75,6 +75,8 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
 
     del device
     held = of_constants(constants(path, program))
+    if held not in _HINTS:  # the network itself computes in several types
+        held = program.precision or REFERENCE
     if program.precision not in (None, held):
         raise BadArtifact(
             f"{program.file} holds weights in {held}, and the manifest says {program.precision}"

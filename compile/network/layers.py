@@ -26,6 +26,26 @@ def layer_text(name: str, layer: nn.Module) -> str:
     return f"layer '{name}' ({type(layer).__name__})" if name else "the module"
 
 
+def layer_at_fault(module: nn.Module, error: BaseException) -> str | None:
+    """The innermost layer of `module` in whose call an exception was raised, in words.
+
+    None where it was raised outside of all layers.
+    """
+    names = {id(layer): name for name, layer in module.named_modules()}
+    found = None
+    causes = [error]
+    while (cause := causes[-1].__cause__) is not None and cause not in causes:
+        causes.append(cause)
+    for each in causes:
+        step = each.__traceback__
+        while step is not None:
+            layer = step.tb_frame.f_locals.get("self")
+            if isinstance(layer, nn.Module) and own_path(names.get(id(layer), "")):
+                found = layer_text(names[id(layer)], layer)
+            step = step.tb_next
+    return found
+
+
 def check_layers(module: nn.Module) -> None:
     """Raise BadArtifact, or CheckFailed where the module's own code breaks."""
     with one_line("the module's layers cannot be listed"):
