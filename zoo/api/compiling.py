@@ -93,29 +93,19 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
     """
     from compile.api import compile_module
     from compile.runner import find_runner
-    from compile.spec import CompileSpec
 
-    known = find_backend(backend).PRECISIONS
     wanted = _wanted(output)
     source = _source(model, shape=shape, runs=Path(runs), fresh=fresh, seed=seed, name=name)
-    spec = CompileSpec(
-        shape=source.shape,
-        batch=(batch, batch) if isinstance(batch, int) else batch,
-        precision=precision,
-        device=device or ("cpu" if "cpu" in known else "cuda"),
-        target=target,
-        input_type=input_type,
-        portable=portable,
+    spec = _spec(source, backend, precision, batch, device, input_type, target, portable=portable)
+    prepared = prepare(
+        source,
+        quantised=find_precision(precision).quantised,
+        images=images,
+        calibrate=calibrate,
+        outputs=find_outputs(source, wanted),
     )
-    quantised = find_precision(precision).quantised
     return compile_module(
-        prepare(
-            source,
-            quantised=quantised,
-            images=images,
-            calibrate=calibrate,
-            outputs=find_outputs(source, wanted),
-        ),
+        prepared,
         spec,
         backend=backend,
         root=root,
@@ -157,6 +147,31 @@ def _source(
         native=shape,
         origin="module",
         words=(f"{kind}()",),
+    )
+
+
+def _spec(
+    source: Source,
+    backend: str,
+    precision: str,
+    batch: int | tuple[int, int],
+    device: str | None,
+    input_type: str,
+    target: str,
+    *,
+    portable: bool,
+) -> CompileSpec:
+    from compile.spec import CompileSpec
+
+    known = find_backend(backend).PRECISIONS
+    return CompileSpec(
+        shape=source.shape,
+        batch=(batch, batch) if isinstance(batch, int) else batch,
+        precision=precision,
+        device=device or ("cpu" if "cpu" in known else "cuda"),
+        target=target,
+        input_type=input_type,
+        portable=portable,
     )
 
 
