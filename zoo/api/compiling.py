@@ -93,20 +93,17 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
     """
     from compile.api import compile_module
     from compile.runner import find_runner
-    from compile.spec import CompileSpec
 
     wanted = _wanted(output)
     source = _source(model, shape=shape, runs=Path(runs), fresh=fresh, seed=seed, name=name)
-    spec = CompileSpec(
-        shape=source.shape,
-        batch=(batch, batch) if isinstance(batch, int) else batch,
-        precision=precision,
-        device=device or _own_device(backend),
-        target=target,
-        input_type=input_type,
-        portable=portable,
+    spec = _spec(source, backend, precision, batch, device, input_type, target, portable=portable)
+    prepared = prepare(
+        source,
+        quantised=find_precision(precision).quantised,
+        images=images,
+        calibrate=calibrate,
+        outputs=find_outputs(source, wanted),
     )
-    prepared = _prepared(source, precision, images, calibrate, wanted)
     return compile_module(
         prepared,
         spec,
@@ -115,30 +112,8 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
         model=manifest_model(source),
         force=force,
         accept_error=accept_error,
-        runner=find_runner(Path(runner) if runner else None),
+        runner=find_runner(None if runner is None else Path(runner)),
         command=_command(source, spec, wanted, backend, images, calibrate, accept_error),
-    )
-
-
-def _own_device(backend: str) -> str:
-    """What a backend builds for, if nobody says."""
-    return "cpu" if "cpu" in find_backend(backend).PRECISIONS else "cuda"
-
-
-def _prepared(
-    source: Source,
-    precision: str,
-    images: Tensor | None,
-    calibrate: Tensor | str | Path | None,
-    wanted: Wanted,
-) -> PreparedModel:
-    """The network with its images and the places of its outputs."""
-    return prepare(
-        source,
-        quantised=find_precision(precision).quantised,
-        images=images,
-        calibrate=calibrate,
-        outputs=find_outputs(source, wanted),
     )
 
 
@@ -172,6 +147,31 @@ def _source(
         native=shape,
         origin="module",
         words=(f"{kind}()",),
+    )
+
+
+def _spec(
+    source: Source,
+    backend: str,
+    precision: str,
+    batch: int | tuple[int, int],
+    device: str | None,
+    input_type: str,
+    target: str,
+    *,
+    portable: bool,
+) -> CompileSpec:
+    from compile.spec import CompileSpec
+
+    known = find_backend(backend).PRECISIONS
+    return CompileSpec(
+        shape=source.shape,
+        batch=(batch, batch) if isinstance(batch, int) else batch,
+        precision=precision,
+        device=device or ("cpu" if "cpu" in known else "cuda"),
+        target=target,
+        input_type=input_type,
+        portable=portable,
     )
 
 
