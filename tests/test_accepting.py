@@ -17,7 +17,7 @@ from compile.proof.accepting import is_accepted, largest_error, next_step
 from compile.spec import CompileSpec
 from tests.support.faults import tampered
 from tests.support.networks import SHAPE, small_net
-from zoo.cli.compile import parse_accept_error
+from zoo.cli.compile_options import parse_accept_error
 
 SPEC = CompileSpec(shape=SHAPE)
 

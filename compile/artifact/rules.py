@@ -11,6 +11,7 @@ from typing import Any
 
 from compile.artifact.archive import is_plain
 from compile.artifact.schema import manifest_schema
+from compile.artifact.tensors import NOTES
 from compile.errors import printable
 
 Manifest = dict[str, Any]
@@ -82,6 +83,8 @@ def _outputs(manifest: Manifest) -> Iterator[str]:
     for index, name in enumerate(names):
         if name in names[:index]:
             yield f"outputs[{index}].name is that of an earlier output"
+        if name == NOTES:
+            yield f"outputs[{index}].name must not be {NOTES}, which .safetensors keeps for notes"
     proofs = manifest["parity"]["outputs"]
     if [proof["name"] for proof in proofs] != names:
         yield "parity.outputs must name the outputs in their order"

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import torch
 
 SUFFIX = ".safetensors"
+NOTES = "__metadata__"
+"""The key of a header that is not the name of a tensor."""
+
 _MAX_HEADER = 2**20
 _MAX_DEPTH = 8
 _MAX_RANK = 9
@@ -143,9 +146,9 @@ def _header(stream: BinaryIO) -> tuple[dict[str, Any], int]:
     if text[:1] != b"{":
         raise ValueError("its header does not start with {")
     entries = parse_object(text, depth=_MAX_DEPTH)
-    notes = entries.pop("__metadata__", {})
+    notes = entries.pop(NOTES, {})
     if not isinstance(notes, dict) or not all(isinstance(note, str) for note in notes.values()):
-        raise ValueError("__metadata__ must be an object of strings")
+        raise ValueError(f"{NOTES} must be an object of strings")
     return entries, total - 8 - length
 
 

@@ -222,7 +222,16 @@ def steps(graph: Graph, wrappers: int) -> Steps:
     ]
     (start, *_) = (node for node in graph.nodes if _is_image(node))
     (end,) = (node for node in graph.nodes if node.op == "output")
-    return Steps(operations, start.name, *(node.name for node in end.all_input_nodes))
+    return Steps(operations, start.name, *_returned(end))
+
+
+def _returned(end: Node) -> list[str]:
+    """The names of the tensors that a graph returns, one as often as it is returned."""
+    from torch.fx import map_arg
+
+    names: list[str] = []
+    map_arg(end.args, lambda node: names.append(node.name))
+    return names
 
 
 def unwrapped(path: str, wrappers: int) -> str:

@@ -78,7 +78,7 @@ def _check_nesting(module: nn.Module) -> None:
         if id(layer) in above:
             raise BadArtifact(
                 f"layer '{name}' is {layer_text(above[id(layer)], layer)} again, which holds it; "
-                "keep such a reference in a list"
+                "keep such a reference in a list, which is not a layer"
             )
         above[id(layer)] = name
         waiting += [id(layer), *_inner(name, layer)]

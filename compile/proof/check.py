@@ -68,8 +68,15 @@ class Row:
     """As the manifest has it."""
     skipped_samples: list[dict[str, str]]
     """Hostile samples that golden.safetensors leaves out, and why."""
+    outputs: tuple[parity.OutputVerdict, ...]
+    """Each output judged by itself."""
     verdict: str
     reasons: tuple[str, ...]
+
+    @property
+    def holds_scores(self) -> bool:
+        """Whether an output holds scores of classes, so that a class can be right or wrong."""
+        return any(output.top1 is not None for output in self.outputs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,6 +236,7 @@ def _row(
         determinism=manifest["determinism"],
         nonfinite=manifest["nonfinite"],
         skipped_samples=manifest["parity"]["skipped_samples"],
+        outputs=verdict.outputs,
         verdict="FAILED" if reasons else "PASSED",
         reasons=reasons,
     )

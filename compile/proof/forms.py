@@ -168,7 +168,7 @@ def _of_layer(layer: _Layer, siblings: Sequence[Node]) -> Iterator[Weight]:
             continue
         joined = [each.args[position] for each in siblings if len(each.args) > position]
         yield Weight(
-            name=layer.constants.names.get(node.name, f"{layer.path}.{part}".lstrip(".")),
+            name=own_path(layer.constants.names.get(node.name, f"{layer.path}.{part}".lstrip("."))),
             forms=partial(_with_joined, layer, node, joined),
             parts=_parts(node, layer.constants, layer.dtype),
             undecided=layer.undecided(node),
@@ -230,7 +230,7 @@ def _parts(node: Node, constants: Constants, dtype: torch.dtype) -> tuple[Weight
 
     return tuple(
         Weight(
-            name=constants.names.get(each.name, each.name),
+            name=own_path(constants.names.get(each.name, each.name)),
             forms=partial(forms, each),
             parts=_parts(each, constants, dtype),
         )

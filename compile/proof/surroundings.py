@@ -1,4 +1,4 @@
-"""What surrounds a call besides the image: gradients, inference mode, the date.
+"""What surrounds a call and is not a part of the image: gradients, inference mode, the date.
 
 The answer must be the same in all of them, because a program knows nothing of them.
 """

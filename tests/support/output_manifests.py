@@ -18,7 +18,7 @@ PENDING = both(
 """The base as a builder without its target leaves it."""
 
 
-def _more(name: str, shape: list[int], **proof: Any) -> Change:
+def more_output(name: str, shape: list[int], **proof: Any) -> Change:
     """One output more, and its proof."""
     channels = CHANNELS if len(shape) > 1 else None
     entry = {"name": name, "positions": None, "bounds": [BOUND] * ROWS, "channels": channels}
@@ -42,10 +42,10 @@ _AGREED = {"decided": 14, "agreed": 14}
 _PENDING_MAP = both(PENDING, _map(channels={"groups": 3, "ratio": None, "worst": None}))
 
 ANY_SHAPE = both(
-    _more("map", [3, 4, 4], positions=10),
-    _more("embedding", [5]),
-    _more("number", []),
-    _more("tokens", [8, 2], channels={**CHANNELS, "groups": 8}, positions=12),
+    more_output("map", [3, 4, 4], positions=10),
+    more_output("embedding", [5]),
+    more_output("number", []),
+    more_output("tokens", [8, 2], channels={**CHANNELS, "groups": 8}, positions=12),
 )
 """An output of each kind; the files of tests/data/tensors/golden belong to it."""
 
@@ -56,12 +56,12 @@ SOUND: dict[str, Change] = {
     "accepted-part-unknown": both(
         put("status", "accepted"), _map(channels={**CHANNELS, "ratio": None, "worst": None})
     ),
-    "groups-4096-of-5000": _more("tokens", [5000, 2], channels={**CHANNELS, "groups": 4096}),
+    "groups-4096-of-5000": more_output("tokens", [5000, 2], channels={**CHANNELS, "groups": 4096}),
     "output-of-eight-dimensions": both(_map(), put("outputs/0/shape", [3, 1, 1, 2, 1, 2, 1, 2])),
     "output-of-three-dimensions": _map(),
-    "outputs-16": both(*(_more(f"another {index}", [2]) for index in range(15))),
+    "outputs-16": both(*(more_output(f"another {index}", [2]) for index in range(15))),
     "outputs-of-any-shape": ANY_SHAPE,
-    "outputs-two-of-classes": _more("auxiliary", [3], top1=_AGREED),
+    "outputs-two-of-classes": more_output("auxiliary", [3], top1=_AGREED),
     "part-at-its-bound": _map(channels={**CHANNELS, "ratio": 1}),
     "pending-of-a-map": _PENDING_MAP,
     "positions-all-but-one": _map(positions=47),
@@ -87,17 +87,18 @@ FORGED: dict[str, tuple[Change, str]] = {
     ),
     "groups-another": (_map(channels={**CHANNELS, "groups": 4}), f"{_PARTS}.groups"),
     "groups-below-4096-of-5000": (
-        _more("tokens", [5000, 2], channels=CHANNELS),
+        more_output("tokens", [5000, 2], channels=CHANNELS),
         "parity.outputs[1].channels.groups",
     ),
     "groups-zero": (_map(channels={**CHANNELS, "groups": 0}), f"{_PARTS}.groups"),
-    "outputs-17": (both(*(_more(f"another {index}", [2]) for index in range(16))), "outputs"),
+    "output-named-metadata": (more_output("__metadata__", [2]), "outputs[1].name"),
+    "outputs-17": (both(*(more_output(f"another {index}", [2]) for index in range(16))), "outputs"),
     "parity-in-another-order": (
-        both(_more("embedding", [5]), lambda m: m["parity"]["outputs"].reverse()),
+        both(more_output("embedding", [5]), lambda m: m["parity"]["outputs"].reverse()),
         "parity.outputs",
     ),
     "parity-of-one-output-of-two": (
-        both(_more("embedding", [5]), lambda m: m["parity"]["outputs"].pop()),
+        both(more_output("embedding", [5]), lambda m: m["parity"]["outputs"].pop()),
         "parity.outputs",
     ),
     "pending-but-a-part-measured": (
@@ -107,27 +108,27 @@ FORGED: dict[str, tuple[Change, str]] = {
     "positions-a-number-of-another-type": (_map(positions=4.5), _KEPT),
     "positions-all": (_map(positions=48), _KEPT),
     "positions-of-a-single-number": (
-        _more("number", [], positions=1),
+        more_output("number", [], positions=1),
         "parity.outputs[1].positions",
     ),
     "positions-zero": (_map(positions=0), _KEPT),
     "proved-part-beyond-its-bound": (_map(channels={**CHANNELS, "ratio": 1.0000001}), "status"),
     "proved-part-unknown": (_map(channels={**CHANNELS, "ratio": None}), "status"),
     "proved-second-output-beyond-its-bound": (
-        _more("embedding", [5], bounds=[{**BOUND, "rmse": 1.3e-06}] * ROWS),
+        more_output("embedding", [5], bounds=[{**BOUND, "rmse": 1.3e-06}] * ROWS),
         "status",
     ),
     "ratio-below-zero": (_map(channels={**CHANNELS, "ratio": -0.5}), f"{_PARTS}.ratio"),
     "second-output-bound-another": (
-        _more("embedding", [5], bounds=[{**BOUND, "bound": 1.3e-06}] * ROWS),
+        more_output("embedding", [5], bounds=[{**BOUND, "bound": 1.3e-06}] * ROWS),
         "parity.outputs[1].bounds[0].bound",
     ),
     "second-output-bounds-too-few": (
-        _more("embedding", [5], bounds=[BOUND] * 15),
+        more_output("embedding", [5], bounds=[BOUND] * 15),
         "parity.outputs[1].bounds",
     ),
     "top1-of-a-map": (_map(top1=_AGREED), "parity.outputs[0].top1"),
-    "top1-of-a-number": (_more("number", [], top1=_AGREED), "parity.outputs[1].top1"),
+    "top1-of-a-number": (more_output("number", [], top1=_AGREED), "parity.outputs[1].top1"),
     "without-channels": (
         lambda m: m["parity"]["outputs"][0].pop("channels"),
         f"{_PARTS} is missing",

@@ -21,7 +21,8 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  [[nodiscard]] virtual at::Tensor run(const at::Tensor& input) = 0;
+  // The outputs in the order of the manifest. They need not be contiguous.
+  [[nodiscard]] virtual std::vector<at::Tensor> run(const at::Tensor& input) = 0;
 
   // What runs it where that is not torch: "OpenVINO 2026.4.1".
   [[nodiscard]] virtual std::string runtime() const { return ""; }

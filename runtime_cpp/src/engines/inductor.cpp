@@ -29,14 +29,7 @@ class InductorEngine final : public Engine {
                 /*run_single_threaded=*/request.cuda_graph, /*num_runners=*/1,
                 static_cast<c10::DeviceIndex>(request.manifest.device == "cuda" ? 0 : -1)) {}
 
-  at::Tensor run(const at::Tensor& input) override {
-    std::vector<at::Tensor> outputs = loader_.run({input});
-    if (outputs.size() != 1) {
-      fail_artifact("the program returned " + std::to_string(outputs.size()) +
-                    " tensors; it must return one");
-    }
-    return std::move(outputs.front());
-  }
+  std::vector<at::Tensor> run(const at::Tensor& input) override { return loader_.run({input}); }
 
  private:
   torch::inductor::AOTIModelPackageLoader loader_;
