@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
 from typing import Any
 
 import pytest
@@ -11,18 +12,16 @@ import torch
 from compile.backends import BACKENDS
 from results.corpus import generated, jobs
 from results.corpus.generator import generate
-from results.corpus.jobs import Job, all_jobs
+from results.corpus.jobs import Job, all_jobs, together
 from results.corpus.judging import RIGHT, judged
-from results.corpus.row import run
+from results.corpus.row import Bench
 from results.corpus.timm_choice import LARGEST, LIST, MOST_PARAMETERS
 from tests.networks import NETWORKS
 
 
 def found(part: str, network: str, backend: str, precision: str = "fp32") -> dict[str, Any]:
-    return run(
-        Job(part=part, network=network, seed=0, backend=backend, precision=precision),
-        torch.get_num_threads(),
-    )
+    bench = Bench(threads=torch.get_num_threads())
+    return bench.run(Job(part=part, network=network, seed=0, backend=backend, precision=precision))
 
 
 def test_each_network_has_a_truth() -> None:
@@ -121,9 +120,39 @@ def test_networks_that_were_found_are_run_first(
     assert jobs.specification("random-0", 3) == generate("random-0-3")
 
 
-def test_the_parts_take_turns() -> None:
-    asked = all_jobs(["a", "c"], ["onnx"], ["fp32"], 0)
-    tenth = asked[: len(asked) // 10]
-    assert {job.backend for job in asked} == {"onnx", jobs.WAYS}
-    assert abs(sum(job.part == "c" for job in tenth) / len(tenth) - 104 / 231) < 0.05
-    assert len({job.key for job in asked}) == len(asked)
+def test_half_of_timm_and_the_zoo_come_before_the_other_half() -> None:
+    asked = all_jobs(["b", "c"], ["onnx", "openvino"], ["fp32"], 0)
+    assert len({job.key for job in asked}) == len(asked) == 2 * (81 + 104)
+    parts = [part for part, _ in groupby(asked, key=lambda job: job.part)]
+    assert parts == ["b", "c", "b"]
+    names = [row["name"] for row in json.loads(LIST.read_text())["networks"]]
+    assert {job.network for job in asked[: 2 * 41]} == {*names[::2]}
+
+
+def test_rows_of_one_network_are_together_and_pytorch_must_be_asked_for() -> None:
+    asked = all_jobs(["a", "b"], [], [], 3)
+    assert jobs.WAYS not in {job.backend for job in asked}
+    assert {job.backend for job in all_jobs(["a"], [jobs.WAYS], [], 3)} == {jobs.WAYS}
+    groups = together(asked)
+    assert sum(map(len, groups)) == len(asked) and len(groups) == 2 * (len(NETWORKS) + 81)
+    for group in groups:
+        assert len({(job.part, job.network, job.precision) for job in group}) == 1
+        assert len({job.backend for job in group}) == len(group) > 1
+
+
+def test_rows_of_one_network_are_prepared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds = []
+    build = generated.build
+
+    def counted(spec: dict[str, Any]) -> torch.nn.Module:
+        seeds.append(spec["seed"])
+        return build(spec)
+
+    monkeypatch.setattr(generated, "build", counted)
+    bench = Bench(threads=torch.get_num_threads())
+    for network, backend in (("random-0", "torchscript"), ("random-0", "onnx"), ("random-2", "")):
+        job = Job(part="d", network=network, seed=0, backend=backend, precision="fp32")
+        row = bench.run(job)
+        assert row["built"] == ("passed" if backend else "refused"), row["failures"]
+        assert len(row.get("rmse", [])) == len(row.get("kinds", []))
+    assert len(seeds) == 2

@@ -14,6 +14,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
+import results.corpus.report
 from results.corpus import table
 from results.corpus.jobs import Job
 from results.corpus.judging import (
@@ -29,35 +30,51 @@ from results.corpus.row import failures
 from results.corpus.running import Running
 from results.corpus.table import Table
 from results.corpus.truth import first_off, in_double
+from tests.networks import NETWORKS
 
 JOB = Job(part="d", network="random-0", seed=0, backend="onnx", precision="fp32")
+FAR = float("inf")
 FIGURES = {"rmse": [0.5], "bound": [1.0], "kinds": ["normal"]}
 
 
-def life(job: Job, threads: int, limit: float, connection: Connection) -> None:
-    """What a row's process does here: its network says how it ends."""
-    if job.network == "crash":
-        os.abort()
-    if job.network == "hang":
-        time.sleep(60)
-    connection.send_bytes(json.dumps({"network": job.network, "threads": threads}).encode())
+def life(jobs: list[Job], threads: int, limit: float, connection: Connection) -> None:
+    """What a process does here: the network of a row says how it ends."""
+    for job in jobs:
+        if job.network == "crash":
+            os.abort()
+        if job.network in ("slow", "hang"):
+            time.sleep(60 if job.network == "hang" else 1.2)
+        row = {"network": job.network, "process": os.getpid()}
+        connection.send_bytes(json.dumps(row).encode())
 
 
-def test_a_crash_and_a_hang_are_rows_and_the_next_one_runs() -> None:
+def group(*names: str) -> list[Job]:
+    """A row for each name."""
+    return [Job(part="d", network=name, seed=0, backend="onnx", precision="fp32") for name in names]
+
+
+def test_a_crash_and_a_hang_cost_one_row_and_a_new_process_does_the_rest() -> None:
     running = Running(threads=1, limit=2.0, life=life)
-    jobs = [
-        Job(part="d", network=name, seed=0, backend="onnx", precision="fp32")
-        for name in ("crash", "good", "hang", "last")
-    ]
-    rows = list(running.rows(jobs, time.monotonic() + 600))
-    assert [row["network"] for row in rows] == ["crash", "good", "hang", "last"]
-    assert rows[0]["failures"] == ["the process ended with -6"]
-    assert rows[2]["failures"] == ["no end after 2 s"]
-    assert [row.get("built") for row in rows] == ["error", None, "error", None]
+    groups = [group("one", "two", "crash", "three"), group("hang", "four"), group("five")]
+    rows = list(running.rows(groups, time.monotonic() + 600))
+    assert [row["network"] for row in rows] == [job.network for each in groups for job in each]
+    assert rows[2]["failures"] == ["the process ended with -6"]
+    assert rows[4]["failures"] == ["no end after 2 s"] and rows[4]["seconds"] >= 2
+    assert [row["network"] for row in rows if "built" in row] == ["crash", "hang"]
+    one, two, three, four, five = (row["process"] for row in rows if "process" in row)
+    assert one == two and len({two, three, four, five}) == 4
+
+
+def test_each_row_of_a_process_has_the_whole_limit() -> None:
+    rows = list(Running(threads=1, limit=2.0, life=life).rows([group(*["slow"] * 3)], FAR))
+    assert len({row["process"] for row in rows}) == 1
 
 
 def test_nothing_is_started_when_the_time_is_over() -> None:
-    assert list(Running(threads=1, limit=1.0, life=life).rows([JOB], time.monotonic())) == []
+    running = Running(threads=1, limit=5.0, life=life)
+    assert list(running.rows([[JOB]], time.monotonic())) == []
+    rows = list(running.rows([group("slow", "two")], time.monotonic() + 1))
+    assert [row["network"] for row in rows] == ["slow"]
 
 
 def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,6 +86,22 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Monk
     assert again.path == first.path and [*again.rows] == [JOB.key]
     monkeypatch.setattr(table, "commit", lambda: "another")
     assert Table.newest(tmp_path).rows == {}
+
+
+def test_the_report_falls_back_on_the_newest_commit_that_has_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for commit, network in (("first", "random-0"), ("second", "random-1")):
+        monkeypatch.setattr(table, "commit", lambda commit=commit: commit)
+        Table.newest(tmp_path).append(made(part="d", network=network, **FIGURES))
+    monkeypatch.setattr(table, "commit", lambda: "third")
+    now = Table.newest(tmp_path)
+    shown = now.reported()
+    assert [row["network"] for row in shown.rows.values()] == ["random-1"]
+    text = report([*shown.rows.values()], shown.conditions, now.conditions["commit"])
+    assert "rows of commit second. The sources are at third now" in text
+    now.append(made(part="d", network="random-2", **FIGURES))
+    assert now.reported() is now
 
 
 def made(**given: Any) -> dict[str, Any]:
@@ -99,7 +132,12 @@ def test_rows_are_judged(row: dict[str, Any], word: str) -> None:
     assert judged(row) == word
 
 
-def test_the_report_counts_and_fits_the_page() -> None:
+def test_the_report_counts_and_fits_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explained = tmp_path / "explained.json"
+    explained.write_text(json.dumps({"a mixer 0 onnx fp32": "A person looked. " * 20}))
+    monkeypatch.setattr(results.corpus.report, "EXPLAINED", explained)
     rows = [
         made(**FIGURES),
         made(network="mixer", built="refused", **{**FIGURES, "rmse": [3.0]}, failures=["bound 3"]),
@@ -109,8 +147,9 @@ def test_the_report_counts_and_fits_the_page() -> None:
         made(network="dilated", built="error", failures=["the process ended with -11"]),
         made(network="dilated", backend="pytorch", built="measured"),
     ]
-    text = report(rows, 7, 70, {"cpu": "A", "torch": "2", "commit": "c"})
-    assert "7 of 70 rows were run (10 %)" in text
+    text = report(rows, {"cpu": "A", "torch": "2", "commit": "c"}, "c")
+    assert "The sources" not in text and text.replace("\n  ", " ").count("A person looked.") == 20
+    assert f"| a: Networks with a truth | fp32 | 0 | 6 of {len(NETWORKS)} |" in text
     total = next(line for line in text.splitlines() if line.startswith("| all"))
     assert total == "| all | 1 of 2 (9.5 to 90.5) | 1 of 2 (9.5 to 90.5) | 1 | 1 |"
     assert "| mixer | sound | **3** |" in text and "| random_mask | refuse | **passed** |" in text

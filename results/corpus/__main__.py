@@ -1,8 +1,7 @@
 """`just corpus`: compile networks that nobody here wrote, and count what is refused and accepted.
 
 Rows of the same commit that stand in the newest file of this CPU are not run again, so a run of
-hours resumes where it stopped. Each row is a process of its own. A crash, a hang and a lack of
-memory are rows too.
+hours resumes where it stopped. A crash, a hang and a lack of memory are rows too.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import sys
 import time
 from contextlib import closing
 
-from results.corpus.jobs import PARTS, Job, all_jobs
+from results.corpus.jobs import PARTS, Job, all_jobs, together
 from results.corpus.report import report
 from results.corpus.running import Running
 from results.corpus.table import Table
@@ -24,14 +23,17 @@ def main() -> None:
     options = parsed()
     table = Table.newest()
     jobs = all_jobs(options.part, options.backend, options.precision, options.seed)
+    jobs = [job for job in jobs if not options.network or job.network in options.network]
     try:
         if not options.report:
             run(table, jobs, options)
     finally:
         done = sum(job.key in table.rows for job in jobs)
-        made = report([*table.rows.values()], done, len(jobs), table.conditions)
-        table.path.with_suffix(".md").write_text(made)
-        print(f"{done} of {len(jobs)} rows: {table.path}, {table.path.with_suffix('.md').name}")
+        print(f"{done} of {len(jobs)} rows: {table.path}")
+        shown = table.reported()
+        made = report([*shown.rows.values()], shown.conditions, table.conditions["commit"])
+        shown.path.with_suffix(".md").write_text(made)
+        print(f"report: {shown.path.with_suffix('.md')}, of commit {shown.conditions['commit']}")
 
 
 def run(table: Table, jobs: list[Job], options: argparse.Namespace) -> None:
@@ -39,7 +41,7 @@ def run(table: Table, jobs: list[Job], options: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     good = ("passed", "measured") if options.retry else ("passed", "measured", "refused", "error")
     done = {key for key, row in table.rows.items() if row["built"] in good}
-    waiting = [job for job in jobs if job.key not in done]
+    waiting = together(job for job in jobs if job.key not in done)
     running = Running(threads=options.threads, limit=options.limit)
     until = time.monotonic() + 60 * options.minutes
     with closing(running.rows(waiting, until, options.jobs)) as rows:
@@ -59,8 +61,11 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="just corpus", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--part", type=words, default=list(PARTS))
-    parser.add_argument("--backend", type=words, default=[])
+    parser.add_argument(
+        "--backend", type=words, default=[], help="pytorch: the errors of PyTorch itself"
+    )
     parser.add_argument("--precision", type=words, default=[])
+    parser.add_argument("--network", type=words, default=[], help="these alone")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="processes at the same time")
     parser.add_argument("--threads", type=int, default=1, help="of each process")

@@ -79,28 +79,36 @@ def cpu_backends() -> list[str]:
 def all_jobs(
     parts: Iterable[str], backends: Iterable[str], precisions: Iterable[str], seed: int
 ) -> list[Job]:
-    """Every row that was asked for. The parts take turns, so that each has its share of an hour.
+    """Every row that was asked for, in the order in which rows are run.
 
-    Empty `backends` and `precisions` stand for all.
+    Empty `backends` and `precisions` stand for all, except for WAYS, which must be named.
     """
-    wanted, allowed = set(backends), set(precisions)
-    placed = []
-    for part in parts:
-        own = [
-            job
-            for job in _jobs(part, seed)
-            if (not wanted or job.backend in {*wanted, WAYS})
-            and (not allowed or job.precision in allowed)
-        ]
-        placed += [(number / len(own), job) for number, job in enumerate(own)]
-    return [job for _, job in sorted(placed, key=lambda each: each[0])]
+    wanted, allowed = set(backends) or set(cpu_backends()), set(precisions)
+    rows = [
+        (rank, job)
+        for part in parts
+        for rank, job in _jobs(part, seed)
+        if job.backend in wanted and (not allowed or job.precision in allowed)
+    ]
+    return [job for _, job in sorted(rows, key=lambda each: each[0])]
 
 
-def _jobs(part: str, seed: int) -> Iterator[Job]:
+def _jobs(part: str, seed: int) -> Iterator[tuple[tuple[int, bool], Job]]:
+    """The jobs of a part, each with its rank: fp32 first; half of part b and part d last."""
+    early = {"b": [*chosen()][::2], "d": []}.get(part, networks(part, seed))
     for network in networks(part, seed):
-        for precision in PRECISIONS[part]:
+        for place, precision in enumerate(PRECISIONS[part]):
             for name in (WAYS, *cpu_backends()):
                 if name == WAYS or precision in backend(name).PRECISIONS["cpu"]:
-                    yield Job(
+                    job = Job(
                         part=part, network=network, seed=seed, backend=name, precision=precision
                     )
+                    yield (place, network not in early), job
+
+
+def together(jobs: Iterable[Job]) -> list[list[Job]]:
+    """The jobs of each network at each precision, which have most of their work in common."""
+    groups: dict[tuple[str, str, int, str], list[Job]] = {}
+    for job in jobs:
+        groups.setdefault((job.part, job.network, job.seed, job.precision), []).append(job)
+    return [*groups.values()]

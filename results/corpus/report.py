@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from compile.proof.accuracy import wilson
-from results.corpus.jobs import PARTS, WAYS, cpu_backends
+from results.corpus.jobs import WAYS, cpu_backends, key_of, networks
 from results.corpus.judging import (
     BROKE,
     FALSE_ACCEPT,
@@ -22,12 +25,15 @@ from results.corpus.judging import (
 from results.corpus.row import ratio
 
 WIDTH = 120
+EXPLAINED = Path(__file__).with_name("explained.json")
+"""Key of a row -> why it was refused or broke, in a sentence that a person wrote."""
 TITLES = {
     "a": "Networks with a truth",
     "b": "timm",
     "c": "The zoo's own",
     "d": "Random networks",
 }
+_SHARED = ("part", "precision", "seed")
 _WORDS = {
     FALSE_ACCEPT: "**passed**",
     FALSE_REFUSAL: "**refused**",
@@ -36,20 +42,22 @@ _WORDS = {
 }
 
 
-def report(rows: list[Row], done: int, asked: int, conditions: dict[str, Any]) -> str:
-    """The whole file, in Markdown; of the rows that were `asked` for, `done` have been run."""
+def report(rows: list[Row], conditions: dict[str, Any], now: str) -> str:
+    """The whole file, in Markdown. `now` is the commit of the sources as they are."""
     rows = sorted(rows, key=lambda row: (row["part"], row["precision"]))
     run = [row for row in rows if row["backend"] != WAYS]
+    commit = conditions["commit"]
+    older = f" The sources are at {now} now, of which no row has been run." if now != commit else ""
     lines = [
         "# The proof against networks that it was not made for",
         "",
         *_wrapped(
-            f"`just corpus`: {conditions['cpu']}, torch {conditions['torch']}, commit "
-            f"{conditions['commit']}. {done} of {asked} rows were run "
-            f"({100 * done / max(1, asked):.0f} %); the others are not in this report."
+            f"`just corpus`: {conditions['cpu']}, torch {conditions['torch']}, rows of commit "
+            f"{commit}.{older}"
         ),
         "",
         *rates(run),
+        *shares(run),
         *_tables(run),
         *_reasons(run),
     ]
@@ -60,31 +68,48 @@ def rates(rows: list[Row]) -> Iterator[str]:
     """How often a wrong network passed and a sound one was refused, by part and overall."""
     yield "| part | wrong networks that passed | sound networks refused | not built | broke |"
     yield "|---|---|---|---:|---:|"
-    for part in (*PARTS, None):
-        own = [row for row in rows if part in (None, row["part"])]
-        if not own:
-            continue
-        counts = counted(own)
-        wrong = sum(number for (kind, _), number in counts.items() if kind == "refuse")
-        sound = sum(
-            number
-            for (kind, said), number in counts.items()
-            if kind == "sound" and said in (RIGHT, FALSE_REFUSAL)
-        )
-        cells = (
-            f"{part}: {TITLES[part]}" if part else "all",
-            share(counts["refuse", FALSE_ACCEPT], wrong),
-            share(counts["sound", FALSE_REFUSAL], sound),
-            sum(number for (_, said), number in counts.items() if said == NOT_BUILT),
-            sum(number for (_, said), number in counts.items() if said == BROKE),
-        )
-        yield f"| {' | '.join(map(str, cells))} |"
+    for part, precision in sorted({(row["part"], row["precision"]) for row in rows}):
+        own = [row for row in rows if (row["part"], row["precision"]) == (part, precision)]
+        yield _rate(f"{part}: {TITLES[part]}, {precision}", own)
+    yield _rate("all", rows)
     yield ""
     yield from _wrapped(
-        "In brackets: Wilson's 95 % interval, in per cent. A refused network counts as sound "
-        "unless its graph in double was found wrong. Not built: the backend said that it cannot "
-        "build it."
+        "Each network counts once for each backend that it was built by. In brackets: Wilson's "
+        "95 % interval, in per cent. A refused network counts as sound unless its graph in double "
+        "was found wrong. Not built: the backend said that it cannot build it."
     )
+    yield ""
+
+
+def _rate(title: str, rows: list[Row]) -> str:
+    counts = counted(rows)
+    wrong = sum(number for (kind, _), number in counts.items() if kind == "refuse")
+    sound = sum(counts["sound", said] for said in (RIGHT, FALSE_REFUSAL))
+    cells = (
+        title,
+        share(counts["refuse", FALSE_ACCEPT], wrong),
+        share(counts["sound", FALSE_REFUSAL], sound),
+        sum(number for (_, said), number in counts.items() if said == NOT_BUILT),
+        sum(number for (_, said), number in counts.items() if said == BROKE),
+    )
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def shares(rows: list[Row]) -> Iterator[str]:
+    """How many networks of each part were run, for each precision, seed and backend."""
+    backends = [name for name in cpu_backends() if any(row["backend"] == name for row in rows)]
+    yield from ("## What was run", "")
+    yield f"| part | precision | seed | {' | '.join(backends)} |"
+    yield "|---|---|---:" + "|---:" * len(backends) + "|"
+    for part, precision, seed in sorted({tuple(map(row.get, _SHARED)) for row in rows}):
+        of = len(networks(part, seed))
+        count = Counter(
+            row["backend"]
+            for row in rows
+            if tuple(map(row.get, _SHARED)) == (part, precision, seed)
+        )
+        cells = [f"{count[name]} of {of}" if count[name] else "-" for name in backends]
+        yield f"| {part}: {TITLES[part]} | {precision} | {seed} | {' | '.join(cells)} |"
     yield ""
 
 
@@ -129,17 +154,25 @@ def _cell(row: Row) -> str:
 
 
 def _reasons(rows: list[Row]) -> Iterator[str]:
-    """Why each row was not passed, and who is right."""
-    lines = [line for row in rows if row["built"] != "passed" for line in _reason(row)]
-    if lines:
-        yield from ("## Why", "", *lines)
+    """Why each network was not passed, by which backends, and who is right."""
+    said: dict[tuple[str, str, str, str], list[str]] = {}
+    for row in rows:
+        if row["built"] != "passed":
+            about = (row["network"], row["precision"], judged(row), _why(row))
+            said.setdefault(about, []).append(row["backend"])
+    if said:
+        yield from ("## Why", "")
+    for (network, precision, judgement, why), backends in said.items():
+        where = f"{network}, {precision}, {' and '.join(backends)}"
+        yield from _wrapped(f"- {where} ({judgement}): {why}", "  ")
 
 
-def _reason(row: Row) -> Iterable[str]:
-    why = "; ".join(row["failures"]).replace("\n", " ")
-    where = f"{row['network']}, {row['backend']} {row['precision']}"
-    said = f" Truth: {row['truth']}." if "truth" in row else ""
-    return _wrapped(f"- {where} ({judged(row)}): {why[:400]}.{said}", "  ")
+def _why(row: Row) -> str:
+    """What the proof said, which of the two is right, and what a person found out."""
+    failed = "; ".join(row["failures"]).replace("\n", " ")[:400]
+    truth = f" Truth: {row['truth']}." if "truth" in row else ""
+    explained = json.loads(EXPLAINED.read_text()).get(" ".join(key_of(row)))
+    return f"{failed}.{truth}" + (f" Explained: {explained}" if explained else "")
 
 
 def _wrapped(text: str, indent: str = "") -> list[str]:

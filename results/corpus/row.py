@@ -1,4 +1,4 @@
-"""Run one row: build the network, compile it, and read what the proof measured."""
+"""Run rows: build the network, compile it, and read what the proof measured."""
 
 from __future__ import annotations
 
@@ -61,31 +61,53 @@ def make(part: str, name: str, seed: int) -> tuple[nn.Module, CompileSpec]:
     return network.eval(), CompileSpec(shape=(3, size, size))
 
 
-def run(job: Job, threads: int) -> dict[str, Any]:
-    """What one row found, as it stands in the file."""
-    torch.set_num_threads(threads)
-    start = time.perf_counter()
-    stages = ["make"]
-    found: dict[str, Any]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            network, spec = make(job.part, job.network, job.seed)
+class Bench:
+    """Runs rows one after the other. Those of one network share all that can be shared."""
+
+    def __init__(self, *, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._named: tuple[str, str, int] | None = None
+        self._shared: tuple[PreparedModel, CompileSpec] | None = None
+
+    def run(self, job: Job) -> dict[str, Any]:
+        """What one row found, as it stands in the file."""
+        start = time.perf_counter()
+        stages = ["make"]
+        found = self._found(job, stages)
+        if job.part == "d" and found["built"] in ("refused", "error"):
+            found["spec"] = specification(job.network, job.seed)  # found.json may keep it
+        seconds = round(time.perf_counter() - start, 1)
+        return rounded({**asdict(job), **found, "stage": stages[-1], "seconds": seconds})
+
+    def _found(self, job: Job, stages: list[str]) -> dict[str, Any]:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                prepared, spec = self._prepared(job, stages)
+                if job.backend == WAYS:
+                    return _ways(prepared, spec, job)
+                return _compiled(prepared, spec, job, stages.append)
+        except ZooError as error:
+            kind = "error" if isinstance(error, Unavailable) or stages[-1] == "make" else "refused"
+            return {"built": kind, "failures": [str(error)], "raised": type(error).__name__}
+        except Exception as error:  # zoo's command would say: unexpected, please report it
+            kind = type(error).__name__
+            text = f"unexpected {kind}: {first_line(error).removeprefix(f'{kind}: ')}"
+            return {"built": "error", "failures": [text], "raised": kind}
+
+    def _prepared(self, job: Job, stages: list[str]) -> tuple[PreparedModel, CompileSpec]:
+        """The network of a row; that of the last row, if it is the same."""
+        named = job.part, job.network, job.seed
+        if self._shared is None or self._named != named:
+            self._shared = None  # two large networks at a time are one too many
+            network, spec = make(*named)
             stages.append("prepare")
-            prepared = _prepared(network, spec, job.seed)
-            found = _ways(prepared, spec, job) if job.backend == WAYS else {}
-            found = found or _compiled(prepared, spec, job, stages.append)
-    except ZooError as error:
-        kind = "error" if isinstance(error, Unavailable) or stages[-1] == "make" else "refused"
-        found = {"built": kind, "failures": [str(error)], "raised": type(error).__name__}
-    except Exception as error:  # zoo's command would say: unexpected, please report it
-        kind = type(error).__name__
-        text = f"unexpected {kind}: {first_line(error).removeprefix(f'{kind}: ')}"
-        found = {"built": "error", "failures": [text], "raised": kind}
-    if job.part == "d" and found["built"] in ("refused", "error"):
-        found["spec"] = specification(job.network, job.seed)  # found.json may keep it
-    seconds = round(time.perf_counter() - start, 1)
-    return rounded({**asdict(job), **found, "stage": stages[-1], "seconds": seconds})
+            images = synthetic_images(IMAGES, spec.shape, torch.Generator().manual_seed(job.seed))
+            calibration = Calibration(images=images, source="synthetic")
+            prepared = PreparedModel(network, spec.shape, calibration=calibration)
+            self._named, self._shared = named, (prepared, spec)
+        stages.append("prepare")
+        return self._shared
 
 
 def rounded(value: Any) -> Any:
@@ -95,14 +117,6 @@ def rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: rounded(each) for key, each in value.items()}
     return [rounded(each) for each in value] if isinstance(value, list | tuple) else value
-
-
-def _prepared(network: nn.Module, spec: CompileSpec, seed: int) -> PreparedModel:
-    generator = torch.Generator().manual_seed(seed)
-    images = synthetic_images(IMAGES, spec.shape, generator)
-    return PreparedModel(
-        network, spec.shape, calibration=Calibration(images=images, source="synthetic")
-    )
 
 
 def _spec(spec: CompileSpec, job: Job) -> CompileSpec:

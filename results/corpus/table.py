@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,13 +34,22 @@ class Table:
         """The newest file of this CPU if it has rows of this commit; else the one of today."""
         torch, cpu = machine.package_version("torch"), machine.cpu_model()
         conditions = {"commit": commit(), "torch": torch, "cpu": cpu}
-        cpu = "-".join(re.findall(r"[a-z0-9]+", cpu.lower()))
-        today = folder / f"corpus-{cpu}-{machine.now()[:10]}.jsonl"
-        for path in sorted(folder.glob(f"corpus-{cpu}-*.jsonl"), reverse=True)[:1]:
+        today = folder / f"{_stem(cpu)}-{machine.now()[:10]}.jsonl"
+        for path in _files(folder, cpu)[:1]:
             rows = read(path, conditions)
             if rows or path == today:
                 return cls(path=path, conditions=conditions, rows=rows)
         return cls(path=today, conditions=conditions)
+
+    def reported(self) -> Table:
+        """This table; if it has no rows, those of the newest commit that has some."""
+        if self.rows:
+            return self
+        for path in _files(self.path.parent, self.conditions["cpu"]):
+            for last in reversed(_lines(path)):
+                conditions = {name: last[name] for name in self.conditions}
+                return Table(path=path, conditions=conditions, rows=read(path, conditions))
+        return self
 
     def append(self, row: dict[str, Any]) -> None:
         """Add a row; it is on the disk when this returns."""
@@ -52,16 +62,26 @@ class Table:
 
 
 def read(path: Path, conditions: dict[str, Any]) -> dict[tuple[str, ...], dict[str, Any]]:
-    """The rows that were measured under these conditions; a line that was cut off is left out."""
-    rows = {}
+    """The rows that were measured under these conditions."""
+    return {key_of(row): row for row in _lines(path) if conditions.items() <= row.items()}
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """All rows of a file; a line that was cut off is left out."""
+    rows = []
     for line in path.read_text().splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if conditions.items() <= row.items():
-            rows[key_of(row)] = row
+        with suppress(ValueError):
+            rows.append(json.loads(line))
     return rows
+
+
+def _files(folder: Path, cpu: str) -> list[Path]:
+    """The files of this CPU, the newest first."""
+    return sorted(folder.glob(f"{_stem(cpu)}-*.jsonl"), reverse=True)
+
+
+def _stem(cpu: str) -> str:
+    return "-".join(["corpus", *re.findall(r"[a-z0-9]+", cpu.lower())])
 
 
 def commit() -> str:
