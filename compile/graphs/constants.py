@@ -6,6 +6,8 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from compile.graphs.effects import draws
+
 if TYPE_CHECKING:
     import torch
     from torch.export import ExportedProgram
@@ -54,7 +56,7 @@ class Constants:
         """The constant steps, and the graph's inputs that are constant."""
         for node in program.graph.nodes:
             computed = node.op == "call_function" and self.nodes.issuperset(node.all_input_nodes)
-            computed = computed and not _draws(node)
+            computed = computed and not draws(node)
             if computed or (node.op == "placeholder" and node.name in self.names):
                 self.nodes.add(node)
         self._computed = cache(self._compute)
@@ -94,13 +96,6 @@ class Constants:
                 args, named = map_arg((node.args, node.kwargs), known.__getitem__)
                 known[node] = node.target(*tree_map(as_wanted, args), **tree_map(as_wanted, named))
         return known
-
-
-def _draws(node: Node) -> bool:
-    """Whether a step draws random numbers."""
-    import torch
-
-    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
 
 
 def _as(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

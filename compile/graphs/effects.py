@@ -46,7 +46,7 @@ def effects(exported: ExportedProgram) -> Iterator[str]:
             continue
         needed = needed_steps(module)
         for node in module.graph.nodes:
-            if node in needed and _draws(node):
+            if node in needed and draws(node):
                 yield (
                     f"{_where(node)} draws random numbers in eval (torch's {_operator(node)}); "
                     "pass training=self.training, or draw once in __init__"
@@ -88,7 +88,7 @@ def needed_steps(module: GraphModule) -> set[Node]:
     return needed
 
 
-def _draws(node: Node) -> bool:
+def draws(node: Node) -> bool:
     """Whether a step calls a random operator in such a way that its result is random."""
     if not isinstance(node.target, torch._ops.OpOverload):
         return False

@@ -199,6 +199,7 @@ class Jittered(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.generator = torch.Generator().manual_seed(seed)
         self.half = eps / 2
+        self.whole = 0.5 / eps  # above twice of it every number is whole
 
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: Sequence[Any] = (), kwargs: Any = None
@@ -212,11 +213,16 @@ class Jittered(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self.move(out)
 
     def move(self, x: Any) -> Any:
-        """Move a tensor of floating-point numbers in place; 0 stays 0."""
+        """Move a tensor of floating-point numbers in place. Whole numbers stay.
+
+        Places and sizes are whole, and what is computed of them does not round. A network may look
+        up a table by them, where 2.9999998 is not 3.
+        """
         if not isinstance(x, torch.Tensor) or not x.is_floating_point():
             return x
         noise = torch.rand(x.shape[1:], generator=self.generator).to(x.dtype)
         moves = x * noise.mul_(2).sub_(1)
+        moves.masked_fill_((x == x.round()) & (x.abs() < self.whole), 0.0)
         return x.add_(moves.nan_to_num_(0.0, 0.0, 0.0), alpha=self.half)  # a mask may be -inf
 
 

@@ -136,14 +136,14 @@ def _ways(prepared: PreparedModel, spec: CompileSpec, job: Job) -> dict[str, Any
     faults = {}
     if not find_precision(job.precision).quantised:
         for name, where, wrong in planted(network, job.seed):
-            error = parity.rmse(_eager(wrong, job.precision, golden), golden.oracle)
+            error = parity.errors(_eager(wrong, job.precision, golden), golden)[:, 0]
             faults[name] = {"at": where, "rmse": error.tolist()}
     return {
         "built": "measured",
         "kinds": list(golden.kinds),
-        "size": golden.oracle.square().mean(dim=1).sqrt().tolist(),
-        "bound": task.bounds.bound.tolist(),
-        "ways": {name: error.tolist() for name, error in ways.items()},
+        "size": golden.layout.rms(golden.oracle)[:, 0].tolist(),
+        "bound": task.bounds.bound[:, 0].tolist(),
+        "ways": {name: error[:, 0].tolist() for name, error in ways.items()},
         "faults": faults,
     }
 
@@ -174,40 +174,58 @@ def _compiled(
         found = measured(result.manifest)
         if found["built"] == "refused":
             task = prepared.task(spec, backend(job.backend))
-            found["truth"] = _truth(result.path, task, found["rmse"])
+            found["truth"] = _truth(
+                result.path, task, list(map(ratio, found["rmse"], found["bound"]))
+            )
     return found
 
 
-def _truth(folder: Path, task: Task, rmse: list[float | None]) -> str:
+def _truth(folder: Path, task: Task, ratios: list[float]) -> str:
     try:
-        return truth_of(folder, task, rmse)
+        return truth_of(folder, task, ratios)
     except Exception as error:  # the evaluator lacks an operator, or breaks on doubles
         return f"not decided: {type(error).__name__}: {first_line(error)}"
 
 
 def measured(manifest: Manifest) -> dict[str, Any]:
-    """The figures of the manifest's proof, one list for each column of the bounds."""
+    """The figures of the manifest's proof, one list for each column of the bounds.
+
+    Of several outputs, each sample has the figures of the one that is nearest to its bound.
+    """
     parity = manifest["parity"]
-    (output,) = parity["outputs"]
-    columns = {
-        name: [row[name] for row in output["bounds"]] for name in ("rmse", "e_eager", "floor")
-    }
-    bounds = [row["bound"] for row in output["bounds"]]
+    outputs = parity["outputs"]
+    rows = [max(each, key=_nearest) for each in zip(*(o["bounds"] for o in outputs), strict=True)]
+    columns = {name: [row[name] for row in rows] for name in ("rmse", "e_eager", "floor", "bound")}
+    tops = [output["top1"] for output in outputs if output["top1"] is not None]
+    top1 = {name: sum(top[name] for top in tops) for name in ("decided", "agreed")}
+    parts = [output["channels"] for output in outputs if output["channels"] is not None]
     kinds = [sample["kind"] for sample in parity["samples"]]
+    beyond = [f"part: {each['worst']} {each['ratio']}" for each in parts if not _within(each)]
     return {
         "built": "passed" if manifest["status"] == "proved" else "refused",
-        "failures": failures(kinds, columns["rmse"], bounds, output["top1"], parity["gates"]),
+        "failures": [
+            *failures(kinds, columns["rmse"], columns["bound"], top1, parity["gates"]),
+            *beyond,
+        ],
         "status": manifest["status"],
         "oracle": parity["oracle"],
         "kinds": kinds,
         **columns,
-        "bound": bounds,
+        "parts": max((each["ratio"] for each in parts if each["ratio"] is not None), default=None),
         "skipped_samples": parity["skipped_samples"],
-        "top1": output["top1"],
+        "top1": top1,
         "gates": parity["gates"],
         "skipped_gates": parity["skipped_gates"],
         "identical": manifest["determinism"].get("bit_identical"),
     }
+
+
+def _nearest(row: dict[str, Any]) -> float:
+    return ratio(row["rmse"], row["bound"])
+
+
+def _within(channels: dict[str, Any]) -> bool:
+    return channels["ratio"] is not None and channels["ratio"] <= 1
 
 
 def failures(

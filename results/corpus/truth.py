@@ -18,9 +18,11 @@ import torch
 from onnx import TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from compile.artifact.outputs import Layout
 from compile.proof import parity
 from compile.proof.golden import Golden
 from compile.proof.task import Task
+from compile.returned import as_returned
 
 AGREES = 1e-9
 """Relative difference between two graphs in double that compute the same."""
@@ -31,25 +33,23 @@ _JUMP = 8.0
 _EPS = 2.0**-23
 
 
-def truth_of(folder: Path, task: Task, rmse: list[float | None]) -> str:
-    """One sentence on the artifact in `folder`, whose program has these errors for each sample."""
+def truth_of(folder: Path, task: Task, ratios: list[float]) -> str:
+    """One sentence on the artifact in `folder`; `ratios` are error / bound of each sample."""
     path = folder / "model.onnx"
     if not path.exists():
         return "not decided: only an .onnx can be run in double"
-    ratios = [
-        float("inf") if error is None else error / max(bound, 1e-300)
-        for error, bound in zip(rmse, task.bounds.bound.tolist(), strict=True)
-    ]
     worst = sorted(range(len(ratios)), key=ratios.__getitem__, reverse=True)[:SAMPLES]
     golden = task.golden.take(torch.isin(torch.arange(len(ratios)), torch.tensor(worst)))
     bound = task.bounds.bound[sorted(worst)]
     model = onnx.load(path)
     double = ReferenceEvaluator(in_double(model))
-    answers = torch.cat([_answer(double, sample) for sample in torch.split(golden.pixels, 1)])
+    rms = golden.layout.rms
+    samples = torch.split(golden.pixels, 1)
+    answers = torch.cat([_answer(double, golden.layout, sample) for sample in samples])
     exact = _exact(task, golden)
-    size = exact.square().mean(dim=1).sqrt().clamp_min(1e-300)
-    apart = float((parity.rmse(answers, exact) / size).max())
-    share = float(parity.share(parity.rmse(answers, golden.oracle), bound).max())
+    size = rms(exact)[:, golden.layout.owners].clamp_min(1e-300)
+    apart = float((rms(answers - exact) / size).max())
+    share = float(parity.share(rms(answers - golden.oracle), bound).max())
     if not (apart <= AGREES or share <= 0.5):
         return f"the exporter is wrong: its graph in double is {share:.3g} bounds off"
     why = f"its graph in double is within {apart:.1e} of the network"
@@ -60,8 +60,9 @@ def truth_of(folder: Path, task: Task, rmse: list[float | None]) -> str:
     return f"the exporter is right ({why}); {first_off(model, golden.pixels[row : row + 1])}"
 
 
-def _answer(double: ReferenceEvaluator, sample: torch.Tensor) -> torch.Tensor:
-    return torch.from_numpy(double.run(None, {"input": sample.double().numpy()})[0]).double()
+def _answer(double: ReferenceEvaluator, layout: Layout, sample: torch.Tensor) -> torch.Tensor:
+    outputs = double.run(list(layout.names), {"input": sample.double().numpy()})
+    return layout.join(as_returned([torch.from_numpy(each) for each in outputs])).double()
 
 
 def _exact(task: Task, golden: Golden) -> torch.Tensor:
@@ -74,7 +75,8 @@ def _exact(task: Task, golden: Golden) -> torch.Tensor:
     try:
         with torch.no_grad():
             module = copy.deepcopy(task.module).double().eval()
-            return torch.cat([module(sample.double()) for sample in torch.split(golden.pixels, 1)])
+            samples = torch.split(golden.pixels.double(), 1)
+            return torch.cat([golden.layout.join(module(sample)) for sample in samples])
     except (RuntimeError, AssertionError):  # it insists on float32
         return golden.oracle
 
