@@ -19,6 +19,7 @@ from compile.proof.constants import Compared, compare
 from compile.proof.forms import weights_read
 from compile.proof.prepared import PreparedModel
 from compile.spec import CompileSpec
+from tests.networks import NETWORKS
 from tests.support.faults import Tampered, attempt, rounded
 from tests.support.folding import Activated
 from tests.support.networks import SHAPE
@@ -271,3 +272,12 @@ def test_stale_weights_beside_a_factor_fail_by_the_outputs(tmp_path: Path) -> No
     assert "bound" in outcome.failed, outcome
     undecided = {each.name for each in base.weights("fp32") if each.undecided}
     assert undecided == {"conv.weight", "conv.bias"}
+
+
+def test_a_layer_behind_a_dropout_that_is_off_may_be_computed_by_the_compiler(
+    tmp_path: Path,
+) -> None:
+    row = NETWORKS["places_through_dropout"]
+    spec = CompileSpec(shape=row.shape)
+    made = compile_module(row.build(), spec, backend="torchscript", root=tmp_path)
+    assert "not decided" in made.manifest["parity"]["skipped_gates"][0]["reason"]

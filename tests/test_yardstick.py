@@ -15,6 +15,7 @@ from compile.proof import parity, yardstick
 from compile.proof.prepared import PreparedModel
 from compile.proof.ways import ORDERS, InOrder, Jittered
 from compile.spec import CompileSpec
+from tests.networks import NETWORKS
 from tests.support.networks import small_net
 
 SHAPE = (3, 32, 32)
@@ -118,6 +119,21 @@ def test_jitter_leaves_zeros_infinities_and_integers_alone() -> None:
         assert not torch.zeros(1, 100).log().exp().any()
         assert not (torch.zeros(100) * 3).any()
         assert torch.equal(torch.arange(10) * 2, torch.arange(0, 20, 2))
+
+
+def test_jitter_leaves_whole_numbers_alone() -> None:
+    with Jittered(0, 2.0**-23):
+        place = torch.arange(16) * 1.0
+        assert torch.equal(place[:, None] - place + 15.0, (place[:, None] - place + 15.0).round())
+
+
+def test_a_table_that_is_looked_up_widens_no_bound() -> None:
+    row = NETWORKS["table_of_distances"]
+    prepared = PreparedModel(row.build(), row.shape)
+    golden = prepared.golden("float32")
+    bounds = yardstick.measure_bounds(prepared.network.module, "fp32", golden)
+    size = golden.layout.rms(golden.oracle)
+    assert float((bounds.bound / size)[:16].max()) < 1e-5
 
 
 def test_jitter_is_the_same_for_each_sample_and_each_seed() -> None:

@@ -148,10 +148,39 @@ def frozen_norm() -> nn.Module:
     return net(stem(), norm, nn.ReLU(), nn.Conv2d(16, 16, 1), lively(nn.BatchNorm2d(16)), nn.ReLU())
 
 
+def places_through_dropout() -> nn.Module:
+    """Places go through layers of their own, with a dropout that is off between them."""
+    layers = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Dropout(0.1), nn.Linear(16, 16))
+
+    def forward(self: Do, x: torch.Tensor) -> torch.Tensor:
+        return x + self.layers(self.places).mean(0)[:, None, None]
+
+    return net(stem(), Do(forward, layers=layers, places=torch.randn(64, 2)), nn.ReLU())
+
+
+def table_of_distances() -> nn.Module:
+    """A table is looked up by distances that are computed as floats, as relative positions are."""
+
+    def forward(self: Do, x: torch.Tensor) -> torch.Tensor:
+        place = torch.arange(16) * 1.0
+        far = (place[:, None] - place[None, :] + 15.0).long()
+        return x + self.table[far]
+
+    return net(stem(), Do(forward, table=nn.Parameter(torch.randn(31))), nn.ReLU())
+
+
 _BATCHED = (neighbours_in_one_image, batch_of_windows, cached_places, written_in_place)
 _SINGLE = (
     *(dropout_layers, dropout_of_nothing, dropout_that_knows, calls_for_the_log, buffer_not_saved),
-    *(weight_used_backwards, parametrised, hook_before_a_convolution, double_inside, frozen_norm),
+    *(
+        places_through_dropout,
+        table_of_distances,
+        weight_used_backwards,
+        parametrised,
+        hook_before_a_convolution,
+        double_inside,
+        frozen_norm,
+    ),
 )
 TABLE = {
     **{each.__name__: Network(make=each, batch=BATCH) for each in _BATCHED},
