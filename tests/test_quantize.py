@@ -252,3 +252,19 @@ def test_half_a_step_is_luck_at_int8() -> None:
     task = small_prepared().task(CompileSpec(shape=SHAPE, precision="int8"), backend("onnx"))
     typical = task.golden.oracle.square().mean(dim=1).sqrt()
     assert bool((task.bounds.e_eager >= 2.0**-8 * typical).all())
+
+
+class _FullPrecision(SmallNet):
+    """A part of the forward is kept out of autocast, as some networks of timm do it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", enabled=False):
+            x = x * 1.5
+        return super().forward(x)
+
+
+def test_a_region_without_autocast_is_not_a_weight() -> None:
+    net = small_net()
+    net.__class__ = _FullPrecision
+    names = {name for name, _ in quantize(net, IMAGES, "x86").weights()}
+    assert "conv1.weight" in names

@@ -81,7 +81,10 @@ class FakeQuantised(nn.Module):
             if node.op != "get_attr" or node.target.startswith(("_scale", "_zero_point")):
                 continue
             holder, _, name = node.target.rpartition(".")
-            value = getattr(self.network.get_submodule(holder), name).detach()
+            value = getattr(self.network.get_submodule(holder), name)
+            if not isinstance(value, torch.Tensor):
+                continue  # the part of the graph inside an autocast region
+            value = value.detach()
             layer = _layer_of(node)
             if layer is not None and module_of(layer):
                 yield f"{module_of(layer)}.{'bias' if value.ndim == 1 else 'weight'}", value
