@@ -98,10 +98,10 @@ def _compile(module: nn.Module, spec: CompileSpec, folder: Path, file: str) -> P
     path = str(folder / file)
     package(module, spec, path)
     rows = layout(path)
-    folds = any(row.folded for row in rows)
-    if not folds and not any(row.name.startswith("_frozen") for row in rows):
+    packs = any(row.folded and row.packed for row in rows)
+    if not packs and not any(row.name.startswith("_frozen") for row in rows):
         raise CheckFailed("AOTInductor did not freeze the weights; report this torch version")
-    if folds and not has_member(path, ".wrapper.json"):  # the operators that pack
+    if packs and not has_member(path, ".wrapper.json"):  # the operators that pack
         raise CheckFailed("the .pt2 cannot pack its weights; report this torch version")
     return ProgramFile(file=file, batch=spec.batch, entry=ENTRY)
 
