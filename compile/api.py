@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,10 +24,12 @@ from compile.backends import BACKENDS, check_portable, choose
 from compile.backends.base import Backend, Built
 from compile.errors import CheckFailed, UsageError, ZooError, one_line
 from compile.loading import load
+from compile.network.batches import reason_of_batches, why_not
 from compile.network.checking import quiet_torch
-from compile.precision import held_as
+from compile.network.layers import layer_at_fault
+from compile.precision import check_held
 from compile.proof.accepting import is_accepted, largest_error, next_step
-from compile.proof.describing import INPUT, OUTPUT, Model, Request, artifact_folder, describe
+from compile.proof.describing import INPUT, Model, Request, artifact_folder, describe
 from compile.proof.golden import write_golden
 from compile.proof.images import Calibration
 from compile.proof.prepared import PreparedModel
@@ -74,6 +76,7 @@ def compile_module(
     model: Model | None = None,
     samples: torch.Tensor | None = None,
     calibration: torch.Tensor | None = None,
+    outputs: Mapping[str, str] | None = None,
     force: bool = False,
     accept_error: bool | float = False,
     runner: Path | None = None,
@@ -83,8 +86,9 @@ def compile_module(
     """Compile `module` for `spec` into an artifact below `root`, and prove it.
 
     Args:
-        module: maps float32 (N, C, H, W) to (N, classes); its weights are finite. Or a
-            PreparedModel, which several calls can share. It has its own images.
+        module: takes float32 (N, C, H, W) and returns a float32 tensor (N, ...), or a tuple or
+            dict of them; its weights are finite. Or a PreparedModel, which several calls can share.
+            It has its own images and outputs.
         spec: input shape, batches, precision, device and CPU target.
         backend: a name in BACKENDS.
         root: folder of all artifacts; created if it is missing.
@@ -93,6 +97,7 @@ def compile_module(
         samples: real inputs (N >= 8, C, H, W) float32 for the golden samples. If None, smooth
             synthetic images take their place.
         calibration: images (N >= 32, C, H, W) float32 for int8 and fp8, or None.
+        outputs: what is returned instead, by name, as PreparedModel has it.
         force: build even if the same request was built before.
         accept_error: publish even if the proof failed, with the status `accepted`: an error of up
             to so many bounds for a number, whatever failed for True. No bound is widened by it.
@@ -110,7 +115,7 @@ def compile_module(
     chosen = choose(backend, spec.precision, spec.device)
     if spec.portable:
         check_portable([backend])
-    prepared = _prepare(module, spec, model, samples, calibration)
+    prepared = _prepare(module, spec, model, samples, calibration, outputs)
     request = _request(prepared, spec, chosen, _model(prepared, spec, name, model), command)
     final = request.folder(Path(root))
     with _ONE_AT_A_TIME:
@@ -135,19 +140,23 @@ def _make(
         progress("prepare")
         with one_line(f"{cell}, while it was prepared"), quiet_torch():
             task = request.prepared.task(request.spec, request.backend)
-        write_golden(folder, task.golden, given=INPUT, returned=OUTPUT)
+        write_golden(folder, task.golden, task.bounds, given=INPUT)
         progress("build")
-        built = _build(request.backend, task.module, request.spec, folder)
-        _check_precision(built, request.spec)
+        spec = replace(request.spec, outputs=task.golden.layout.names)
+        with reason_of_batches(task.module, spec):
+            built = _build(request.backend, task.module, spec, folder)
+        network = request.prepared.network
+        check_held(built.precision, spec.precision, lambda: network.inner_types)
         progress("parity")
         draft = describe(request, folder, built, task, time.perf_counter() - start)
         write_manifest(folder, draft)  # proving opens the folder as any reader does
-        with one_line(f"{cell}, while it was proved"):
+        with reason_of_batches(task.module, spec), one_line(f"{cell}, while it was proved"):
             proof = prove(folder, request.backend, built, task, runner=runner)
         if proof.failures and not is_accepted(proof.parity, accepted):
             failed = "; ".join(proof.failures)
-            advice = next_step(request.backend, final, proof.parity)
-            raise CheckFailed(f"parity failed: {failed}; {advice}")
+            advice = "; ".join([*built.doubts[:1], next_step(request.backend, final, proof.parity)])
+            why = why_not(task.module, spec) if "gate 'batches'" in failed else None
+            raise CheckFailed(why or f"parity failed: {failed}; {advice}")
         build = {**draft["build"], "seconds": round(time.perf_counter() - start, 1)}
         manifest = {**draft, **proof.entries, "build": build}
         write_manifest(folder, manifest)
@@ -163,12 +172,13 @@ def _prepare(
     model: Model | None,
     samples: torch.Tensor | None,
     calibration: torch.Tensor | None,
+    outputs: Mapping[str, str] | None,
 ) -> PreparedModel:
     """The model as given, or one prepared from the module and the images."""
     if isinstance(module, PreparedModel):
-        if samples is not None or calibration is not None:
+        if any(each is not None for each in (samples, calibration, outputs)):
             raise UsageError(
-                "a PreparedModel brings its own samples and calibration: give them to "
+                "a PreparedModel brings its own samples, calibration and outputs: give them to "
                 "PreparedModel(...)"
             )
         return module
@@ -182,6 +192,8 @@ def _prepare(
         ),
         mean=pixels.get("mean"),
         std=pixels.get("std"),
+        outputs=outputs,
+        classes=len(model.classes) if model and model.classes else None,
     )
 
 
@@ -190,7 +202,7 @@ def _model(
 ) -> Model:
     """The model as given, or one of the name alone."""
     if model is None:
-        return Model(name=name or type(prepared.network.module).__name__.lower(), shape=spec.shape)
+        return Model(name=name or type(prepared.network.given).__name__.lower(), shape=spec.shape)
     if name is not None:
         raise UsageError(f"give name={name!r} or a model, whose name is {model.name!r}, not both")
     return model
@@ -211,14 +223,8 @@ def _request(
         spec=spec,
         target=asked,
         backend=backend,
-        command=command or f"compile_module({type(prepared.network.module).__name__}(), {spec})",
+        command=command or f"compile_module({type(prepared.network.given).__name__}(), {spec})",
     )
-
-
-def _check_precision(built: Built, spec: CompileSpec) -> None:
-    """Raise CheckFailed unless the file holds the precision asked for; for TF32 that is float32."""
-    if built.precision not in (held_as(spec.precision), spec.precision):
-        raise CheckFailed(f"asked for {spec.precision}, the file holds {built.precision}")
 
 
 def _reusable(
@@ -244,6 +250,15 @@ def _reusable(
 
 
 def _build(backend: Backend, module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
-    """Build; whatever a compiler throws becomes one line."""
-    with one_line(f"{backend.NAME} could not build it"):
-        return backend.build(module, spec, folder)
+    """Build; whatever a compiler throws becomes one line, which names the layer if it shows."""
+    try:
+        with quiet_torch():
+            return backend.build(module, spec, folder)
+    except Exception as error:
+        where = layer_at_fault(module, error) or "it"
+        with one_line(
+            f"{backend.NAME} could not build {where}",
+            "replace what it calls, or take another --backend",
+        ):
+            raise
+    raise AssertionError  # one_line always raises

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _COMPILER = re.compile(r"^.*\berror: .*$", re.MULTILINE)
 """What a C++ compiler says first, below the command and the folders that it was called with."""
+_LONGEST = 300
+"""Characters of someone else's message that are shown."""
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """What moves the cursor, colours, or breaks or turns a line; and bytes that are not UTF-8, as
 Python has them in the names of files.
@@ -77,8 +79,10 @@ def first_line(error: BaseException) -> str:
 
     OpenVINO's messages begin with places in its source, which are skipped. A C++ compiler's begin
     with its command: its first error is taken. Where the message is one word, as that of a
-    KeyError, or nothing, the exception's own name stands before it.
+    KeyError, or nothing, the exception's own name stands before it. Long lines are cut off.
     """
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply, or calls itself without end"
     text = _COLOURS.sub("", str(error))
     compiler = _COMPILER.search(text) if "C++ compile error" in text else None
     if compiler is not None:
@@ -88,7 +92,8 @@ def first_line(error: BaseException) -> str:
     kind = type(error).__name__
     if not said:
         return kind
-    return said[0] if " " in said[0] else f"{kind}: {said[0]}"
+    line = said[0].rstrip(".,;") if len(said[0]) <= _LONGEST else f"{said[0][:_LONGEST]}..."
+    return line if " " in line else f"{kind}: {line}"
 
 
 def root_cause(error: BaseException) -> BaseException:
@@ -99,8 +104,9 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 @contextmanager
-def one_line(doing: str) -> Iterator[None]:
-    """Whatever someone else's code throws inside becomes one line that begins with `doing`.
+def one_line(doing: str, remedy: str = "") -> Iterator[None]:
+    """Whatever someone else's code throws inside becomes one line that begins with `doing`, and
+    ends with `remedy`.
 
     Raises CheckFailed; Unavailable where memory or the disk is at fault; a ZooError as it is.
     """
@@ -110,8 +116,11 @@ def one_line(doing: str) -> Iterator[None]:
         raise
     except OSError as error:
         raise Unavailable(f"{doing}: {error}") from error
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit, and what others derive from BaseException
         full = ("allocate memory", "out of memory")  # of the machine, of a GPU
         if isinstance(error, MemoryError) or any(words in str(error) for words in full):
             raise Unavailable(f"{doing}: out of memory; use a smaller input or batch") from error
-        raise CheckFailed(f"{doing}: {first_line(error)}") from error
+        end = f"; {remedy}" if remedy else ""
+        raise CheckFailed(f"{doing}: {first_line(error)}{end}") from error

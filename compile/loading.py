@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,10 +15,19 @@ from compile.artifact.status import require_proved
 from compile.backends import backend_of
 from compile.errors import BadArtifact, Unavailable, ZooError, first_line
 from compile.precision import tensor_float
+from compile.returned import Returned
+
+Answer = torch.Tensor | dict[str, torch.Tensor]
+"""What an artifact computes: a tensor for one output, tensors by their names for several."""
 
 
-def load(path: str | Path, *, allow_nonfinite: bool = False, accept_error: bool = False) -> Program:
-    """Verify an artifact and load it; the program returned refuses inputs that do not fit.
+def load(
+    path: str | Path, *, allow_nonfinite: bool = False, accept_error: bool = False
+) -> Callable[[torch.Tensor], Answer]:
+    """Verify an artifact and load it; the function returned refuses inputs that do not fit.
+
+    It maps float32 (N, C, H, W) or uint8 (N, H, W, C) to a float32 tensor (N, ...), or to a dict of
+    them where the artifact has several outputs.
 
     Args:
         path: the artifact's folder.
@@ -30,7 +39,21 @@ def load(path: str | Path, *, allow_nonfinite: bool = False, accept_error: bool 
     """
     artifact = open_artifact(Path(path))
     require_proved(artifact, accept_error=accept_error)
-    return load_artifact(artifact, allow_nonfinite=allow_nonfinite, unproved=True)
+    run = load_artifact(artifact, allow_nonfinite=allow_nonfinite, unproved=True)
+    return answering(artifact, run)
+
+
+def answering(artifact: Artifact, run: Program) -> Callable[[torch.Tensor], Answer]:
+    """A program of an artifact, with the names of its outputs where it has several."""
+    names = [output["name"] for output in artifact.manifest["outputs"]]
+
+    def answer(x: torch.Tensor) -> Answer:
+        returned = run(x)
+        if isinstance(returned, torch.Tensor):
+            return returned
+        return dict(zip(names, returned, strict=True))
+
+    return answer
 
 
 def load_artifact(
@@ -43,7 +66,7 @@ def load_artifact(
     loaded = load_programs(artifact, unproved=unproved)
     device = artifact.manifest["device"]
 
-    def run(x: torch.Tensor) -> torch.Tensor:
+    def run(x: torch.Tensor) -> Returned:
         program = check_input(x, artifact.input, artifact.programs, allow_nonfinite=allow_nonfinite)
         with running(artifact, program):
             return loaded[program](x.to(device))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -112,7 +112,7 @@ def held_as(name: str) -> str:
 def in_tf32(held: str) -> str | None:
     """Return the precision that multiplies the dtype of `held` in TF32; None where none does."""
     rows = PRECISIONS.items()
-    dtype = precision(held).dtype
+    dtype = PRECISIONS[held].dtype if held in PRECISIONS else ""
     return next((name for name, row in rows if row.tf32 and row.dtype == dtype), None)
 
 
@@ -122,11 +122,12 @@ def _of_dtype(dtype: str) -> str:
 
 
 def of_constants(constants: Iterable[torch.Tensor]) -> str:
-    """Return the precision of a saved program: the one dtype of its convolutions' weights.
+    """Return the precision of a saved program: the dtype of its convolutions' weights.
 
     Where nothing is four-dimensional, the matrices decide. A quantised program may keep some
-    layers in float32; any other mixture, or none, is CheckFailed. TF32 is a way to multiply
-    float32, which no constant shows.
+    layers in float32. Several dtypes are joined, such as `bfloat16, float32`: `check_held` decides
+    on them. CheckFailed where there are no constants. TF32 is a way to multiply float32, which no
+    constant shows.
     """
     dtypes: dict[int, set[str]] = {}
     for value in constants:
@@ -137,8 +138,23 @@ def of_constants(constants: Iterable[torch.Tensor]) -> str:
             continue
         if names == {row.dtype} or (row.quantised and names == {row.dtype, row.eager_dtype}):
             return name
-    held = ", ".join(sorted(names)) or "no constants"
-    raise CheckFailed(f"the convolutions in the saved file hold {held}; expected one dtype")
+    if not names:
+        raise CheckFailed("the convolutions in the saved file hold no constants")
+    return ", ".join(sorted(names))
+
+
+def check_held(held: str, asked: str, inner: Callable[[], Collection[str]]) -> None:
+    """Raise CheckFailed unless `held`, what `of_constants` returned, is the precision asked for.
+
+    For TF32 that is float32. `inner` gives the dtypes that the network itself computes in, whatever
+    the precision: weights may have those too.
+    """
+    if held in (held_as(asked), asked):
+        return
+    dtypes = {PRECISIONS[held].dtype} if held in PRECISIONS else set(held.split(", "))
+    own = set(inner())
+    if not own or not dtypes <= {precision(asked).dtype, precision(asked).eager_dtype} | own:
+        raise CheckFailed(f"asked for {asked}, the file holds {held}")
 
 
 @contextmanager

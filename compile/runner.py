@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from compile.errors import CheckFailed, Unavailable, UsageError, by_code
 from compile.files import disk_errors, held
 from compile.machine import usable_cores
+from compile.returned import Returned
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _SOURCE = _CHECKOUT / "runtime_cpp"
@@ -140,17 +142,21 @@ def run_inputs(
     x: torch.Tensor,
     threads: int | None,
     *,
+    outputs: Sequence[str] | None = None,
     batch: int | None = None,
     unproved: bool = False,
-) -> torch.Tensor:
-    """Return what zoo-run computes for x (N, ...) in calls of `batch` rows: (N, classes) float32.
+) -> Returned:
+    """Return what zoo-run computes for x (N, ...) in calls of `batch` rows: float32 (N, ...).
 
-    N fits the program's batch: see `artifact.programs.run_rows` for how to fill the last chunk.
-    Without `batch` zoo-run takes as many rows at once as the artifact answers. `unproved` lets
-    those who prove an artifact run it whatever its status.
+    `outputs` are the names of several outputs, in the order in which they are returned. N fits the
+    program's batch: see `artifact.programs.run_rows` for how to fill the last chunk. Without
+    `batch` zoo-run takes as many rows at once as the artifact answers. `unproved` lets those who
+    prove an artifact run it whatever its status.
     """
     with tempfile.TemporaryDirectory(prefix="zoo-") as folder:
-        given, returned = Path(folder, "input.npy"), Path(folder, "output.npy")
+        several = outputs is not None and len(outputs) > 1
+        given = Path(folder, "input.npy")
+        returned = Path(folder, "output.safetensors" if several else "output.npy")
         np.save(given, x.contiguous().numpy(), allow_pickle=False)
         arguments = [str(artifact), "--input", str(given), "--output", str(returned), "--quiet"]
         if batch is not None:
@@ -158,6 +164,9 @@ def run_inputs(
         if unproved:
             arguments += ["--unproved", "--accept-error"]
         call_runner(runner, [*arguments, *library_paths(), *_threads(threads)])
+        if several:
+            tensors = load_file(returned)
+            return tuple(tensors[name] for name in outputs or ())
         return torch.from_numpy(np.load(returned, allow_pickle=False))
 
 

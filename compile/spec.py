@@ -45,6 +45,8 @@ class CompileSpec:
     """Whether a TensorRT engine runs on every GPU from Ampere on, at some cost in speed."""
     named_level: bool = False
     """Whether `target` was asked for by name. Then every CPU of that level must run it well."""
+    outputs: tuple[str, ...] = ("logits",)
+    """The names of the outputs, in their order. They are the network's: compiling fills them in."""
 
     def __post_init__(self) -> None:
         low, high = self.batch

@@ -17,7 +17,7 @@ from compile.proof.accepting import is_accepted, largest_error, next_step
 from compile.spec import CompileSpec
 from tests.support.faults import tampered
 from tests.support.networks import SHAPE, small_net
-from zoo.cli.compile import parse_accept_error
+from zoo.cli.compile_options import parse_accept_error
 
 SPEC = CompileSpec(shape=SHAPE)
 
@@ -28,7 +28,10 @@ def parity(
     """A proof whose second sample has this error and a bound of 1."""
     rows = [{"rmse": 0.5, "bound": 1.0}, {"rmse": rmse, "bound": 1.0}]
     return {
-        "outputs": [{"bounds": rows, "top1": {"decided": 5, "agreed": agreed}}],
+        "outputs": [
+            {"bounds": rows, "top1": {"decided": 5, "agreed": agreed}, "channels": None},
+            {"bounds": rows, "top1": None, "channels": {"ratio": rmse}},
+        ],
         "gates": list(gates),
     }
 

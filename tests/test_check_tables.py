@@ -10,7 +10,7 @@ from compile.artifact.manifest import Manifest
 from compile.backends import onnx, tensorrt
 from tests.support.manifests import base
 from zoo.cli import _run
-from zoo.cli.check_tables import traits
+from zoo.cli.labels import traits
 
 
 def manifest(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from compile.bisect.block_errors import Point
+from compile.bisect.points import Point
 from compile.bisect.search import Bisection
 from zoo.cli.bisect_figure import _figure, draw
 from zoo.study.drawing import TEXT_SIZE, moved_apart
@@ -25,6 +25,7 @@ def report(culprit: str | None, inside: str | None, *, passed: bool = False) -> 
         backend="onnx",
         precision="fp32",
         batch="1",
+        output=None,
         blocks=[point.name for point in POINTS],
         points=POINTS,
         culprit=culprit,

@@ -137,7 +137,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "hook before": (lambda: _hooked(before=True), r"layer 'odd' \(ReLU\) .*: KeyError: 'mask'"),
     "keyword": (_Keyword, r"needs the keyword 'mask' .* wrap it in a module that gives"),
     "no input": (_NoInput, "forward takes no input"),
-    "nothing": (_Nothing, "returns nothing; it must return one tensor"),
+    "nothing": (_Nothing, "returns nothing; it must return a tensor"),
     "no eval": (_NoEval, "evaluation mode: it has no evaluation mode"),
     "eval of nothing": (_EvalOfNothing, r"eval\(\) returns a NoneType; it must return the module"),
     "no repr": (_NoRepr, "cannot be written out: no words for it"),

@@ -18,7 +18,8 @@ from compile.precision import PRECISIONS
 from zoo.cli import COMMANDS, _run
 from zoo.cli.cells import Cell
 from zoo.cli.command import Command, Parameter, changed, parameters, parse, words
-from zoo.cli.compile import OF_THE_CALL, Compile, rebuild_command, rebuilding
+from zoo.cli.compile import Compile
+from zoo.cli.compile_options import OF_THE_CALL, rebuild_command, rebuilding
 from zoo.cli.train import Train
 from zoo.errors import UsageError
 

@@ -162,5 +162,5 @@ def test_bisect_holds_inner_values_to_the_same_oracle(kind: type[_Net]) -> None:
     network = Network(kind(), SHAPE)
     exact = float_reference(network, "fp32", rows=2).exact
     x = _pixels()[:1].double()
-    (output,) = exact.tap([exact.output])(x)
+    (output,) = exact.tap(exact.outputs)(x)
     assert float((output - network.oracle(x)).abs().max()) < 1e-13

@@ -89,9 +89,11 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
 def test_the_python_of_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (code,) = fenced(GUIDE, "python")
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
+    names: dict[str, object] = {"images": torch.zeros(1, 3, 32, 32)}
     exec(code, names)
     assert names["classifier"].shape == (3, 32, 32)  # type: ignore[attr-defined]
+    shapes = {name: tuple(each.shape) for name, each in names["maps"].items()}  # type: ignore[attr-defined]
+    assert shapes == {"c3": (1, 128, 16, 16), "c4": (1, 256, 8, 8)}
 
 
 def test_the_readme_is_short() -> None:

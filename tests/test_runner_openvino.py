@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from compile.artifact.manifest import GOLDEN, Manifest
+from compile.artifact.publishing import file_entries
+from compile.artifact.tensors import read_tensors, write_tensors
+from tests.support.forgery import rewrite
+from tests.support.manifests import both, put
+from tests.support.output_manifests import more_output
 from tests.support.runner import check, golden_input, refused, run, weights, write_artifact
 
 if find_spec("openvino") is None:
@@ -176,3 +183,80 @@ def test_zoo_run_starts_without_it(runner: Path, tmp_path: Path) -> None:
     assert run(alone, "--version")[0] == 0
     line = refused(alone, artifact(tmp_path / "a"), "--check", code=4)
     assert "needs OpenVINO" in line and "pip install openvino" in line
+
+
+def pair(names: tuple[str, ...] = ("logits", "negative")) -> onnx.ModelProto:
+    """Return `logits`, and the same values negated: two outputs of one shape."""
+    content = model()
+    graph = content.graph
+    graph.node.append(helper.make_node("Neg", ["logits"], ["negative"]))
+    shape = ["batch", 3]
+    graph.output.append(helper.make_tensor_value_info("negative", TensorProto.FLOAT, shape))
+    by_name = {output.name: output for output in graph.output}
+    found = [by_name[name] for name in names]
+    del graph.output[:]
+    graph.output.extend(found)
+    return content
+
+
+def with_negative(folder: Path, content: onnx.ModelProto) -> Path:
+    """An artifact whose manifest has the outputs `logits` and `negative`, in this order."""
+    artifact(folder, content)
+    golden = read_tensors(str(folder / GOLDEN), GOLDEN)
+    write_tensors(folder / GOLDEN, {**golden, "oracle/negative": -golden["oracle/logits"]})
+
+    def change(manifest: Manifest) -> None:
+        both(more_output("negative", [3]), put("files", file_entries(folder)))(manifest)
+        logits, negative = manifest["parity"]["outputs"]
+        negative["bounds"] = logits["bounds"]
+
+    rewrite(folder, change)
+    return folder
+
+
+@pytest.mark.parametrize("names", [("logits", "negative"), ("negative", "logits")])
+def test_outputs_are_taken_by_their_names(
+    names: tuple[str, str], runner: Path, tmp_path: Path
+) -> None:
+    folder = with_negative(tmp_path / "a", pair(names))
+    outputs = check(runner, folder)["outputs"]
+    assert [output["name"] for output in outputs] == ["logits", "negative"]
+    given, returned = tmp_path / "x.npy", tmp_path / "y.safetensors"
+    x = torch.randn(70, 1, 2, 2)
+    np.save(given, x.numpy())
+    code, _, err = run(runner, folder, "--input", given, "--output", returned)
+    assert code == 0, err
+    tensors = load_file(returned)
+    torch.testing.assert_close(tensors["logits"], x.flatten(1) @ weights())
+    assert torch.equal(tensors["negative"], -tensors["logits"])
+    assert run(runner, folder, "--iterations", 2)[0] == 0
+
+
+def test_an_output_that_is_not_there_is_named(runner: Path, tmp_path: Path) -> None:
+    renamed = pair()
+    renamed.graph.node[-1].output[0] = renamed.graph.output[1].name = "positive"
+    line = refused(runner, with_negative(tmp_path / "a", renamed), "--check", code=3)
+    assert "the model has no output 'negative'" in line
+    line = refused(runner, with_negative(tmp_path / "b", model()), "--check", code=3)
+    assert "1 inputs and 1 outputs, the manifest says 1 and 2" in line
+    line = refused(runner, artifact(tmp_path / "c", pair()), "--check", code=3)
+    assert "1 inputs and 2 outputs, the manifest says 1 and 1" in line
+
+
+def test_exchanged_names_are_found(runner: Path, tmp_path: Path) -> None:
+    exchanged = pair()
+    exchanged.graph.node[-2].output[0] = exchanged.graph.node[-1].input[0] = "negative"
+    exchanged.graph.node[-1].output[0] = "logits"
+    assert run(runner, with_negative(tmp_path, exchanged), "--check")[0] == 1
+
+
+def test_one_tensor_under_two_names(runner: Path, tmp_path: Path) -> None:
+    """OpenVINO gives both outputs both names; each is written all the same."""
+    alias = pair()
+    alias.graph.node[-1].op_type = "Identity"
+    folder = artifact(tmp_path, alias)
+    golden = read_tensors(str(folder / GOLDEN), GOLDEN)
+    write_tensors(folder / GOLDEN, {**golden, "oracle/negative": golden["oracle/logits"].clone()})
+    changes = both(more_output("negative", [3]), put("files", file_entries(folder)))
+    rewrite(folder, changes)
+    check(runner, folder)

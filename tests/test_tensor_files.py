@@ -6,12 +6,15 @@ The C++ tests walk the same files. `python -m tests.support.make_tensors` writes
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from compile.artifact import tensors
+from compile.artifact.reading import golden_tensors
 from compile.artifact.tensors import Wanted, check_tensors, read_tensors, write_tensors
 from compile.errors import BadArtifact
 from tests.support import make_tensors
@@ -54,6 +57,36 @@ def test_the_corpus_is_what_its_script_writes() -> None:
         if path.is_file()
     }
     assert lying == make_tensors.files()
+
+
+ANY_SHAPE = FOLDER.parent / "manifests" / "sound" / "outputs-of-any-shape.json"
+GOLDEN_FORGED: dict[str, str] = json.loads((FOLDER / "golden" / "forged.json").read_text())
+
+
+def check_golden(name: str) -> None:
+    """Hold a file of tests/data/tensors/golden to the manifest that it belongs to."""
+    with (FOLDER / "golden" / name).open("rb") as stream:
+        check_tensors(stream, name, golden_tensors(json.loads(ANY_SHAPE.read_text())))
+
+
+def test_a_golden_file_for_outputs_of_any_shape_is_read() -> None:
+    check_golden("sound/any-shape.safetensors")
+
+
+@pytest.mark.parametrize("name", GOLDEN_FORGED)
+def test_a_golden_file_that_lies_is_refused_by_the_tensor(name: str) -> None:
+    with pytest.raises(BadArtifact) as caught:
+        check_golden(f"forged/{name}")
+    assert GOLDEN_FORGED[name] in str(caught.value)
+
+
+def test_positions_ascend_across_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk that ends between two equal positions hides nothing."""
+    for chunk in (8, 16):
+        monkeypatch.setattr(tensors, "_CHUNK", chunk)
+        check_golden("sound/any-shape.safetensors")
+        with pytest.raises(BadArtifact, match="positions/map"):
+            check_golden("forged/positions-twice.safetensors")
 
 
 WANTED = {"a": Wanted(dtype="float32", shape=(2, 3)), "b": Wanted(dtype="uint8", shape=(4,))}

@@ -89,9 +89,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def classes_of(manifest: Manifest) -> list[str] | None:
-    """The names of the classes in the order of the output, where they are known."""
-    classes: list[str] | None = manifest["outputs"][0].get("classes")
-    return classes
+    """The names of the classes in the order of their scores, where they are known."""
+    named = (output.get("classes") for output in manifest["outputs"])
+    return next((classes for classes in named if classes is not None), None)
 
 
 def _check_version(schema: Any, folder: Path) -> None:

@@ -15,8 +15,11 @@ from compile.errors import BadArtifact
 if TYPE_CHECKING:
     import torch
 
-Program = Callable[["torch.Tensor"], "torch.Tensor"]
-"""A loaded program: float32 (N, C, H, W) or uint8 (N, H, W, C) in, float32 (N, classes) out."""
+    from compile.returned import Returned
+
+Program = Callable[["torch.Tensor"], "Returned"]
+"""A loaded program: float32 (N, C, H, W) or uint8 (N, H, W, C) in, float32 (N, ...) out. One tensor
+for one output, a tuple in the manifest's order for several."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,8 @@ class ProgramFile:
     """The model's name inside a .pt2 package."""
     precision: str | None = field(default=None, compare=False)
     """What the manifest says that it computes in; None where there is no manifest yet."""
+    outputs: tuple[str, ...] | None = field(default=None, compare=False)
+    """The names of its outputs in the manifest's order; None where there is no manifest yet."""
 
     @property
     def batch_text(self) -> str:
@@ -105,13 +110,16 @@ def padded(x: torch.Tensor, batch: tuple[int, int]) -> torch.Tensor:
     return x[torch.arange(len(x) + lacking) % len(x)].contiguous()
 
 
-def run_rows(program: Program, x: torch.Tensor, batch: tuple[int, int]) -> torch.Tensor:
-    """Run N rows through a program of batches min..max: (N, C, H, W) -> (N, classes)."""
+def run_rows(program: Program, x: torch.Tensor, batch: tuple[int, int]) -> Returned:
+    """Run N rows through a program of batches min..max: (N, C, H, W) -> (N, ...) per output."""
     import torch
+
+    from compile.returned import as_returned, as_tuple, each
 
     with torch.no_grad():
         chunks = torch.split(padded(x, batch), chunk(len(x), batch))
-        return torch.cat([program(rows).cpu().clone() for rows in chunks])[: len(x)]
+        returned = [as_tuple(each(program(rows), lambda y: y.cpu().clone())) for rows in chunks]
+    return as_returned([torch.cat(parts)[: len(x)] for parts in zip(*returned, strict=True)])
 
 
 def chunk(rows: int, batch: tuple[int, int]) -> int:

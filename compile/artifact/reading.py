@@ -6,6 +6,7 @@ hashes were compared, so nothing can change between the check and the load.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,7 @@ class Artifact:
                 batch=(entry["batch"][0], entry["batch"][1]),
                 entry=entry.get("entry"),
                 precision=self.manifest["precision"],
+                outputs=tuple(output["name"] for output in self.manifest["outputs"]),
             )
             for entry in self.manifest["programs"]
         ]
@@ -101,17 +103,27 @@ def _look_inside(sealed: SealedFile, name: str, wanted: dict[str, Wanted] | None
 
 
 def golden_tensors(manifest: Manifest) -> dict[str, Wanted]:
-    """What golden.safetensors must hold: a row for each sample of each input and output."""
+    """What golden.safetensors must hold: a row for each sample of each input and output.
+
+    Of an output that has `positions` it holds those values of each row. Of one that has `channels`
+    it holds PyTorch's own errors in each group of channels: at the border, and in the interior.
+    """
     rows = len(manifest["parity"]["samples"])
-    inputs = {
+    wanted = {
         f"inputs/{entry['name']}": Wanted(dtype=entry["dtype"], shape=(rows, *entry["shape"]))
         for entry in manifest["inputs"]
     }
-    oracles = {
-        f"oracle/{entry['name']}": Wanted(dtype="float64", shape=(rows, *entry["shape"]))
-        for entry in manifest["outputs"]
-    }
-    return inputs | oracles
+    for output, proof in zip(manifest["outputs"], manifest["parity"]["outputs"], strict=True):
+        name, shape, kept = output["name"], tuple(output["shape"]), proof["positions"]
+        oracle = (rows, *shape) if kept is None else (rows, kept)
+        wanted[f"oracle/{name}"] = Wanted(dtype="float64", shape=oracle)
+        if kept is not None:
+            positions = Wanted(dtype="int64", shape=(kept,), below=math.prod(shape))
+            wanted[f"positions/{name}"] = positions
+        if (channels := proof["channels"]) is not None:
+            parts = (rows, channels["groups"], 2)
+            wanted[f"e_eager/{name}"] = Wanted(dtype="float64", shape=parts, errors=True)
+    return wanted
 
 
 def golden_input(artifact: Artifact) -> torch.Tensor:

@@ -11,11 +11,15 @@ from typing import Any
 
 from compile.artifact.archive import is_plain
 from compile.artifact.schema import manifest_schema
+from compile.artifact.tensors import NOTES
 from compile.errors import printable
 
 Manifest = dict[str, Any]
 
 GOLDEN = "golden.safetensors"
+
+MAX_GROUPS = 4096
+"""The channels of an output are put into at most so many groups."""
 
 _MAX_VALUES = 2**28
 _LAYOUTS = {"float32": "NCHW", "uint8": "NHWC"}
@@ -79,6 +83,8 @@ def _outputs(manifest: Manifest) -> Iterator[str]:
     for index, name in enumerate(names):
         if name in names[:index]:
             yield f"outputs[{index}].name is that of an earlier output"
+        if name == NOTES:
+            yield f"outputs[{index}].name must not be {NOTES}, which .safetensors keeps for notes"
     proofs = manifest["parity"]["outputs"]
     if [proof["name"] for proof in proofs] != names:
         yield "parity.outputs must name the outputs in their order"
@@ -86,6 +92,25 @@ def _outputs(manifest: Manifest) -> Iterator[str]:
     for index, proof in enumerate(proofs):
         if len(proof["bounds"]) != samples:
             yield f"parity.outputs[{index}].bounds must have {samples} entries, one for each sample"
+    for index, (output, proof) in enumerate(zip(manifest["outputs"], proofs, strict=True)):
+        yield from _parts(output["shape"], proof, f"parity.outputs[{index}]")
+
+
+def _parts(shape: list[int], proof: Manifest, where: str) -> Iterator[str]:
+    """Of rule 6: how the values of one output are grouped, and how many golden keeps of them."""
+    channels, positions = proof["channels"], proof["positions"]
+    if (channels is None) is (len(shape) > 1):
+        yield f"{where}.channels must be {_wanted(channels)} for the shape {shape}"
+    if channels is not None and channels["groups"] != min(shape[0], MAX_GROUPS):
+        groups = min(shape[0], MAX_GROUPS)
+        yield f"{where}.channels.groups must be {groups} for the shape {shape}"
+    if positions is not None and positions >= math.prod(shape):
+        yield f"{where}.positions must be below {math.prod(shape)}, or null for all values"
+
+
+def _wanted(found: object) -> str:
+    """What a field must be instead."""
+    return "an object" if found is None else "null"
 
 
 def _classes(manifest: Manifest) -> Iterator[str]:
@@ -97,8 +122,10 @@ def _classes(manifest: Manifest) -> Iterator[str]:
         if classes is not None and [len(classes)] != shape:
             yield f"outputs[{index}].classes has {len(classes)} names for the shape {shape}"
         where = f"parity.outputs[{index}].top1"
-        if (top1 is None) is (len(shape) == 1):
-            yield f"{where} must be {'an object' if top1 is None else 'null'} for the shape {shape}"
+        if top1 is not None and len(shape) != 1:
+            yield f"{where} must be null for the shape {shape}"
+        if top1 is None and classes is not None:
+            yield f"{where} must be an object: the output has classes"
         if top1 is not None and not top1["agreed"] <= top1["decided"] <= samples:
             yield f"{where} must keep agreed <= decided <= {samples}"
 
@@ -118,11 +145,14 @@ def _status(manifest: Manifest) -> Iterator[str]:
     parity = manifest["parity"]
     bounds = [entry for proof in parity["outputs"] for entry in proof["bounds"]]
     within = all(entry["rmse"] is not None and entry["rmse"] <= entry["bound"] for entry in bounds)
+    parts = [proof["channels"] for proof in parity["outputs"] if proof["channels"] is not None]
+    within = within and all(part["ratio"] is not None and part["ratio"] <= 1 for part in parts)
     top1 = [proof["top1"] for proof in parity["outputs"] if proof["top1"] is not None]
     agreed = all(each["agreed"] == each["decided"] for each in top1)
     gates_passed = all(gate["passed"] for gate in parity["gates"])
     passed = within and agreed and gates_passed
     measured = parity["ran_in"] or any(entry["rmse"] is not None for entry in bounds)
+    measured = measured or any(part["ratio"] is not None for part in parts)
     measured = measured or any(each["decided"] for each in top1)
     status = manifest["status"]
     if status == "proved" and not passed:
@@ -133,15 +163,8 @@ def _status(manifest: Manifest) -> Iterator[str]:
         yield "status is 'pending', but parity holds what a run measured, or a gate that failed"
 
 
-def _one_output(manifest: Manifest) -> Iterator[str]:
-    """10: more outputs are for a later zoo."""
-    count = len(manifest["outputs"])
-    if count > 1:
-        yield f"outputs has {count} outputs; this zoo runs programs with one"
-
-
 def _suffixes(manifest: Manifest) -> Iterator[str]:
-    """11: a program's name ends as its backend names files. Other backends are a later zoo's."""
+    """10: a program's name ends as its backend names files. Other backends are a later zoo's."""
     backend = manifest["backend"]
     allowed = tuple(manifest_schema()["x-suffixes"].get(backend, ()))
     for index, program in enumerate(manifest["programs"]):
@@ -158,7 +181,6 @@ _RULES = (
     _classes,
     _bounds,
     _status,
-    _one_output,
     _suffixes,
 )
-"""Rules 2 to 11; the first, which is about `schema`, comes before the schema."""
+"""Rules 2 to 10; the first, which is about `schema`, comes before the schema."""

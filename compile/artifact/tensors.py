@@ -20,18 +20,25 @@ if TYPE_CHECKING:
     import torch
 
 SUFFIX = ".safetensors"
+NOTES = "__metadata__"
+"""The key of a header that is not the name of a tensor."""
+
 _MAX_HEADER = 2**20
 _MAX_DEPTH = 8
-_MAX_RANK = 8
+_MAX_RANK = 9
+"""The rows, and as many extents as an output may have."""
+
+_CHUNK = 2**24
+"""Bytes of values that are checked at a time."""
 
 _SIZES = {"BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2}
 _SIZES |= {"I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8}
 """Bytes of one value, by the dtype's name in the file."""
 
-_TYPES = {"float32": "F32", "uint8": "U8", "float64": "F64"}
+_TYPES = {"float32": "F32", "uint8": "U8", "float64": "F64", "int64": "I64"}
 
-_FLOATS = {"F32": "<f4", "F64": "<f8"}
-"""Those of the golden file, as numpy calls them."""
+_CHECKED = {"float32": "<f4", "float64": "<f8", "int64": "<i8"}
+"""The types whose values are checked, as numpy calls them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +46,12 @@ class Wanted:
     """A tensor that a file must hold."""
 
     dtype: str
-    """`float32`, `uint8` or `float64`."""
+    """`float32`, `uint8`, `float64` or `int64`."""
     shape: tuple[int, ...]
+    below: int | None = None
+    """Its values ascend, none twice, from 0 or more, and all are below this."""
+    errors: bool = False
+    """It holds errors, of which none is below 0."""
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -72,8 +83,8 @@ def read_tensors(path: str, name: str) -> dict[str, torch.Tensor]:
 def check_tensors(stream: BinaryIO, name: str, wanted: Mapping[str, Wanted] | None = None) -> None:
     """Raise BadArtifact unless the file keeps the format, and holds what is wanted and no more.
 
-    What is wanted must be finite. `name` is the file's name for messages. Where nothing is wanted,
-    only the header is read.
+    What is wanted must be finite, and keep what `Wanted` says. Where nothing is wanted, only the
+    header is read. `name` is the file's name for messages.
     """
     try:
         entries, size = _header(stream)
@@ -94,20 +105,31 @@ def check_tensors(stream: BinaryIO, name: str, wanted: Mapping[str, Wanted] | No
                 f"{name}: '{key}' is {entry['dtype']} {entry['shape']}; the manifest wants "
                 f"{_TYPES[want.dtype]} {list(want.shape)}"
             )
-    _check_finite(stream, name, entries, size)
+    for key, want in wanted.items():
+        begin, end = entries[key]["data_offsets"]
+        stream.seek(begin - size, 2)
+        if (fault := _fault_in_values(stream, end - begin, want)) is not None:
+            raise BadArtifact(f"{name}: '{key}' holds {fault}")
 
 
-def _check_finite(stream: BinaryIO, name: str, entries: Mapping[str, Any], size: int) -> None:
-    """BadArtifact where a floating-point tensor of a sound file holds NaN or infinity."""
+def _fault_in_values(stream: BinaryIO, left: int, want: Wanted) -> str | None:
+    """What is wrong with the values in the next `left` bytes; None where they are sound."""
     import numpy as np
 
-    for key, entry in entries.items():
-        if entry["dtype"] not in _FLOATS:
+    before = -1
+    while left > 0 and want.dtype in _CHECKED:
+        values = np.frombuffer(stream.read(min(left, _CHUNK)), _CHECKED[want.dtype])
+        left -= values.nbytes
+        if not np.isfinite(values).all():
+            return "NaN or infinity; all values must be finite"
+        if want.errors and (values < 0).any():
+            return "a value below 0; an error has none"
+        if want.below is None:
             continue
-        begin, end = entry["data_offsets"]
-        stream.seek(begin - size, 2)
-        if not np.isfinite(np.frombuffer(stream.read(end - begin), _FLOATS[entry["dtype"]])).all():
-            raise BadArtifact(f"{name}: '{key}' holds NaN or infinity; all values must be finite")
+        if values[0] <= before or (values[1:] <= values[:-1]).any() or values[-1] >= want.below:
+            return f"positions that do not ascend from 0 or more to below {want.below}"
+        before = values[-1]
+    return None
 
 
 def _header(stream: BinaryIO) -> tuple[dict[str, Any], int]:
@@ -124,9 +146,9 @@ def _header(stream: BinaryIO) -> tuple[dict[str, Any], int]:
     if text[:1] != b"{":
         raise ValueError("its header does not start with {")
     entries = parse_object(text, depth=_MAX_DEPTH)
-    notes = entries.pop("__metadata__", {})
+    notes = entries.pop(NOTES, {})
     if not isinstance(notes, dict) or not all(isinstance(note, str) for note in notes.values()):
-        raise ValueError("__metadata__ must be an object of strings")
+        raise ValueError(f"{NOTES} must be an object of strings")
     return entries, total - 8 - length
 
 

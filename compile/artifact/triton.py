@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,9 +121,8 @@ def widest(manifest: Manifest) -> dict[str, Any]:
 def config(manifest: Manifest, name: str, platform: Platform) -> str:
     """config.pbtxt: a ModelConfig of Triton in protobuf's text format."""
     largest, batch = _batching(manifest, platform)
-    given, returned = manifest["inputs"][0], manifest["outputs"][0]
-    called = (given["name"], returned["name"])
-    input_name, output_name = called if platform.graph_names else ("INPUT__0", "OUTPUT__0")
+    given = manifest["inputs"][0]
+    input_name = given["name"] if platform.graph_names else "INPUT__0"
     kind = "KIND_GPU" if manifest["device"] == "cuda" else "KIND_CPU"
     lines = [
         f"name: {quoted(name)}",
@@ -131,10 +131,16 @@ def config(manifest: Manifest, name: str, platform: Platform) -> str:
         f"default_model_filename: {quoted(platform.file)}",
         f"max_batch_size: {largest}",
         *_tensor("input", input_name, given["dtype"], [*batch, *given["shape"]]),
-        *_tensor("output", output_name, returned["dtype"], [*batch, *returned["shape"]]),
     ]
-    if classes_of(manifest) is not None:
-        lines.insert(-2, f"    label_filename: {quoted(LABELS)}")
+    for called, returned in zip(
+        _output_names(manifest, platform), manifest["outputs"], strict=True
+    ):
+        dims, more = [*batch, *returned["shape"]], []
+        if not dims:  # one number for each sample, and Triton takes no empty dims
+            dims, more = [1], ["reshape { shape: [] }"]
+        if returned.get("classes") is not None:
+            more.append(f"label_filename: {quoted(LABELS)}")
+        lines += _tensor("output", called, returned["dtype"], dims, more)
     if largest > 1:
         lines.append(f"dynamic_batching {{ preferred_batch_size: {_preferred(largest)} }}")
     lines.append(f"instance_group [ {{ count: 1 kind: {kind} }} ]")
@@ -143,6 +149,12 @@ def config(manifest: Manifest, name: str, platform: Platform) -> str:
             f"parameters {{ key: {quoted(key)} value {{ string_value: {quoted(value)} }} }}"
         )
     return "\n".join(lines) + "\n"
+
+
+def _output_names(manifest: Manifest, platform: Platform) -> list[str]:
+    """What Triton calls the outputs, in the manifest's order."""
+    names = [output["name"] for output in manifest["outputs"]]
+    return names if platform.graph_names else [f"OUTPUT__{i}" for i in range(len(names))]
 
 
 def _batching(manifest: Manifest, platform: Platform) -> tuple[int, list[int]]:
@@ -168,13 +180,16 @@ def _preferred(largest: int) -> list[int]:
     return sorted({*powers, largest})
 
 
-def _tensor(kind: str, name: str, dtype: str, dims: list[int]) -> list[str]:
+def _tensor(
+    kind: str, name: str, dtype: str, dims: list[int], more: Sequence[str] = ()
+) -> list[str]:
     return [
         f"{kind} [",
         "  {",
         f"    name: {quoted(name)}",
         f"    data_type: {_TYPES[dtype]}",
         f"    dims: {dims}",
+        *(f"    {line}" for line in more),
         "  }",
         "]",
     ]
@@ -221,7 +236,7 @@ def _client_json(manifest: Manifest) -> str:
     model = manifest["model"]
     document = {
         "input": manifest["inputs"][0],
-        "output": manifest["outputs"][0],
+        "outputs": manifest["outputs"],
         "preprocessing": model["preprocessing"],
         "classes": classes_of(manifest),
     }
@@ -248,6 +263,10 @@ def _notes(manifest: Manifest, platform: Platform, program: dict[str, Any]) -> t
     needs = manifest["requirements"]
     if needs["torch"] is not None:
         notes.append(f"the server's PyTorch backend must have torch {needs['torch']}")
+    names = [output["name"] for output in manifest["outputs"]]
+    pairs = zip(_output_names(manifest, platform), names, strict=True)
+    if len(names) > 1 and not platform.graph_names:
+        notes.append(f"outputs: {', '.join(f'{called} is {name}' for called, name in pairs)}")
     if len(manifest["programs"]) > 1:
         notes.append(f"of {len(manifest['programs'])} programs this is the one with most batches")
     return tuple(notes)

@@ -39,6 +39,8 @@ class Built:
     """Entries of the manifest's `requirements`: gpu_arch, cuda, tensorrt, load_first."""
     versions: dict[str, str] = field(default_factory=dict)
     """Versions of the packages that built it."""
+    doubts: tuple[str, ...] = ()
+    """What may be why it is wrong, if it is wrong: each in words, with a remedy."""
 
 
 def _torch() -> str:

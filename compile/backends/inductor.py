@@ -34,6 +34,7 @@ from compile.errors import CheckFailed, Unavailable
 from compile.graphs.names import exported
 from compile.precision import of_constants
 from compile.precision import precision as find_precision
+from compile.returned import as_returned
 from compile.spec import CompileSpec
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
 
     if device == "cpu":
         return Packs(loader, path).run
-    return lambda x: loader.run([x])[0]
+    return lambda x: as_returned(loader.run([x]))
 
 
 def triton(precision: str) -> Platform:

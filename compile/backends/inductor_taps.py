@@ -35,7 +35,8 @@ def _spec_of(artifact: Artifact, program: ProgramFile) -> CompileSpec:
     """The request that the artifact answers, for the batches of one program."""
     request = artifact.manifest["build"]["request"]
     try:
-        known = {each.name: request[each.name] for each in fields(CompileSpec)}
+        names = [each.name for each in fields(CompileSpec) if each.name != "outputs"]
+        known = {name: request[name] for name in names}
     except KeyError as error:
         raise BadArtifact(
             f"{artifact.path} does not say {error} of its build; rebuild it here"

@@ -22,12 +22,13 @@ from compile.artifact.programs import Program, ProgramFile
 from compile.artifact.triton import Platform
 from compile.backends import onnx_session
 from compile.backends.base import Built
-from compile.errors import CheckFailed, first_line, root_cause
+from compile.errors import CheckFailed, ZooError, first_line, root_cause
 from compile.graphs.blocks import Operation, Steps
 from compile.graphs.names import exported, module_of
 from compile.machine import versions
 from compile.precision import of_constants
 from compile.precision import precision as find_precision
+from compile.returned import as_returned
 from compile.spec import CompileSpec
 
 if TYPE_CHECKING:
@@ -75,6 +76,34 @@ def write(
     session: Callable[[bytes], onnx_session.Session],
 ) -> Built:
     """What `build` does, for every backend that runs an .onnx; `session` loads one."""
+    try:
+        return _write(module, spec, path, session)
+    except (ZooError, MemoryError, OSError):
+        raise
+    except Exception as error:
+        step = re.search(r"\bnode_(\w+)", str(error))  # so the exporter calls a step of the graph
+        owner = _owner(step[1], module, spec) if step else ""
+        if not owner:
+            raise
+        raise CheckFailed(
+            f"the .onnx does not run at {step and step[1]}{owner}: {_reason(error)}; replace it "
+            "there, compute it in float32, or compile with --backend torchscript"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What a runtime says, without its own name and number for it."""
+    return re.sub(
+        r"^\[\w+\]( : \d+ : \w+ : | )(This is an invalid model\. )?", "", first_line(error)
+    )
+
+
+def _write(
+    module: nn.Module,
+    spec: CompileSpec,
+    path: Path,
+    session: Callable[[bytes], onnx_session.Session],
+) -> Built:
     import onnx
     import onnxsim
 
@@ -82,7 +111,10 @@ def write(
     simplified, _ = onnxsim.simplify(graph, skipped_optimizers=_CHANGE_WEIGHTS)
     example = spec.example().numpy()
     before, after = (session(each.SerializeToString())(example) for each in (graph, simplified))
-    difference = float(abs(before - after).max()) / max(1e-30, float(abs(before).max()))
+    difference = max(
+        float(abs(one - other).max()) / max(1e-30, float(abs(one).max()))
+        for one, other in zip(before, after, strict=True)
+    )
     # At low precision other fusions round elsewhere; parity judges what comes of it.
     eps = find_precision(spec.precision).eps
     if not difference <= max(_SIMPLIFIED_TOLERANCE, eps):
@@ -120,7 +152,7 @@ def _steps(graph: Any) -> Steps:
         if node.op_type not in ("Shape", "Size"):  # which read no values
             inputs = tuple(name for name in node.input if name)
             operations.append(Operation(output=node.output[0], inputs=inputs, module=module))
-    return Steps(operations, graph.input[0].name, graph.output[0].name)
+    return Steps(operations, graph.input[0].name, *(output.name for output in graph.output))
 
 
 def export(module: nn.Module, spec: CompileSpec, opset: int | None = None) -> Any:
@@ -139,7 +171,7 @@ def export(module: nn.Module, spec: CompileSpec, opset: int | None = None) -> An
                 dynamo=True,
                 opset_version=opset or _OPSETS.get(spec.precision),
                 input_names=["input"],
-                output_names=["logits"],
+                output_names=list(spec.outputs),
                 dynamic_shapes=spec.dynamic_shapes(),  # whence the batch has its name, too
                 external_data=False,
                 verbose=False,
@@ -178,12 +210,19 @@ def _untranslated(error: Exception, module: nn.Module, spec: CompileSpec) -> str
 
 
 def _owner(operator: str, module: nn.Module, spec: CompileSpec) -> str:
-    """The first layer that calls an operator, before or behind torch's own decompositions."""
+    """The first layer that calls an operator, before or behind torch's own decompositions.
+
+    `operator` may be the name of a step of the graph, too.
+    """
     with _quiet():
         program = exported(module, replace(spec, device="cpu"))
         graphs = program.graph, program.run_decompositions().graph
     for nodes in (graph.nodes for graph in graphs):
-        owners = [module_of(node) for node in nodes if f".{operator}." in str(node.target)]
+        owners = [
+            module_of(node)
+            for node in nodes
+            if f".{operator}." in str(node.target) or operator == node.name
+        ]
         if owners:
             return f" of layer '{owners[0]}'" if owners[0] else ""
     return ""
@@ -207,9 +246,9 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
     """Load with onnxruntime where it is installed, else with onnx's reference evaluator."""
     import torch
 
-    del program, device
-    run = onnx_session.session(onnx_session.whole_model(path))
-    return lambda x: torch.from_numpy(run(x.numpy()))
+    del device
+    run = onnx_session.session(onnx_session.whole_model(path), program.outputs)
+    return lambda x: as_returned([torch.from_numpy(y) for y in run(x.numpy())])
 
 
 def open_taps(artifact: Artifact, program: ProgramFile, wrappers: int) -> Taps:
@@ -242,5 +281,5 @@ def constants(path: str, program: ProgramFile) -> Iterator[torch.Tensor]:
         array = onnx.numpy_helper.to_array(tensor)
         if tensor.data_type == kinds.BFLOAT16:  # which numpy itself has not
             yield torch.from_numpy(array.view("int16").copy()).view(torch.bfloat16)
-        elif tensor.data_type in (kinds.FLOAT, kinds.FLOAT16, kinds.INT8):
+        elif tensor.data_type in (kinds.FLOAT, kinds.FLOAT16, kinds.DOUBLE, kinds.INT8):
             yield torch.from_numpy(array.copy())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 ENDS = "zoo.ends"
 """Entry of a node's metadata: which run, from 1 on, of which module ends here."""
 
-Session = Callable[["numpy.ndarray[Any, Any]"], "numpy.ndarray[Any, Any]"]
-"""A loaded graph: a numpy input in, its numpy output out."""
+Session = Callable[["numpy.ndarray[Any, Any]"], "list[numpy.ndarray[Any, Any]]"]
+"""A loaded graph: a numpy input in, all of its numpy outputs out."""
 
 
 def whole_model(path: str) -> bytes:
@@ -34,19 +34,14 @@ def runs_in() -> str:
     return "onnxruntime" if find_spec("onnxruntime") else "onnx.reference"
 
 
-def session(model: bytes) -> Session:
-    """Load a graph of one output."""
-    run = session_of_all(model)
-    return lambda x: run(x)[0]
-
-
-def session_of_all(model: bytes) -> Callable[[numpy.ndarray[Any, Any]], list[Any]]:
-    """Load a graph: a numpy input in, all of its outputs out."""
+def session(model: bytes, outputs: Sequence[str] | None = None) -> Session:
+    """Load a graph. BadArtifact where its outputs are not called `outputs`, in any order."""
     if runs_in() == "onnx.reference":
         from onnx.reference import ReferenceEvaluator
 
         evaluator = ReferenceEvaluator(model)
-        return lambda x: list(evaluator.run(None, {"input": x}))
+        names = in_order(outputs, evaluator.output_names)
+        return lambda x: list(evaluator.run(names, {"input": x}))
     import onnxruntime
     import torch
 
@@ -54,4 +49,14 @@ def session_of_all(model: bytes) -> Callable[[numpy.ndarray[Any, Any]], list[Any
     options.log_severity_level = 3
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return lambda x: list(session.run(None, {"input": x}))
+    names = in_order(outputs, [output.name for output in session.get_outputs()])
+    return lambda x: list(session.run(names, {"input": x}))
+
+
+def in_order(wanted: Sequence[str] | None, held: Sequence[str]) -> list[str]:
+    """The names of a graph's outputs in the wanted order, or in its own if none is wanted."""
+    if wanted is not None and sorted(wanted) != sorted(held):
+        raise BadArtifact(
+            f"the .onnx has the outputs {', '.join(held)}; the manifest names {', '.join(wanted)}"
+        )
+    return list(held if wanted is None else wanted)

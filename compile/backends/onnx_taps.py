@@ -32,14 +32,14 @@ class OnnxTaps:
                 if not run.isdecimal():
                     raise BadArtifact(f"the .onnx names a module's end '{marked}'; rebuild it")
                 self.ends[unwrapped(path, wrappers), int(run)] = node.output[0]
-        self.output = self.model.graph.output[0].name
+        self.outputs = tuple(output.name for output in self.model.graph.output)
 
     def tap(self, outputs: Sequence[str]) -> Tapped:
         """The values, cast to float32 in the graph: numpy has no bfloat16."""
         model = copy.deepcopy(self.model)
         del model.graph.output[:]
         _give(model, outputs)
-        run = onnx_session.session_of_all(model.SerializeToString())
+        run = onnx_session.session(model.SerializeToString())
         return lambda x: [torch.from_numpy(value) for value in run(x.numpy())]
 
 
@@ -56,7 +56,7 @@ class OnnxPrefixes(OnnxTaps):
     def tap(self, outputs: Sequence[str]) -> Tapped:
         """The values, one compilation each."""
         sessions = [self._part(name) for name in outputs]
-        return lambda x: [torch.from_numpy(run(x.numpy())) for run in sessions]
+        return lambda x: [torch.from_numpy(run(x.numpy())[0]) for run in sessions]
 
     def _part(self, output: str) -> onnx_session.Session:
         model = copy.deepcopy(self.model)

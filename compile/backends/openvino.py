@@ -7,7 +7,7 @@ and asked afterwards what it took.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
@@ -20,7 +20,8 @@ from compile.backends import onnx, onnx_session
 from compile.backends.base import Built
 from compile.errors import BadArtifact, Unavailable
 from compile.machine import cpu_flags, versions
-from compile.precision import of_constants
+from compile.precision import REFERENCE, of_constants
+from compile.returned import as_returned
 from compile.spec import CompileSpec
 
 if TYPE_CHECKING:
@@ -74,15 +75,19 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
 
     del device
     held = of_constants(constants(path, program))
+    if held not in _HINTS:  # the network itself computes in several types
+        held = program.precision or REFERENCE
     if program.precision not in (None, held):
         raise BadArtifact(
             f"{program.file} holds weights in {held}, and the manifest says {program.precision}"
         )
-    run = session(onnx_session.whole_model(path), held)
-    return lambda x: torch.from_numpy(run(x.numpy()))
+    run = session(onnx_session.whole_model(path), held, program.outputs)
+    return lambda x: as_returned([torch.from_numpy(y) for y in run(x.numpy())])
 
 
-def session(model: bytes, precision: str) -> onnx_session.Session:
+def session(
+    model: bytes, precision: str, outputs: Sequence[str] | None = None
+) -> onnx_session.Session:
     """Load a graph; Unavailable where the CPU plugin would compute in another precision."""
     import torch
 
@@ -98,7 +103,14 @@ def session(model: bytes, precision: str) -> onnx_session.Session:
     if taken != _HINTS[precision]:
         raise Unavailable(f"openvino computes in {taken} on this CPU, not in {precision}")
     request = compiled.create_infer_request()
-    return lambda x: request.infer([x])[0].copy()
+    held = [output.get_any_name() for output in compiled.outputs]
+    names = onnx_session.in_order(outputs, held)
+
+    def run(x: Any) -> list[Any]:
+        results = request.infer([x])
+        return [results[name].copy() for name in names]
+
+    return run
 
 
 @cache

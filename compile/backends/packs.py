@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from compile.backends.inductor_file import stored
 from compile.backends.packing import NOTE
+from compile.returned import Returned, as_returned
 
 if TYPE_CHECKING:
     import torch
@@ -32,8 +33,8 @@ class Packs:
         self._packed_for: tuple[int, int] | None = None
         self._lock = Lock()  # the weights must not change during a call
 
-    def run(self, x: torch.Tensor) -> torch.Tensor:
-        """The program's output for x (N, ...)."""
+    def run(self, x: torch.Tensor) -> Returned:
+        """What the program returns for x (N, ...)."""
         import torch
 
         with self._lock:
@@ -41,8 +42,7 @@ class Packs:
             if self._packed_for != wanted:
                 self._pack(len(x), first=self._packed_for is None)
                 self._packed_for = wanted
-            output: torch.Tensor = self._loader.run([x])[0]
-            return output
+            return as_returned(self._loader.run([x]))
 
     def _pack(self, batch: int, *, first: bool) -> None:
         import torch

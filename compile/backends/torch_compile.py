@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from compile.artifact.reading import Artifact
     from compile.graphs.taps import Taps
+    from compile.returned import Returned
 
 NAME = "torch-compile"
 PRECISIONS = eager.PRECISIONS
@@ -42,8 +43,9 @@ def _compiled(module: nn.Module, program: ProgramFile) -> Program:
     low, high = program.batch
     compiled = torch.compile(module, dynamic=low != high)
 
-    def run(x: torch.Tensor) -> torch.Tensor:
-        return compiled(x)
+    def run(x: torch.Tensor) -> Returned:
+        returned: Returned = compiled(x)
+        return returned
 
     return run
 

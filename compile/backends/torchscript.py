@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from compile.artifact.triton import Platform
 from compile.backends import nvidia
 from compile.backends.base import Built
 from compile.errors import BadArtifact
+from compile.graphs.names import exported
 from compile.spec import CompileSpec
 
 if TYPE_CHECKING:
@@ -45,17 +46,55 @@ def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
     """Trace, freeze and save `module`; the trace accepts any batch."""
     import torch
 
+    with torch.no_grad(), _deprecation_silenced(), _constants_noted() as doubts:
+        try:
+            _write(module.to(spec.device), spec, folder / FILE)
+        except Exception:  # whatever the module, or torch.jit, says of a trace
+            with suppress(Exception):
+                _write(exported(module, spec).module(), spec, folder / FILE)
+                return _built(folder, spec, doubts)
+            raise
+    return _built(folder, spec, doubts)
+
+
+def _write(module: nn.Module, spec: CompileSpec, path: Path) -> None:
+    """Trace, freeze and save a module, or its exported graph where torch.jit cannot follow it.
+
+    It cannot follow an autograd function, a property that raises, or a size that is a key of a
+    dictionary: its sizes are tensors. A graph has none of these, and no names of modules.
+    """
+    import torch
+
     example = spec.example().to(spec.device)
-    with torch.no_grad(), _deprecation_silenced():
-        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
-            module.to(spec.device), example, check_trace=False
-        )
-        frozen = torch.jit.freeze(traced.eval())
-        torch.jit.save(
-            frozen, str(folder / FILE), _extra_files={MODULES: json.dumps(_modules(frozen))}
-        )
+    traced = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
+    frozen = torch.jit.freeze(traced.eval())
+    torch.jit.save(frozen, str(path), _extra_files={MODULES: json.dumps(_modules(frozen))})
+
+
+def _built(folder: Path, spec: CompileSpec, doubts: list[str]) -> Built:
     program = ProgramFile(file=FILE, batch=spec.batch)
-    return Built(programs=(program,), precision=_precision(folder / FILE))
+    precision = _precision(folder / FILE)
+    return Built(programs=(program,), precision=precision, doubts=tuple(doubts))
+
+
+@contextmanager
+def _constants_noted() -> Iterator[list[str]]:
+    """Note where a trace makes a constant of a value, as torch warns: it may be that of a size."""
+    import torch
+
+    doubts: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        try:
+            yield doubts
+        finally:
+            for each in caught:
+                if "Converting a tensor to a Python" in str(each.message):
+                    place = f"{Path(each.filename).name}, line {each.lineno}"
+                    doubts.append(
+                        f"the trace made a constant of a number at {place}; compute with the "
+                        "tensor instead of .item(), float() or if"
+                    )
 
 
 def load(path: str, program: ProgramFile, device: str) -> Program:

@@ -33,8 +33,10 @@ class ScriptTaps:
         ]
         self._inputs = [each.debugName() for each in self.graph.inputs()]
         (output,) = self.graph.outputs()
-        self.output = output.debugName()
-        self.ends = ends_of(Steps(operations, self._inputs[-1], self.output))
+        made = output.node()
+        several = made.inputs() if made.kind() == "prim::TupleConstruct" else [output]
+        self.outputs = tuple(each.debugName() for each in several)
+        self.ends = ends_of(Steps(operations, self._inputs[-1], *self.outputs))
 
     def tap(self, outputs: Sequence[str]) -> Tapped:
         """The values, from a copy of the graph that gives them."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 
 from compile.artifact.programs import ProgramFile, chunk, padded
 from compile.artifact.reading import Artifact
+from compile.bisect.points import Ending, Point, final_point, largest
 from compile.bisect.reference import casts, float_reference, grid_reference
 from compile.bisect.taps import open_taps
 from compile.errors import BadArtifact, UsageError
@@ -18,7 +18,6 @@ from compile.graphs.taps import Taps
 from compile.network.pixels import normalisation_of
 from compile.precision import precision
 from compile.proof import parity
-from compile.proof.golden import Bounds, Golden, proof_of
 from compile.proof.prepared import PreparedModel
 from compile.proof.ways import ORDERS, InOrder
 
@@ -36,43 +35,6 @@ INNER_ROWS = (0, 1, 2, 3, 8, 9, 10, 11)
 The output itself is held to all golden samples."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Point:
-    """How wrong the program is behind one block. All errors are relative to the values' size."""
-
-    name: str
-    error: float
-    """Largest root mean square error of the samples; infinity where the shapes differ."""
-    eager: float
-    """PyTorch's own error at the precision; at least one rounding step, at int8 half of one."""
-    allowed: float
-    """k times that and half a rounding step; more at int8, where the grid is noisy."""
-    ratio: float
-    """Largest error over what is allowed; at most 1 passes."""
-
-
-def final_point(error: torch.Tensor, golden: Golden, bounds: Bounds) -> Point:
-    """The point of the network's output, from its errors (N,), judged as `zoo check` does.
-
-    It is the sample that is furthest beyond its bound, or nearest to it.
-    """
-    ratios = parity.share(error, bounds.bound)
-    worst = int(ratios.argmax())  # NaN is the largest of all
-    size = golden.oracle[worst].square().mean().sqrt().clamp_min(1e-300)
-    return Point(
-        name="output",
-        error=_largest(error[worst] / size),
-        eager=_largest(bounds.e_eager[worst] / size),
-        allowed=_largest(bounds.bound[worst] / size),
-        ratio=_largest(ratios[worst]),
-    )
-
-
-def _largest(values: torch.Tensor) -> float:
-    """The largest value; NaN counts as infinite."""
-    return float(values.nan_to_num(nan=math.inf, posinf=math.inf).max())
-
-
 class Comparison:
     """A network and a saved program of it, side by side."""
 
@@ -81,16 +43,16 @@ class Comparison:
         artifact: Artifact,
         program: ProgramFile,
         prepared: PreparedModel,
-        worst: int,
+        ending: Ending,
         progress: Progress,
     ) -> None:
-        """`worst` is the golden row whose output is most wrong."""
+        """`ending` is the output that is followed."""
         self.artifact, self.program, self.prepared = artifact, program, prepared
         self.progress = progress
         self.precision = artifact.manifest["precision"]
-        self.golden, self.bounds = proof_of(artifact)
+        self.ending, self.golden = ending, ending.golden
         followed = torch.zeros(len(self.golden.input), dtype=torch.bool)
-        followed[[*INNER_ROWS, worst]] = True
+        followed[[*INNER_ROWS, ending.row]] = True
         self.inner = self.golden.take(followed)
         self.pixels, self.float32_pixels = _pixels(artifact, self.inner.input)
         self.scheme = ""
@@ -102,7 +64,7 @@ class Comparison:
             self.reference = float_reference(prepared.network, self.precision, rows)
         if not self.reference.exact.steps.ends:
             raise UsageError(
-                f"the {type(prepared.network.module).__name__} has no named modules to tell apart; "
+                f"the {type(prepared.network.given).__name__} has no named modules to tell apart; "
                 "give its layers names, such as self.conv1 = nn.Conv2d(...)"
             )
         if self.scheme:
@@ -115,8 +77,9 @@ class Comparison:
     def _check_grid(self) -> None:
         """Raise BadArtifact where calibrating again gave another grid than the artifact's."""
         exact = self.reference.exact
-        (output,) = _run(exact, [exact.output], self.pixels, (1, 1))
-        difference = _largest(_relative(output, self.inner.oracle))
+        (output,) = _run(exact, [exact.outputs[self.ending.number]], self.pixels, (1, 1))
+        rows = self.inner.layout.join(output)
+        difference = largest(_relative(rows, self.inner.oracle))
         if difference > _SAME_GRID:
             raise BadArtifact(
                 f"calibrating again gives another grid than that of {self.artifact.path} (the "
@@ -127,8 +90,19 @@ class Comparison:
     def whole(self) -> Point:
         """The output's error where the program is run, or compiled, the way the blocks are."""
         self.progress("the whole network")
-        (output,) = _run(self.taps, [self.taps.output], self.golden.input, self.program.batch)
-        return final_point(parity.rmse(output, self.golden.oracle), self.golden, self.bounds)
+        name = self.taps.outputs[self.ending.number]
+        (output,) = _run(self.taps, [name], self.golden.input, self.program.batch)
+        error = parity.errors(self.golden.layout.join(output), self.golden)
+        return final_point(error, self.golden, self.ending.bounds, self.ending.point.name)
+
+    def block_of(self, ending: Ending) -> int:
+        """The index of the block in which an output is made."""
+        steps = self.reference.exact.steps
+        made = [each.output for each in steps.operations]
+        output = steps.outputs[ending.number]
+        index = made.index(output) if output in made else 0  # it may be the image itself
+        ends = (block.end for block in self.blocks)
+        return next(i for i, end in enumerate(ends) if end is None or index <= end.index)
 
     def measure(self, places: Sequence[tuple[str, Key]]) -> list[Point]:
         """The errors at the ends `places`, each with the name to report."""
@@ -189,7 +163,7 @@ def _values(
 
 def _errors(values: Sequence[torch.Tensor], exact: Sequence[torch.Tensor]) -> list[float]:
     """The largest relative error of each tensor's rows."""
-    return [_largest(_relative(*pair)) for pair in zip(values, exact, strict=True)]
+    return [largest(_relative(*pair)) for pair in zip(values, exact, strict=True)]
 
 
 def _run(
@@ -211,4 +185,4 @@ def _relative(value: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
     if value.shape != exact.shape:
         return torch.full((len(exact),), math.inf, dtype=torch.float64)
     size = exact.square().mean(dim=1).sqrt()
-    return parity.rmse(value, exact) / size.clamp_min(1e-300)
+    return (value.double() - exact).square().mean(dim=1).sqrt() / size.clamp_min(1e-300)

@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from compile.artifact.manifest import Manifest
 from compile.artifact.programs import ProgramFile, run_rows
 from compile.artifact.reading import Artifact, open_artifact
 from compile.backends import backend
-from compile.bisect.block_errors import Comparison, Point, Progress, final_point
+from compile.bisect.block_errors import Comparison, Progress
+from compile.bisect.points import Ending, Point, endings
 from compile.bisect.taps import check_backend
 from compile.errors import BadArtifact, UsageError
 from compile.graphs.blocks import Block
@@ -47,10 +46,12 @@ class Bisection:
     precision: str
     batch: str
     """The batches of the program that was followed. Of several it is the most wrong one."""
+    output: str | None
+    """Of several outputs the most wrong one, which was followed."""
     blocks: list[str]
     """All blocks, in order."""
     points: list[Point]
-    """Those that were measured, in order; the last is the network's output."""
+    """Those that were measured, in order. A block that ends with an output has its error."""
     culprit: str | None
     """The block that makes the program wrong; None where none stands out."""
     inside: str | None
@@ -81,15 +82,18 @@ def bisect(
     artifact = open_artifact(path)
     _check(artifact, prepared)
     golden, bounds = proof_of(artifact)
-    program, error = _most_wrong(artifact, golden, bounds)
-    final = final_point(error, golden, bounds)
-    if final.ratio <= 1 and not full:
-        return _report(artifact, program, _Finding(points=[final]), [])
+    program, outputs = _most_wrong(artifact, golden, bounds)
+    worst = max(outputs, key=_ratio)
+    if worst.point.ratio <= 1 and not full:
+        return _report(artifact, program, worst, _Finding(points=[worst.point]), [])
     progress("export the module")
-    worst = int(parity.share(error, bounds.bound).argmax())
     comparison = Comparison(artifact, program, prepared, worst, progress)
-    finding = _in_full(comparison, final) if full else _by_halves(comparison, final)
-    return _report(artifact, program, finding, comparison.blocks)
+    finding = _in_full(comparison, outputs) if full else _by_halves(comparison)
+    return _report(artifact, program, worst, finding, comparison.blocks)
+
+
+def _ratio(output: Ending) -> float:
+    return output.point.ratio
 
 
 def _check(artifact: Artifact, prepared: PreparedModel) -> None:
@@ -137,19 +141,20 @@ def calibration_of(manifest: Manifest) -> tuple[str, int]:
 
 def _most_wrong(
     artifact: Artifact, golden: Golden, bounds: Bounds
-) -> tuple[ProgramFile, torch.Tensor]:
-    """The program that is furthest beyond its bounds, and the errors (N,) of its outputs."""
+) -> tuple[ProgramFile, list[Ending]]:
+    """The program that is furthest beyond its bounds, and its outputs."""
     run = load_artifact(artifact, unproved=True)
-    errors = []
+    found = []
     for program in artifact.programs:
-        out = run_rows(run, golden.input, program.batch)
-        if out.shape != golden.oracle.shape:
+        returned = run_rows(run, golden.input, program.batch)
+        try:
+            rows = golden.layout.join(golden.layout.check(returned))
+        except BadArtifact as error:
             raise BadArtifact(
-                f"{artifact.path / program.file} returned {tuple(out.shape)}, expected "
-                f"{tuple(golden.oracle.shape)}; rebuild it with `zoo compile --force`"
-            )
-        errors.append((program, parity.rmse(out, golden.oracle)))
-    return max(errors, key=lambda each: final_point(each[1], golden, bounds).ratio)
+                f"{artifact.path / program.file}: {error}; rebuild it with `zoo compile --force`"
+            ) from None
+        found.append((program, endings(parity.errors(rows, golden), golden, bounds)))
+    return max(found, key=lambda each: max(map(_ratio, each[1])))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,32 +168,39 @@ class _Finding:
     passed: bool = True
 
 
-def _by_halves(comparison: Comparison, final: Point) -> _Finding:
+def _by_halves(comparison: Comparison) -> _Finding:
     """Halve the network until one block is left whose input is right and whose output is not."""
     if comparison.whole().ratio <= 1:
-        return _only_whole(comparison, final)
-    low, high = -1, len(comparison.blocks) - 1
-    measured: dict[int, Point] = {}
+        return _only_whole(comparison)
+    low, high = -1, comparison.block_of(comparison.ending)
+    measured = {high: _named(comparison, comparison.ending)}
     while high - low > 1:
         middle = (low + high) // 2
         (measured[middle],) = _points(comparison, [middle])
         low, high = (low, middle) if measured[middle].ratio > 1 else (middle, high)
     points = [measured[i] for i in sorted(measured)]
-    return _blame(comparison, comparison.blocks[high], [*points, _named(comparison, final)])
+    return _blame(comparison, comparison.blocks[high], points)
 
 
-def _in_full(comparison: Comparison, final: Point) -> _Finding:
+def _in_full(comparison: Comparison, outputs: Sequence[Ending]) -> _Finding:
     """Measure every block. The culprit is where the ratio grows most until it first exceeds 1."""
-    inner = range(len(comparison.blocks) - 1)
-    points = []
+    finals = {}
+    for output in sorted(outputs, key=_ratio):  # of a block with several the most wrong one stays
+        finals[comparison.block_of(output)] = _named(comparison, output)
+    inner = [i for i in range(len(comparison.blocks)) if i not in finals]
+    measured = []
     for start in range(0, len(inner), _AT_ONCE):
-        points += _points(comparison, inner[start : start + _AT_ONCE])
-    points.append(_named(comparison, final))
-    beyond = [i for i, point in enumerate(points) if not point.ratio <= 1]
+        measured += _points(comparison, inner[start : start + _AT_ONCE])
+    found = finals | dict(zip(inner, measured, strict=True))
+    points = [found[i] for i in sorted(found)]
+    last = len(points) - 1
+    if comparison.ending.point.ratio > 1:  # what follows its block has no part in it
+        last = comparison.block_of(comparison.ending)
+    beyond = [i for i in range(last + 1) if not points[i].ratio <= 1]
     if not beyond:
         return _Finding(points=points)
-    if beyond[0] == len(points) - 1 and comparison.whole().ratio <= 1:
-        return _only_whole(comparison, final, points)
+    if beyond[0] == last and comparison.whole().ratio <= 1:
+        return _only_whole(comparison, points)
     before = [0.0, *(point.ratio for point in points)]
     growth = [points[i].ratio / max(before[i], _UNREMARKABLE) for i in range(beyond[0] + 1)]
     return _blame(comparison, comparison.blocks[growth.index(max(growth))], points)
@@ -198,14 +210,14 @@ def _points(comparison: Comparison, indices: Sequence[int]) -> list[Point]:
     places = []
     for i in indices:
         end = comparison.blocks[i].end
-        assert end is not None  # only the last block has none, and its error is known
+        assert end is not None  # only the last block has none, and it ends with an output
         places.append((comparison.blocks[i].name, end.key))
     return comparison.measure(places)
 
 
-def _named(comparison: Comparison, final: Point) -> Point:
-    """The output's error under the last block's name."""
-    return replace(final, name=comparison.blocks[-1].name)
+def _named(comparison: Comparison, output: Ending) -> Point:
+    """The output's error under the name of its block."""
+    return replace(output.point, name=comparison.blocks[comparison.block_of(output)].name)
 
 
 def _blame(comparison: Comparison, block: Block, points: list[Point]) -> _Finding:
@@ -226,12 +238,12 @@ def _blame(comparison: Comparison, block: Block, points: list[Point]) -> _Findin
     )
 
 
-def _only_whole(comparison: Comparison, final: Point, points: Sequence[Point] = ()) -> _Finding:
+def _only_whole(comparison: Comparison, points: Sequence[Point] = ()) -> _Finding:
     """The saved program is wrong, but its graph is right when it is tapped or compiled again.
 
     So its weights are compared, which no fusion changes.
     """
-    points = points or [_named(comparison, final)]
+    points = points or [_named(comparison, comparison.ending)]
     weight = _differing_weight(comparison)
     if weight is None:
         reason = (
@@ -261,13 +273,19 @@ def _differing_weight(comparison: Comparison) -> str | None:
 
 
 def _report(
-    artifact: Artifact, program: ProgramFile, finding: _Finding, all_blocks: Sequence[Block]
+    artifact: Artifact,
+    program: ProgramFile,
+    followed: Ending,
+    finding: _Finding,
+    all_blocks: Sequence[Block],
 ) -> Bisection:
+    several = len(artifact.manifest["outputs"]) > 1
     return Bisection(
         artifact=artifact.name,
         backend=artifact.manifest["backend"],
         precision=artifact.manifest["precision"],
         batch=program.batch_text,
+        output=followed.point.name if several else None,
         blocks=[block.name for block in all_blocks],
         points=list(finding.points),
         culprit=finding.culprit.name if finding.culprit else None,

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from compile.errors import CheckFailed
-from compile.graphs.names import module_of
+from compile.graphs.names import module_of, own_path
 
 if TYPE_CHECKING:
     from torch.fx import Graph, Node
@@ -64,21 +64,26 @@ class Block:
 
 
 class Steps:
-    """A graph's operations from its input to its output, and what ends where."""
+    """A graph's operations from its input to its outputs, and what ends where."""
 
-    def __init__(self, operations: Sequence[Operation], start: str, output: str) -> None:
+    def __init__(self, operations: Sequence[Operation], start: str, *outputs: str) -> None:
         known = {start}
         self.operations: list[Operation] = []
         for each in operations:
             if known.intersection(each.inputs):  # else it depends on weights alone
                 self.operations.append(each)
                 known.add(each.output)
-        self._cuts = self._find_cuts(start, output)
-        self.output = output
+        made = [each.output for each in self.operations if each.output in outputs]
+        self.outputs = outputs
+        self.output = made[-1] if made else outputs[-1]  # the last that is made
+        self._cuts = self._find_cuts(start, self.output)
         self.ends = self._find_ends()
 
     def _find_cuts(self, start: str, output: str) -> set[int]:
-        """The operations whose output is the one tensor that later operations still need."""
+        """The operations whose output is the one tensor that later operations still need.
+
+        `output` is the graph's last one. Earlier ones need nothing more.
+        """
         made_at = {start: -1} | {each.output: i for i, each in enumerate(self.operations)}
         last_read = {name: i for i, each in enumerate(self.operations) for name in each.inputs}
         last_read[output] = len(self.operations)
@@ -217,14 +222,23 @@ def steps(graph: Graph, wrappers: int) -> Steps:
     ]
     (start, *_) = (node for node in graph.nodes if _is_image(node))
     (end,) = (node for node in graph.nodes if node.op == "output")
-    return Steps(operations, start.name, end.all_input_nodes[0].name)
+    return Steps(operations, start.name, *_returned(end))
+
+
+def _returned(end: Node) -> list[str]:
+    """The names of the tensors that a graph returns, one as often as it is returned."""
+    from torch.fx import map_arg
+
+    names: list[str] = []
+    map_arg(end.args, lambda node: names.append(node.name))
+    return names
 
 
 def unwrapped(path: str, wrappers: int) -> str:
-    """A module's path without the wrappers of compile.network.prepare around the network."""
+    """A module's path inside the network; `wrappers` of compile.network.prepare are around it."""
     for _ in range(wrappers):
         path = path.removeprefix("module").removeprefix(".")
-    return path
+    return own_path(path)
 
 
 def _is_image(node: Node) -> bool:

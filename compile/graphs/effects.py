@@ -13,7 +13,7 @@ from torch.export.graph_signature import InputKind
 from torch.fx import GraphModule, Node
 
 from compile.errors import CheckFailed
-from compile.graphs.names import module_of
+from compile.graphs.names import module_of, own_path
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -44,7 +44,7 @@ def effects(exported: ExportedProgram) -> Iterator[str]:
     for module in exported.graph_module.modules():
         if not isinstance(module, GraphModule):
             continue
-        needed = _needed(module)
+        needed = needed_steps(module)
         for node in module.graph.nodes:
             if node in needed and _draws(node):
                 yield (
@@ -62,7 +62,7 @@ def effects(exported: ExportedProgram) -> Iterator[str]:
 
 
 def _where(node: Node) -> str:
-    name = module_of(node)
+    name = own_path(module_of(node))
     return f"layer '{name}'" if name else "the module"
 
 
@@ -70,7 +70,7 @@ def _operator(node: Node) -> str:
     return node.target.overloadpacket.__name__  # type: ignore[union-attr]
 
 
-def _needed(module: GraphModule) -> set[Node]:
+def needed_steps(module: GraphModule) -> set[Node]:
     """The steps that the output is computed from, those that write to their results included."""
     waiting = [node for node in module.graph.nodes if node.op == "output"]
     needed: set[Node] = set()

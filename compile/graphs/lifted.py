@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx, nn
+from torch.utils._pytree import tree_leaves
+
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
 LIFTED = {
     torch.float32: torch.float64,
@@ -34,6 +38,25 @@ def lift(graph: fx.GraphModule) -> set[torch.dtype]:
         if isinstance(part, fx.GraphModule):
             lifted |= _lift_steps(part)
     return lifted
+
+
+def types_inside(program: ExportedProgram) -> frozenset[str]:
+    """Names of the floating-point types besides float32 that a graph computes in or holds."""
+    found: set[torch.dtype] = {
+        each.dtype
+        for held in (program.state_dict, program.constants)
+        for each in held.values()
+        if isinstance(each, torch.Tensor)
+    }
+    for part in program.graph_module.modules():
+        for node in part.graph.nodes if isinstance(part, fx.GraphModule) else ():
+            if str(node.target) == "wrap_with_autocast":
+                found |= {node.args[1] or torch.bfloat16} if node.args[2] else set()
+            for leaf in tree_leaves((node.args, node.kwargs, node.meta.get("val"))):
+                leaf = leaf.dtype if isinstance(leaf, torch.Tensor) else leaf
+                found |= {leaf} if isinstance(leaf, torch.dtype) else set()
+    floats = {each for each in found if each.is_floating_point}
+    return frozenset(str(each).removeprefix("torch.") for each in floats - {torch.float32})
 
 
 @contextmanager

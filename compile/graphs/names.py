@@ -11,6 +11,16 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
     from torch.fx import Graph, Node
 
+NETWORK = "_network"
+"""Under this name the modules that zoo puts around a network hold it."""
+
+
+def own_path(path: str) -> str:
+    """A module's path inside the network, whatever zoo has put around it."""
+    while path == NETWORK or path.startswith(f"{NETWORK}."):
+        path = path[len(NETWORK) + 1 :]
+    return path
+
 
 def exported(module: nn.Module, spec: CompileSpec) -> ExportedProgram:
     """torch.export of a prepared module, with the batch's range; on the spec's device."""

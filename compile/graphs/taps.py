@@ -16,6 +16,7 @@ import torch
 from torch import fx, nn
 
 from compile.graphs.blocks import Key, Steps, steps
+from compile.returned import Returned, as_tuple
 
 Tapped = Callable[[torch.Tensor], list[torch.Tensor]]
 """An input of a program in, float32 values from inside out."""
@@ -26,8 +27,8 @@ class Taps(Protocol):
 
     ends: dict[Key, str]
     """The tensor at the end of each run of a module."""
-    output: str
-    """The tensor that the program gives."""
+    outputs: tuple[str, ...]
+    """The tensors that the program gives."""
     costly: bool
     """Whether each value takes seconds and more to compile."""
 
@@ -49,7 +50,7 @@ class GraphTaps:
         assert isinstance(module, fx.GraphModule)
         self.module = module
         self.steps = steps(module.graph, wrappers)
-        self.ends, self.output = ends_of(self.steps), self.steps.output
+        self.ends, self.outputs = ends_of(self.steps), self.steps.outputs
 
     def tap(self, outputs: Sequence[str]) -> Tapped:
         """The values, each copied at once: a later step may write into it."""
@@ -97,13 +98,13 @@ class Prefixes:
         self,
         module: nn.Module,
         wrappers: int,
-        build: Callable[[nn.Module], Callable[[torch.Tensor], torch.Tensor]],
+        build: Callable[[nn.Module], Callable[[torch.Tensor], Returned]],
     ) -> None:
         """`build` compiles a part of `module` as the whole was."""
         assert isinstance(module, fx.GraphModule)
         self.module, self.build = module, build
         inside = steps(module.graph, wrappers)
-        self.ends, self.output = ends_of(inside), inside.output
+        self.ends, self.outputs = ends_of(inside), inside.outputs
 
     def tap(self, outputs: Sequence[str]) -> Tapped:
         """The values, one compilation each."""
@@ -111,7 +112,7 @@ class Prefixes:
 
         def run(x: torch.Tensor) -> list[torch.Tensor]:
             with torch.no_grad():
-                return [part(x) for part in parts]
+                return [value for part in parts for value in as_tuple(part(x))]
 
         return run
 

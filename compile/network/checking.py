@@ -6,81 +6,101 @@ import inspect
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from compile.errors import BadArtifact, CheckFailed, first_line
-from compile.network.copying import layer_text
-from compile.network.weights import check_finite
+from compile.network.layers import layer_text
+from compile.network.outputs import named_tensors
+from compile.network.weights import check_finite, tensors_of
 
 if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
 
+    from compile.network.outputs import Named
+
 _OF_SHAPES = ("shape", "size", "channel", "dimension")
 """Words of errors about a wrong input shape."""
+
+_OF_TYPES = ("double", "bfloat16", "half", "dtype")
+"""The same for errors about a wrong number type."""
+
+_MOST_DIMENSIONS = 9
+"""Of an output, its batch included."""
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-def check_module(module: nn.Module, example: torch.Tensor) -> torch.Tensor:
-    """Run `module` once and return its output (N, classes); refuse what cannot be compiled.
+def check_module(
+    module: nn.Module, example: torch.Tensor, named: Named | None = None
+) -> torch.Tensor | Mapping[str, Any]:
+    """Run `module` once and return what it returned; refuse what cannot be compiled.
+
+    If `named` is given, it is run instead: it picks the outputs.
 
     Raises BadArtifact for non-finite weights and for a module that does not take the example,
-    CheckFailed for one that does not return one (N, classes) tensor.
+    CheckFailed for one that does not return float32 tensors (N, ...).
     """
     check_finite(_that_may_not_be_infinite(module))
     _check_inputs(module)
-    shape = "x".join(map(str, example.shape))
     kept = example.clone()
+    returned = _run(module, example, module if named is None else named.named)
+    _check_tensors(named_tensors(returned), len(example))
+    if not torch.equal(example, kept):
+        raise CheckFailed("the module writes into its input; clone it first in forward")
+    if not any(layer.ndim > 1 for layer in module.parameters()):
+        raise CheckFailed("the module has no weights, so there is nothing to prove or to compile")
+    return returned
+
+
+def _run(module: nn.Module, example: torch.Tensor, call: Callable[[torch.Tensor], Any]) -> Any:
+    """Call something that runs the module; a line that names the layer where it breaks."""
     with torch.no_grad(), quiet_torch(), blame(module) as blamed:
         try:
-            output = module(example)
-        except (Exception, SystemExit) as error:
+            return call(example)
+        except (CheckFailed, KeyboardInterrupt):
+            raise
+        except BaseException as error:
             reason = first_line(error)
             hint = (
                 "give the shape it was made for with --input"
                 if any(word in reason.lower() for word in _OF_SHAPES)
                 else "call .float() on the module"
-                if "double" in reason.lower()
+                if any(word in reason.lower() for word in _OF_TYPES)
                 else f"call the module itself on torch.randn{tuple(example.shape)} to see where"
             )
+            shape = "x".join(map(str, example.shape))
             raise BadArtifact(
                 f"{blamed} refuses a float32 input of {shape}: {reason}; {hint}"
             ) from error
-    if not isinstance(output, torch.Tensor):
-        size = f" of {len(output)}" if isinstance(output, tuple | list | dict) else ""
-        kind = "nothing" if output is None else f"a {type(output).__name__}{size}"
-        raise CheckFailed(
-            f"the module returns {kind}; it must return one tensor "
-            "(batch, classes): wrap it in a module that picks the one to compile"
-        )
-    if output.dtype != torch.float32:
-        kind = str(output.dtype).removeprefix("torch.")
-        raise CheckFailed(f"the module returns {kind}; it must return float32: call .float() last")
-    if not torch.equal(example, kept):
-        raise CheckFailed("the module writes into its input; clone it first in forward")
-    if output.ndim == 2 and output.shape[1] == 1:
-        raise CheckFailed(
-            "the module returns one value; the proof compares classes and needs two or more"
-        )
-    if output.ndim != 2 or len(output) != len(example):
-        raise CheckFailed(
-            f"the module returns {tuple(output.shape)} for a batch of {len(example)}; it must "
-            "return (batch, classes): wrap it in a module that flattens"
-        )
-    if not any(layer.ndim > 1 for layer in module.parameters()):
-        raise CheckFailed("the module has no weights, so there is nothing to prove or to compile")
-    return output
+
+
+def _check_tensors(tensors: Mapping[str, torch.Tensor], batch: int) -> None:
+    """Raise CheckFailed for outputs that are not float32 (batch, ...), with at least one value."""
+    for name, tensor in tensors.items():
+        what = "the module returns" if len(tensors) == 1 else f"the module's output '{name}' is"
+        if tensor.dtype != torch.float32:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise CheckFailed(f"{what} {kind}; it must be float32: call .float() last")
+        if tensor.ndim == 0 or len(tensor) != batch or tensor.numel() == 0:
+            raise CheckFailed(
+                f"{what} {tuple(tensor.shape)} for a batch of {batch}; the first dimension must be "
+                "the batch, and none may be 0"
+            )
+        if tensor.ndim > _MOST_DIMENSIONS:
+            raise CheckFailed(
+                f"{what} of {tensor.ndim} dimensions; at most {_MOST_DIMENSIONS} are allowed"
+            )
 
 
 def _that_may_not_be_infinite(module: nn.Module) -> dict[str, torch.Tensor]:
     """Weights, and buffers that hold a NaN: a mask of minus infinity is a buffer like any other."""
     masks = {name for name, each in module.named_buffers() if not bool(each.isnan().any())}
-    return {name: each for name, each in module.state_dict().items() if name not in masks}
+    return {name: each for name, each in tensors_of(module).items() if name not in masks}
 
 
 def _check_inputs(module: nn.Module) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from compile.errors import BadArtifact, first_line, one_line
+from compile.network.layers import check_layers, layer_text
 
 
 class _Detaching(TorchFunctionMode):
@@ -48,7 +48,7 @@ def own_copy(module: nn.Module) -> nn.Module:
     Raises BadArtifact for what cannot be compiled, naming the layer: a ScriptModule, a layer
     without weights, an attribute that cannot be copied, or an eval() that breaks.
     """
-    _check_layers(module)
+    check_layers(module)
     own = copied(_unwrapped(module))
     for layer in list(own.modules()):
         for name, inner in layer._modules.items():
@@ -60,7 +60,8 @@ def own_copy(module: nn.Module) -> nn.Module:
         raise BadArtifact(
             f"the module's eval() returns a {type(mode).__name__}; it must return the module itself"
         )
-    return own.cpu().requires_grad_(False)
+    with one_line("the module cannot be brought to the CPU"):
+        return own.cpu().requires_grad_(False)
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:
@@ -70,63 +71,40 @@ def _unwrapped(module: nn.Module) -> nn.Module:
     return module
 
 
-def _check_layers(module: nn.Module) -> None:
-    """Refuse what torch cannot copy or export, with what to do."""
-    for name, layer in module.named_modules():
-        where = layer_text(name, layer)
-        if isinstance(layer, torch.jit.ScriptModule):
-            raise BadArtifact(
-                f"{where} is a TorchScript module; give the nn.Module that it was made from"
-            )
-        if type(layer).__module__.startswith("torch.ao.nn."):
-            raise BadArtifact(
-                f"{where} is quantised already; give the module in float32, and --precision int8"
-            )
-        if "FullySharded" in type(layer).__name__:
-            raise BadArtifact(
-                f"{where} holds a part of its weights only; load its full state dict into the "
-                "module that it wraps, and give that one"
-            )
-        for tensor in (*layer._parameters.values(), *layer._buffers.values()):
-            if is_lazy(tensor):
-                raise BadArtifact(
-                    f"{where} has no weights yet; call the module once, on an image, before it is "
-                    "compiled"
-                )
-            if tensor is not None and tensor.is_meta:
-                raise BadArtifact(
-                    f"{where} has its weights on the meta device, which keeps no numbers; load "
-                    "them first (to_empty, then load_state_dict)"
-                )
-
-
 def in_type(module: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """`module` itself with its floats in `dtype`. nn.Module.to would make real numbers of complex
-    ones as well, and drop their imaginary parts.
+    """`module` itself with its float32 numbers in `dtype`.
+
+    What it holds in another type stays, because its forward casts to that; in float64 nothing
+    else remains. nn.Module.to would make real numbers of complex ones as well, and drop their
+    imaginary parts.
     """
-    return module._apply(  # type: ignore[no-untyped-call]
-        lambda each: each.to(dtype) if each.is_floating_point() else each
-    )
 
+    def cast(tensor: torch.Tensor) -> torch.Tensor:
+        lifts = dtype == torch.float64 and tensor.is_floating_point()
+        return tensor.to(dtype) if lifts or tensor.dtype == torch.float32 else tensor
 
-def layer_text(name: str, layer: nn.Module) -> str:
-    """How messages name a layer; `name` is empty for the module itself."""
-    return f"layer '{name}' ({type(layer).__name__})" if name else "the module"
+    return module._apply(cast)  # type: ignore[no-untyped-call]
 
 
 def copied(module: nn.Module) -> nn.Module:
     """A deep copy of `module`, in the same mode.
 
-    Raises BadArtifact that names the attribute and the layer which cannot be copied.
+    Raises BadArtifact that names the attribute and the layer which cannot be copied, or which
+    gives itself for a copy.
     """
     try:
-        return _copied(module)
+        copy_ = _copied(module)
     except Exception as error:
         where = _culprit(module)
         raise BadArtifact(
             f"{where} cannot be copied: {first_line(error)}; keep it outside of the module, or "
             "give the class a __deepcopy__"
         ) from error
+    fault = _not_copied(module, copy_)
+    if fault is not None:
+        raise BadArtifact(f"the __deepcopy__ of {fault}; it must return a copy with all its layers")
+    _copy_slots(module, copy_)
+    return copy_
 
 
 def _copied(value: Any) -> Any:
@@ -134,14 +112,43 @@ def _copied(value: Any) -> Any:
         return copy.deepcopy(value)
 
 
+def _not_copied(module: nn.Module, copy_: Any) -> str | None:
+    """What is wrong with a copy, in words, after the name of the layer; None for a real copy."""
+    if type(copy_) is not type(module):
+        return f"the module returns a {type(copy_).__name__}"
+    ours = dict(module.named_modules())
+    theirs = dict(copy_.named_modules())
+    same = {id(each) for each in ours.values()}
+    for name, layer in theirs.items():
+        if id(layer) in same:
+            return f"{layer_text(name, layer)} returns the layer itself"
+    if ours.keys() != theirs.keys():
+        return "the module leaves layers out"
+    return None
+
+
+def _copy_slots(module: nn.Module, copy_: nn.Module) -> None:
+    """Copy what lies in __slots__, too, which torch's modules leave out of their state."""
+    for layer, other in zip(module.modules(), copy_.modules(), strict=True):
+        for kind in type(layer).__mro__:
+            slots = vars(kind).get("__slots__", ())
+            for name in (slots,) if isinstance(slots, str) else slots:
+                if name not in ("__dict__", "__weakref__") and hasattr(layer, name):
+                    object.__setattr__(other, name, _copied(getattr(layer, name)))
+
+
 def _culprit(module: nn.Module) -> str:
-    """The innermost layer that cannot be copied, and its attribute that is at fault, in words."""
-    for name, layer in reversed(list(module.named_modules())):
+    """The innermost layer that cannot be copied, and its part that is at fault, in words."""
+    for path, layer in reversed(list(module.named_modules())):
         if _can_copy(layer):
             continue
-        where = layer_text(name, layer)
-        faults = [key for key, value in vars(layer).items() if not _can_copy(value)]
-        return f"attribute '{faults[0]}' of {where}" if faults else where
+        where = layer_text(path, layer)
+        parts = {"weight": layer._parameters, "buffer": layer._buffers, "attribute": vars(layer)}
+        for kind, held in parts.items():
+            for name, value in held.items():
+                if not _can_copy(value):
+                    return f"{kind} '{name}' of {where}"
+        return where
     return "the module"
 
 

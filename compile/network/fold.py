@@ -21,7 +21,7 @@ from compile.errors import CheckFailed, first_line
 from compile.graphs.affine import by_channel
 from compile.graphs.constants import operator
 from compile.graphs.effects import check_effects
-from compile.graphs.names import module_of
+from compile.graphs.names import module_of, own_path
 from compile.network.checking import blame, quiet_torch
 from compile.network.copying import copied, in_type
 
@@ -86,7 +86,9 @@ def export(module: nn.Module, example: torch.Tensor) -> ExportedProgram:
     with torch.no_grad(), quiet_torch(), blame(module) as blamed:
         try:
             return torch.export.export(module, (example,), strict=False)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             hint = (
                 "its control flow depends on the data; compute both branches and choose with "
                 "torch.where"
@@ -111,10 +113,10 @@ def check_statistics(exported: ExportedProgram) -> None:
         if operator(node) != "aten::batch_norm" or node.args[5] is False:
             continue
         if node.args[0].name in of_images:
+            layer = own_path(module_of(node)) or node.name
             raise CheckFailed(
-                f"layer '{module_of(node) or node.name}' is a batch norm in training mode: "
-                "it normalises by the statistics of the batch; give it running statistics "
-                "and call .eval()"
+                f"layer '{layer}' is a batch norm in training mode: it normalises by the "
+                "statistics of the batch; give it running statistics and call .eval()"
             )
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from compile.artifact.outputs import Layout
 from compile.errors import one_line
-from compile.network.checking import check_module
+from compile.graphs.lifted import types_inside
+from compile.network.checking import check_module, quiet_torch
 from compile.network.copying import own_copy
 from compile.network.fold import export, fold_batch_norms
 from compile.network.oracle import Oracle
-from compile.network.weights import structure_sha256, weights_sha256
+from compile.network.outputs import Flat, Named, layout_of, named_tensors
+from compile.network.structure import structure_sha256
+from compile.network.weights import tensors_of, weights_sha256
 from compile.spec import CompileSpec
 
 if TYPE_CHECKING:
@@ -26,47 +32,107 @@ class Network:
     What costs time is computed when it is first asked for, and kept.
     """
 
-    def __init__(self, module: nn.Module, shape: tuple[int, int, int]) -> None:
-        """Copy `module`, which maps float32 (N, C, H, W) to (N, classes); `shape` is (C, H, W)."""
-        self.module = own_copy(module)  # the caller's stays as it is
+    def __init__(
+        self,
+        module: nn.Module,
+        shape: tuple[int, int, int],
+        *,
+        outputs: Mapping[str, str] | None = None,
+        classes: int | None = None,
+    ) -> None:
+        """Copy `module`, which takes float32 (N, C, H, W); `shape` is (C, H, W).
+
+        `outputs` are the places whose values are returned, by name, as `Named` has them; None for
+        what the module returns. `classes` is how many class names are known. Raises UsageError for
+        places that the module does not have.
+        """
+        self.given = own_copy(module)  # the caller's stays as it is
         self.shape = shape
+        self.outputs = outputs
+        self.classes = classes
+        self._named = Named(self.given, outputs) if outputs is not None else None
         with one_line("the module's weights cannot be read"):
-            self.weights_sha256 = weights_sha256(self.module.state_dict())
-        self.num_parameters = sum(each.numel() for each in self.module.parameters())
+            self.weights_sha256 = weights_sha256(tensors_of(self.given))
+        self.num_parameters = sum(each.numel() for each in self.given.parameters())
 
     @cached_property
     def structure_sha256(self) -> str:
         """A hash of the layers and of their code: other layers may have the same weights."""
         with one_line("the module's layers cannot be written out"):
-            return structure_sha256(self.module)
+            return structure_sha256(self.given)
 
     def check(self) -> None:
         """Run the module once.
 
         Raises BadArtifact for non-finite weights or a shape that the module refuses, CheckFailed
-        for a module that does not map one tensor to one (batch, classes) tensor.
+        for a module that does not map one tensor to float32 tensors (batch, ...).
         """
-        _ = self.num_classes
+        _ = self._returned
 
     @cached_property
-    def num_classes(self) -> int:
-        """Width of the output; raises what `check` raises."""
-        return check_module(self.module, self._example()).shape[1]
+    def layout(self) -> Layout:
+        """The outputs, and which of their values the proof looks at; raises what `check` raises."""
+        return layout_of(
+            named_tensors(self._returned),
+            asked=self.outputs is not None,
+            classes=self.classes,
+            input_bytes=4 * math.prod(self.shape),
+        )
+
+    @cached_property
+    def _returned(self) -> Any:
+        """What the module returns for the example."""
+        returned = check_module(self.given, self._example(), self._named)
+        if self._named is not None:
+            with torch.no_grad(), quiet_torch():
+                self._named.find_overwritten(self._example())
+        return returned
+
+    def compiled(self, module: nn.Module) -> nn.Module:
+        """The given module, or a copy of it, as a backend compiles it.
+
+        It returns one tensor, or a tuple of them.
+        """
+        if isinstance(self._returned, torch.Tensor):
+            return module
+        named = Named(module, self.outputs)
+        if self._named is not None:
+            named.overwritten = self._named.overwritten
+        return named
+
+    def in_rows(self, compiled: nn.Module) -> nn.Module:
+        """A module as `compiled` makes it, or a folded or quantised one, with its outputs in rows:
+        (N, C, H, W) -> (N, layout.width), all that a proof looks at.
+        """
+        (first, *more) = self.layout.outputs
+        plain = not more and len(first.shape) == 1 and first.positions is None
+        return compiled if plain else Flat(compiled, self.layout)
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """The given module, with its outputs in rows."""
+        return self.in_rows(self.compiled(self.given))
 
     @cached_property
     def oracle(self) -> Oracle:
-        """The network's outputs in float64, and which way they are computed."""
+        """The rows in float64, and which way they are computed."""
         return Oracle(self.module, self.shape)
 
     @cached_property
     def folded(self) -> nn.Module:
-        """A copy of the module with its batch norms folded into its convolutions."""
-        return fold_batch_norms(self.module, self._example())
+        """A copy of what is compiled, with its batch norms folded into its convolutions."""
+        folded = fold_batch_norms(self.module, self._example())
+        return folded.network if isinstance(folded, Flat) else folded
 
     @cached_property
     def exported(self) -> ExportedProgram:
         """The graph of the folded module."""
         return export(self.folded, self._example())
+
+    @cached_property
+    def inner_types(self) -> frozenset[str]:
+        """Names of the floating-point types besides float32 that its graph computes in."""
+        return types_inside(self.exported)
 
     def _example(self) -> torch.Tensor:
         return CompileSpec(shape=self.shape).example()

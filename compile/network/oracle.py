@@ -152,11 +152,14 @@ def oracle(module: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
     return Oracle(module, (channels, height, width))(pixels)
 
 
-def oracle_on_grid(exact: FakeQuantised, pixels: torch.Tensor) -> torch.Tensor:
-    """The outputs of a fake-quantised graph that computes in float64, as `simulated` makes it."""
+def oracle_on_grid(exact: FakeQuantised, rows: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    """The answers of a fake-quantised graph that computes in float64, as `simulated` makes it.
+
+    `rows` is that graph, or a module around it that joins its outputs.
+    """
     lift(exact.network)
-    with _watched(exact):
-        return torch.cat([exact(row) for row in torch.split(pixels.double(), 1)])
+    with _watched(rows):
+        return torch.cat([rows(row) for row in torch.split(pixels.double(), 1)])
 
 
 @contextmanager

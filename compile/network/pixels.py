@@ -9,6 +9,7 @@ from torch import nn
 
 from compile.artifact.reading import Artifact
 from compile.errors import BadArtifact
+from compile.returned import Returned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class Normalisation:
 
     def float32_pixels(self, images: torch.Tensor) -> torch.Tensor:
         """The same in float32, with the rounding errors of a program that normalises in float32."""
-        return FromBytes(nn.Identity(), self)(images)
+        return FromBytes(nn.Identity(), self).normalised(images)
 
     def to_bytes(self, pixels: torch.Tensor) -> torch.Tensor:
         """Normalised pixels (N, C, H, W) -> the nearest bytes (N, H, W, C) uint8."""
@@ -58,10 +59,14 @@ class FromBytes(nn.Module):
         self.register_buffer("scale", (1 / (255 * std)).float(), persistent=False)
         self.register_buffer("shift", (-mean / std).float(), persistent=False)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, H, W, C) uint8 -> (N, classes) float32."""
-        pixels = x.permute(0, 3, 1, 2).float() * self.scale + self.shift
-        return self.module(pixels)
+    def forward(self, x: torch.Tensor) -> Returned:
+        """(N, H, W, C) uint8 -> (N, ...) float32 per output."""
+        returned: Returned = self.module(self.normalised(x))
+        return returned
+
+    def normalised(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, H, W, C) uint8 -> (N, C, H, W) float32."""
+        return x.permute(0, 3, 1, 2).float() * self.scale + self.shift
 
 
 def normalisation_of(artifact: Artifact) -> Normalisation:

@@ -7,6 +7,7 @@ from torch import nn
 
 from compile.network.copying import copied, in_type
 from compile.precision import precision
+from compile.returned import Returned, each
 
 
 class Cast(nn.Module):
@@ -17,16 +18,16 @@ class Cast(nn.Module):
         self.module = in_type(module, dtype)
         self.dtype = dtype
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) float32 -> (N, classes) float32."""
-        return self.module(x.to(self.dtype)).float()
+    def forward(self, x: torch.Tensor) -> Returned:
+        """(N, C, H, W) float32 -> (N, ...) float32 per output."""
+        return each(self.module(x.to(self.dtype)), torch.Tensor.float)
 
 
 def cast(module: nn.Module, name: str) -> nn.Module:
     """Return a copy of `module` that computes at precision `name` behind a float32 interface."""
     module = copied(module).eval()
     dtype = eager_dtype(name)
-    return module.float() if dtype == torch.float32 else Cast(module, dtype)
+    return module if dtype == torch.float32 else Cast(module, dtype)
 
 
 def eager_dtype(name: str) -> torch.dtype:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Mapping
-from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
@@ -30,18 +28,10 @@ def weights_sha256(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def structure_sha256(module: nn.Module) -> str:
-    """A hash of a module's layers, their settings, and the source of their classes.
-
-    It tells networks apart that hold the same weights and compute something else with them.
-    """
-    digest = hashlib.sha256(repr(module).encode())
-    kinds = {type(each) for each in module.modules()}
-    for kind in sorted(kinds, key=lambda each: f"{each.__module__}.{each.__qualname__}"):
-        if not kind.__module__.startswith("torch."):
-            with suppress(OSError, TypeError):  # typed into a prompt: no source to be had
-                digest.update(inspect.getsource(kind).encode())
-    return digest.hexdigest()
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a module's state dict, which may hold what a layer calls its extra state."""
+    state = module.state_dict()
+    return {name: each for name, each in state.items() if isinstance(each, Tensor)}
 
 
 def check_finite(state: Mapping[str, Tensor], source: str = "weights") -> None:

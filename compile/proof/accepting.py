@@ -39,10 +39,12 @@ def is_accepted(parity: dict[str, Any], largest: float) -> bool:
         return True
     outputs, gates = parity["outputs"], parity["gates"]
     rows = [row for output in outputs for row in output["bounds"]]
-    tops = [output["top1"] for output in outputs]
+    tops = [output["top1"] for output in outputs if output["top1"] is not None]
+    parts = [output["channels"]["ratio"] for output in outputs if output["channels"] is not None]
     return (
         all(top["agreed"] == top["decided"] for top in tops)
         and all(_at_most(row["rmse"], largest * row["bound"]) for row in rows)
+        and all(_at_most(ratio, largest) for ratio in parts)
         and all(gate["passed"] or _is_near(gate, largest) for gate in gates)
     )
 
@@ -60,12 +62,17 @@ def _at_most(value: float | None, limit: float) -> bool:
 def next_step(backend: Backend, folder: Path, parity: dict[str, Any]) -> str:
     """What finds the layer: the artifact has to be published for that, although it failed."""
     factors = [
-        math.ceil(row["rmse"] / row["bound"])
+        row["rmse"] / row["bound"]
         for output in parity["outputs"]
         for row in output["bounds"]
         if row["rmse"] is not None and row["bound"]
     ]
-    factor = max(2, *factors)
+    factors += [
+        output["channels"]["ratio"]
+        for output in parity["outputs"]
+        if output["channels"] is not None and output["channels"]["ratio"] is not None
+    ]
+    factor = max(2, *map(math.ceil, factors))
     fits = factor <= _LARGEST_FACTOR and is_accepted(parity, factor)
     given = f"{factor}x" if fits else "any"
     publish = f"`--accept-error {given}` publishes it all the same"

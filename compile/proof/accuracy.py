@@ -29,7 +29,7 @@ def reference_classes(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
 
     float64 takes ten times as long, so float64 decides only where float32's margin is narrow.
     """
-    single = copied(module).cpu().float().eval()
+    single = copied(module).cpu().eval()
     with torch.no_grad():
         out = torch.cat([single(chunk) for chunk in torch.split(images, _CHUNK)])
     largest = out.topk(min(2, out.shape[1]), dim=1).values

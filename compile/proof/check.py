@@ -24,6 +24,7 @@ from compile.proof.accuracy import score
 from compile.proof.determinism import Repeats
 from compile.proof.golden import Bounds, Golden, proof_of
 from compile.proof.images import Labelled
+from compile.returned import Returned, as_returned, each
 from compile.runner import allocator_of, has_engine, run_inputs
 
 
@@ -67,16 +68,23 @@ class Row:
     """As the manifest has it."""
     skipped_samples: list[dict[str, str]]
     """Hostile samples that golden.safetensors leaves out, and why."""
+    outputs: tuple[parity.OutputVerdict, ...]
+    """Each output judged by itself."""
     verdict: str
     reasons: tuple[str, ...]
+
+    @property
+    def holds_scores(self) -> bool:
+        """Whether an output holds scores of classes, so that a class can be right or wrong."""
+        return any(output.top1 is not None for output in self.outputs)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Ran:
     """What one program gave in one place."""
 
-    output: torch.Tensor
-    """(N, classes) for the golden samples; NaN where it broke."""
+    output: Returned
+    """(N, ...) per output for the golden samples; NaN where it broke."""
     classes: torch.Tensor | None = None
     """(M,) of the labelled images."""
     failure: str | None = None
@@ -164,23 +172,28 @@ def _in_python(run: Program, program: ProgramFile) -> Program:
 
 
 def _in_runner(runner: Path, path: Path, program: ProgramFile, threads: int) -> Program:
-    def run(x: torch.Tensor) -> torch.Tensor:
+    def run(x: torch.Tensor) -> Returned:
         rows = padded(x, program.batch)
-        size = chunk(len(x), program.batch)
-        return run_inputs(runner, path, rows, threads, batch=size, unproved=True)
+        size, names = chunk(len(x), program.batch), program.outputs
+        return run_inputs(runner, path, rows, threads, outputs=names, batch=size, unproved=True)
 
     return run
 
 
 def _run(artifact: Artifact, call: Program, golden: Golden, data: Labelled | None) -> _Ran:
+    count = len(golden.input)
+    scores = next((i for i, one in enumerate(golden.layout.outputs) if one.scores), None)
     try:
-        output = call(golden.input)[: len(golden.input)]
-        if data is None:
+        output = each(call(golden.input), lambda y: y[:count])
+        if data is None or scores is None:
             return _Ran(output=output)
-        logits = call(_as_input(artifact, data.images))[: len(data.images)]
+        answer = call(_as_input(artifact, data.images))
     except ZooError as error:
-        return _Ran(output=torch.full_like(golden.oracle, torch.nan), failure=str(error))
-    return _Ran(output=output, classes=logits.argmax(dim=1))
+        shapes = [(count, *one.shape) for one in golden.layout.outputs]
+        nothing = as_returned([torch.full(shape, torch.nan) for shape in shapes])
+        return _Ran(output=nothing, failure=str(error))
+    logits = answer if isinstance(answer, torch.Tensor) else answer[scores]
+    return _Ran(output=output, classes=logits[: len(data.images)].argmax(dim=1))
 
 
 def _row(
@@ -223,6 +236,7 @@ def _row(
         determinism=manifest["determinism"],
         nonfinite=manifest["nonfinite"],
         skipped_samples=manifest["parity"]["skipped_samples"],
+        outputs=verdict.outputs,
         verdict="FAILED" if reasons else "PASSED",
         reasons=reasons,
     )

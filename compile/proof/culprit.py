@@ -12,6 +12,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from compile.graphs.names import own_path
+
 Same = Callable[[torch.Tensor, torch.Tensor], bool | None]
 """Whether two tensors that a layer was given, or returned, count as the same; None: no telling."""
 
@@ -78,8 +80,8 @@ def record(module: nn.Module, x: torch.Tensor) -> Recorded:
     watch = _Watch()
     handles = []
     for name, layer in module.named_modules():
-        kind = type(layer).__name__
-        text = f"layer '{name}' ({kind})" if name else f"the forward of {kind}"
+        kind, path = type(layer).__name__, own_path(name)
+        text = f"layer '{path}' ({kind})" if path else f"the forward of {kind}"
         handles += [
             layer.register_forward_pre_hook(
                 lambda _, args, named, text=text: watch.enter(text, (args, named)),

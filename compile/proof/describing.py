@@ -24,7 +24,6 @@ from compile.proof.task import Task
 from compile.spec import CompileSpec
 
 INPUT = "input"
-OUTPUT = "logits"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 
@@ -71,7 +70,10 @@ class Request:
     def folder(self, root: Path) -> Path:
         """Where the artifact stands."""
         sha256 = self.prepared.network.weights_sha256
-        return artifact_folder(root, self.model, sha256, self.backend.NAME, self.spec, self.target)
+        names = tuple(self.prepared.network.outputs or ())
+        return artifact_folder(
+            root, self.model, sha256, self.backend.NAME, self.spec, self.target, names
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Everything that decides what the artifact will be."""
@@ -82,6 +84,7 @@ class Request:
             "backend": self.backend.NAME,
             "weights_sha256": self.prepared.network.weights_sha256,
             "structure_sha256": self.prepared.network.structure_sha256,
+            "outputs": self.prepared.network.outputs and dict(self.prepared.network.outputs),
             "samples": self.prepared.samples.sha256,
             "calibration": self.prepared.quantised_tasks.calibration_sha256 if quantised else None,
             "scheme": scheme_here(self.backend.QUANTIZER) if quantised else None,
@@ -93,15 +96,22 @@ class Request:
 
 
 def artifact_folder(
-    root: Path, model: Model, sha256: str, backend: str, spec: CompileSpec, requested: str
+    root: Path,
+    model: Model,
+    sha256: str,
+    backend: str,
+    spec: CompileSpec,
+    requested: str,
+    outputs: Sequence[str] = (),
 ) -> Path:
-    """Where the artifact for a request stands."""
+    """Where the artifact for a request stands; `outputs` are the names that were asked for."""
     target = "" if requested == "native" else f"-{requested}"
     size = f"-{'x'.join(map(str, spec.shape))}" if model.shape != spec.shape else ""
     bytes_ = "-u8" if spec.input_type == "uint8" else ""
     leaf = f"{backend}-{spec.precision}-b{spec.batch_text}-{spec.device}{target}{bytes_}{size}"
     portable = "-portable" if spec.portable else ""
-    return root / f"{model.name}-{sha256[:8]}" / f"{leaf}{portable}"
+    named = f"-{'+'.join(outputs)}" if outputs else ""
+    return root / f"{model.name}-{sha256[:8]}" / f"{leaf}{portable}{named}"
 
 
 def describe(request: Request, folder: Path, built: Built, task: Task, seconds: float) -> Manifest:
@@ -130,7 +140,7 @@ def describe(request: Request, folder: Path, built: Built, task: Task, seconds: 
         "quantization": task.quantization,
         "files": file_entries(folder),
         "graph": graph_entry(folder),
-        "parity": to_measure(spec.precision, task, OUTPUT),
+        "parity": to_measure(spec.precision, task),
         "determinism": None,
         "nonfinite": None,
         "evidence": None,
@@ -181,13 +191,16 @@ def _tensor_entries(request: Request) -> dict[str, Any]:
         "layout": "NHWC" if spec.input_type == "uint8" else "NCHW",
         "shape": list(spec.input_shape),
     }
-    returned = {
-        "name": OUTPUT,
-        "dtype": "float32",
-        "shape": [request.prepared.network.num_classes],
-        "classes": list(classes) if classes else None,
-    }
-    return {"inputs": [given], "outputs": [returned]}
+    returned = [
+        {
+            "name": output.name,
+            "dtype": "float32",
+            "shape": list(output.shape),
+            "classes": list(classes) if classes and output.scores else None,
+        }
+        for output in request.prepared.network.layout.outputs
+    ]
+    return {"inputs": [given], "outputs": returned}
 
 
 def _build_entry(request: Request, built: Built, seconds: float) -> dict[str, Any]:

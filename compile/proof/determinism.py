@@ -20,6 +20,7 @@ from compile.errors import BadArtifact
 from compile.proof import parity
 from compile.proof.gates import Gate
 from compile.proof.golden import Bounds, Golden
+from compile.returned import Returned, as_tuple, each
 from compile.runner import run_inputs
 
 CALLS = 1000
@@ -35,29 +36,35 @@ RUNNERS = 2
 """zoo-runs that run at the same time."""
 
 
-def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether two float32 outputs hold the same bits; 0 and -0 differ, a NaN equals itself."""
-    return one.shape == other.shape and torch.equal(one.view(torch.int32), other.view(torch.int32))
+def same_bits(one: Returned, other: Returned) -> bool:
+    """Whether two float32 answers hold the same bits; 0 and -0 differ, a NaN equals itself."""
+    pairs = list(zip(as_tuple(one), as_tuple(other), strict=True))
+    return all(
+        mine.shape == theirs.shape
+        and torch.equal(mine.contiguous().view(torch.int32), theirs.contiguous().view(torch.int32))
+        for mine, theirs in pairs
+    )
 
 
-def compare(one: torch.Tensor, other: torch.Tensor) -> dict[str, Any]:
-    """How two float32 outputs of one shape differ: `identical` bits, largest `ulps`, `max_abs`.
+def compare(one: Returned, other: Returned) -> dict[str, Any]:
+    """How two float32 answers of one shape differ: `identical` bits, largest `ulps`, `max_abs`.
 
-    `ulps` counts the float32 numbers between two outputs; it and `max_abs` are None where one is
+    `ulps` counts the float32 numbers between two values; it and `max_abs` are None where one is
     not finite and the bits differ.
     """
     if same_bits(one, other):
         return {"identical": True, "ulps": 0, "max_abs": 0.0}
-    if not bool(torch.isfinite(one).all() and torch.isfinite(other).all()):
+    pairs = list(zip(as_tuple(one), as_tuple(other), strict=True))
+    if not all(bool(torch.isfinite(y).all()) for pair in pairs for y in pair):
         return {"identical": False, "ulps": None, "max_abs": None}
-    ulps = int((_place(one) - _place(other)).abs().max())
-    max_abs = float((one.double() - other.double()).abs().max())
+    ulps = max(int((_place(mine) - _place(theirs)).abs().max()) for mine, theirs in pairs)
+    max_abs = max(float((mine.double() - theirs.double()).abs().max()) for mine, theirs in pairs)
     return {"identical": False, "ulps": ulps, "max_abs": max_abs}
 
 
 def _place(x: torch.Tensor) -> torch.Tensor:
     """The place of each float32 number among all of them, in their order; that of 0 is 0."""
-    bits = x.view(torch.int32).long()
+    bits = x.contiguous().view(torch.int32).long()
     return torch.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
 
 
@@ -78,7 +85,7 @@ def measure_determinism(
     bounds: Bounds,
     batch: tuple[int, int],
     *,
-    beside: Sequence[Sequence[torch.Tensor]] = (),
+    beside: Sequence[Sequence[Returned]] = (),
     calls: int = CALLS,
     seconds: float | None = None,
 ) -> Repeats:
@@ -100,13 +107,13 @@ def measure_determinism(
     deadline = math.inf if seconds is None else time.monotonic() + seconds
     apart = _Apart(golden, bounds)
     with torch.no_grad():
-        first = program(rows).cpu().clone()
+        first = each(program(rows), lambda y: y.cpu().clone())
 
         def repeat(again: Program, load: int, calls: int) -> tuple[int, bool]:
             made, identical = 0, True
             while made < calls and (made < FEWEST or time.monotonic() <= deadline):
                 made += 1
-                output = again(rows).cpu()
+                output = each(again(rows), torch.Tensor.cpu)
                 if not same_bits(first, output):
                     identical = False
                     apart.note(f"call {made} of load {load}", first, output, index)
@@ -118,7 +125,8 @@ def measure_determinism(
             identical = identical and same
     for one, other in beside:
         if not same_bits(one, other):
-            apart.note("two zoo-runs at the same time", one, other, torch.arange(len(one)))
+            rows = torch.arange(len(as_tuple(one)[0]))
+            apart.note("two zoo-runs at the same time", one, other, rows)
     entry = {
         "calls": made,
         "loads": LOADS,
@@ -134,20 +142,20 @@ class _Apart:
     """The largest difference between two outputs for one input, as a share of the row's bound."""
 
     def __init__(self, golden: Golden, bounds: Bounds) -> None:
-        self.oracle = golden.oracle
+        self.golden = golden
         self.bound = bounds.bound
         self.worst = 0.0
         self.culprit: str | None = None
 
-    def note(
-        self, where: str, first: torch.Tensor, output: torch.Tensor, index: torch.Tensor
-    ) -> None:
-        """Take in an output (N, classes) whose bits are not those of `first`.
+    def note(self, where: str, first: Returned, output: Returned, index: torch.Tensor) -> None:
+        """Take in an answer whose bits are not those of `first`.
 
         It is held to `first` and to the oracle: small steps may lead away from both.
         """
-        for reference in (first.double(), self.oracle[index]):
-            error = parity.rmse(output, reference)
+        layout = self.golden.layout
+        rows = layout.join(layout.check(output)).double()
+        for reference in (layout.join(first).double(), self.golden.oracle[index]):
+            error = layout.rms(rows - reference)
             ratio = float(parity.share(error, self.bound[index]).max())
             if not ratio <= self.worst:  # NaN is the worst of all
                 self.worst, self.culprit = ratio, where
@@ -161,17 +169,20 @@ class _Apart:
 
 def run_side_by_side(
     runner: Path, artifact: Path, program: ProgramFile, x: torch.Tensor, threads: int
-) -> list[torch.Tensor]:
+) -> list[Returned]:
     """Run x (N, ...) through two zoo-runs at the same time, which share the `threads`.
 
-    Returns the outputs of each, (N, classes) float32. The status of the artifact does not matter:
-    this is part of its proof.
+    Returns what each answered, (N, ...) float32 per output. The status of the artifact does not
+    matter: this is part of its proof.
     """
     rows, size = padded(x, program.batch), chunk(len(x), program.batch)
-    each = max(1, threads // RUNNERS)
+    share = max(1, threads // RUNNERS)
 
-    def run(_: int) -> torch.Tensor:
-        return run_inputs(runner, artifact, rows, each, batch=size, unproved=True)[: len(x)]
+    def run(_: int) -> Returned:
+        returned = run_inputs(
+            runner, artifact, rows, share, outputs=program.outputs, batch=size, unproved=True
+        )
+        return each(returned, lambda y: y[: len(x)])
 
     with ThreadPoolExecutor(RUNNERS) as pool:
         return list(pool.map(run, range(RUNNERS)))
@@ -190,9 +201,10 @@ def nonfinite(program: Program, x: torch.Tensor, batch: tuple[int, int]) -> dict
         poisoned[0, 0, x.shape[2] // 2, x.shape[3] // 2] = value
         try:
             with torch.no_grad():
-                output = program(padded(poisoned, batch)[: chunk(len(x), batch)])[0]
+                returned = program(padded(poisoned, batch)[: chunk(len(x), batch)])
         except BadArtifact:  # an eigenvalue of NaN, say
             effects[name] = "raises"
             continue
-        effects[name] = "absorbs" if bool(torch.isfinite(output).all()) else "propagates"
+        finite = all(bool(torch.isfinite(y[0]).all()) for y in as_tuple(returned))
+        effects[name] = "absorbs" if finite else "propagates"
     return effects

@@ -67,4 +67,5 @@ class FloatTasks:
         golden, bounds = yardstick.finite_rows(
             golden, self._bounds(REFERENCE, input_type), REFERENCE
         )
-        return gates.before_cast(self.network.folded, golden, bounds)
+        folded = self.network.in_rows(self.network.folded)
+        return gates.before_cast(folded, golden, bounds)

@@ -16,7 +16,8 @@ import torch
 
 from compile.graphs.affine import Affine, before, behind, by_channel
 from compile.graphs.constants import Constants, moves_values, operator
-from compile.graphs.names import module_of
+from compile.graphs.effects import needed_steps
+from compile.graphs.names import module_of, own_path
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -72,10 +73,12 @@ def plain(name: str, values: torch.Tensor) -> Weight:
 def weights_read(program: ExportedProgram, dtype: torch.dtype) -> list[Weight]:
     """The weights that convolutions and linear layers of a graph read, for a file in `dtype`.
 
-    A weight that no step reads, such as that of a head for training, is not among them.
+    A weight that no step reads, or none that an output depends on, is not among them: that of a
+    head for training, say.
     """
     constants = Constants(program)
-    layers = [node for node in program.graph.nodes if operator(node) in _LAYERS]
+    needed = needed_steps(program.graph_module)
+    layers = [node for node in program.graph.nodes if operator(node) in _LAYERS and node in needed]
     return [
         weight
         for layer in layers
@@ -89,7 +92,7 @@ class _Layer:
     def __init__(self, node: Node, constants: Constants, dtype: torch.dtype) -> None:
         args: Any = node.args
         self.constants, self.dtype = constants, dtype
-        self.node, self.path = node, module_of(node)
+        self.node, self.path = node, own_path(module_of(node))
         self.weight: Node = args[1]
         self.bias: Node | None = args[2] if len(args) > 2 else None
         self.transposed = operator(node) in _TRANSPOSED
@@ -165,7 +168,7 @@ def _of_layer(layer: _Layer, siblings: Sequence[Node]) -> Iterator[Weight]:
             continue
         joined = [each.args[position] for each in siblings if len(each.args) > position]
         yield Weight(
-            name=layer.constants.names.get(node.name, f"{layer.path}.{part}".lstrip(".")),
+            name=own_path(layer.constants.names.get(node.name, f"{layer.path}.{part}".lstrip("."))),
             forms=partial(_with_joined, layer, node, joined),
             parts=_parts(node, layer.constants, layer.dtype),
             undecided=layer.undecided(node),
@@ -227,7 +230,7 @@ def _parts(node: Node, constants: Constants, dtype: torch.dtype) -> tuple[Weight
 
     return tuple(
         Weight(
-            name=constants.names.get(each.name, each.name),
+            name=own_path(constants.names.get(each.name, each.name)),
             forms=partial(forms, each),
             parts=_parts(each, constants, dtype),
         )

@@ -34,7 +34,7 @@ class Function:
         """Copy the module of `network`, which nobody has called yet."""
         self.network = network
         self.samples = samples
-        self._untouched: nn.Module | None = copied(network.module)
+        self._untouched: nn.Module | None = copied(network.given)
         self._mixing = cache(self._find_mixing)
         self._mixing_at = cache(self._find_mixing_at)
 
@@ -63,8 +63,9 @@ class Function:
     @cached_property
     def _fault(self) -> str | None:
         """What makes answers to one image differ, in words; None where nothing does."""
-        module, self._untouched = self._untouched, None
-        assert module is not None
+        given, self._untouched = self._untouched, None
+        assert given is not None
+        module = self.network.in_rows(self.network.compiled(given))
         images, _ = choose_samples(self.network.shape, self.samples.real)
         return (
             unsteady(module, [images[:1], images[-1:]])

@@ -18,6 +18,7 @@ from compile.errors import BadArtifact
 from compile.network.copying import copied
 from compile.proof import parity
 from compile.proof.golden import Bounds, Golden
+from compile.returned import each
 
 Gate = dict[str, Any]
 
@@ -27,16 +28,16 @@ noise."""
 
 
 def before_cast(folded: nn.Module, golden: Golden, bounds: Bounds) -> Gate:
-    """Hold the folded module, run eagerly in float32, to the bounds of fp32."""
-    module = copied(folded).cpu().float().eval()
+    """Hold the folded module, which returns rows, to the bounds of fp32, run eagerly in float32."""
+    module = copied(folded).cpu().eval()
     out = _in_float32(module, golden)
-    ratio = float(parity.share(parity.rmse(out, golden.oracle), bounds.bound).max())
+    ratio = float(parity.share(parity.errors(out, golden), bounds.bound).max())
     value = ratio if math.isfinite(ratio) else None
     return {"name": "fp32 before the cast", "value": value, "bound": 1.0, "passed": ratio <= 1.0}
 
 
 def _in_float32(module: nn.Module, golden: Golden) -> torch.Tensor:
-    """The module's outputs for the samples, one by one: (N, classes) float32."""
+    """The module's rows for the samples, one by one: (N, width) float32."""
     with torch.no_grad():
         return torch.cat([module(sample) for sample in torch.split(golden.pixels.float(), 1)])
 
@@ -44,12 +45,18 @@ def _in_float32(module: nn.Module, golden: Golden) -> torch.Tensor:
 def quantisation_noise(quantised: nn.Module, golden: Golden) -> Gate:
     """Compare the error that quantisation adds with how much the outputs of the inputs differ.
 
-    `quantised` is the fake-quantised graph, `golden` the ordinary samples. This gate needs no
-    labels: where the ranges cut everything off, the outputs no longer depend on the input.
+    `quantised` is the fake-quantised graph, which returns rows, `golden` the ordinary samples. The
+    worst output counts. This gate needs no labels: where the ranges cut everything off, the outputs
+    no longer depend on the input.
     """
-    noise = (_in_float32(quantised, golden).double() - golden.oracle).square().mean().sqrt()
-    signal = (golden.oracle - golden.oracle.mean(dim=0)).square().mean().sqrt()
-    value = float(noise / signal.clamp_min(1e-300))
+    noise = _in_float32(quantised, golden).double() - golden.oracle
+    signal = golden.oracle - golden.oracle.mean(dim=0)
+    sizes = [
+        noise[:, columns].square().mean().sqrt()
+        / signal[:, columns].square().mean().sqrt().clamp_min(1e-300)
+        for columns in golden.layout.columns
+    ]
+    value = float(torch.stack(sizes).max())
     passed = value <= _LARGEST_NOISE
     entry = {"name": "quantisation noise", "value": value if math.isfinite(value) else None}
     return {**entry, "bound": _LARGEST_NOISE, "passed": passed}
@@ -61,8 +68,9 @@ def batches(program: Program, golden: Golden, bounds: Bounds, sizes: Sequence[in
     for size in sizes:
         index = golden.rows(size)
         with torch.no_grad():
-            out = program(golden.input[index].contiguous()).cpu()
-        error = parity.rmse(out, golden.oracle[index])
+            returned = each(program(golden.input[index].contiguous()), torch.Tensor.cpu)
+        rows = golden.layout.join(golden.layout.check(returned))
+        error = golden.layout.rms(rows.double() - golden.oracle[index])
         ratio = float(parity.share(error, bounds.bound[index]).max())
         if not ratio <= worst:  # NaN is the worst of all
             worst, culprit = ratio, f"batch {size}"

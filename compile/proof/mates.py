@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from compile.network.copying import copied
+from compile.network.copying import copied, in_type
 from compile.network.oracle import Oracle
 from compile.proof.apart import LIMIT, distance, distances, in_words
 from compile.proof.culprit import first_apart, record
@@ -93,7 +93,7 @@ def _moved(oracle: Oracle, golden: Golden, row: int) -> float:
 def _mixer(module: nn.Module, batch: torch.Tensor, place: int) -> str:
     """The layer that mixes the images, as far as their values behind each layer show it."""
     for dtype, limit in ((torch.float64, LIMIT[torch.float64]), (torch.float32, _LIMIT_OF_LAYER)):
-        wide, images = copied(module).to(dtype), batch.to(dtype)
+        wide, images = in_type(copied(module), dtype), batch.to(dtype)
         try:
             with own_randomness():
                 alone, together = record(wide, images[place : place + 1]), record(wide, images)

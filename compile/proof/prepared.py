@@ -7,7 +7,7 @@ twenty artifacts of a network pay for it once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -32,14 +32,19 @@ class PreparedModel:
     """A network, the images that go with it, and the makers of its tasks.
 
     Args:
-        module: maps float32 (N, C, H, W) to (N, classes); copied, and put into evaluation mode.
+        module: takes float32 (N, C, H, W) and returns float32 tensors (N, ...): one, or a tuple or
+            dict of them. It is copied, and put into evaluation mode.
         shape: (C, H, W) of one sample.
         samples: real inputs (N >= 8, C, H, W) float32 to prove with, or None.
         calibration: images for the quantised precisions, or None.
         labelled: samples that measure what quantisation costs, or None.
         mean, std: per channel, of pixels scaled to 0..1: what a byte input is normalised with.
+        outputs: what is returned instead, by name: the path of a module for what that module
+            returns, with `:input` behind it for what it is given. None: what `module` returns.
+        classes: how many class names are known. An output of so many values holds their scores.
 
-    Raises BadArtifact for images that do not fit the shape or are not finite.
+    Raises BadArtifact for images that do not fit the shape or are not finite, UsageError for an
+    output that the module does not have.
     """
 
     def __init__(
@@ -52,8 +57,10 @@ class PreparedModel:
         labelled: Labelled | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
+        outputs: Mapping[str, str] | None = None,
+        classes: int | None = None,
     ) -> None:
-        self.network = Network(module, shape)
+        self.network = Network(module, shape, outputs=outputs, classes=classes)
         self.normalisation = Normalisation(
             mean=tuple(mean or [0.0] * shape[0]), std=tuple(std or [1.0] * shape[0])
         )

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from compile.artifact.programs import Program, ProgramFile, run_rows
 from compile.artifact.reading import Artifact, open_artifact
 from compile.backends.base import Backend, Built
@@ -22,8 +20,8 @@ from compile.proof import constants, gates, parity
 from compile.proof.determinism import measure_determinism, nonfinite, run_side_by_side
 from compile.proof.gates import Gate
 from compile.proof.task import Task
+from compile.returned import Returned
 from compile.runner import has_engine
-from compile.spec import ROWS
 
 _SECONDS = 5.0
 """After which no further call is made to see whether the program repeats itself."""
@@ -56,7 +54,7 @@ class _Ran:
 
     verdicts: Mapping[str, parity.Verdict]
     """`python` or `zoo-run`, with the program where there are several -> what judging it found."""
-    beside: tuple[tuple[torch.Tensor, ...], ...]
+    beside: tuple[tuple[Returned, ...], ...]
     """For each program, what two zoo-runs at once gave; empty without zoo-run."""
 
 
@@ -122,7 +120,7 @@ def prove(
 def _run(artifact: Artifact, run: Program, task: Task, runner: Path | None) -> _Ran:
     """Run the golden samples through every program, in Python and through two zoo-runs at once."""
     x = task.golden.input
-    outputs: dict[str, torch.Tensor] = {}
+    outputs: dict[str, Returned] = {}
     beside = []
     for program in artifact.programs:
         where = _where(program, artifact.programs)
@@ -174,7 +172,7 @@ def _batches(run: Program, built: Built, task: Task) -> list[Gate]:
 
 def _unclear(task: Task) -> list[Gate]:
     """A gate for the manifest where no ordinary sample is clear: no figure there would show it."""
-    if bool(parity.clear_rows(task.golden, task.bounds)[:ROWS].any()):
+    if parity.is_clear(task.golden, task.bounds):
         return []
     return [{"name": "a clear sample", "value": 0.0, "bound": 1.0, "passed": False}]
 
@@ -189,14 +187,28 @@ def _measured(
     failed = [verdict for verdict in verdicts.values() if verdict.reasons]
     in_python = [verdict for where, verdict in verdicts.items() if where.startswith("python")]
     worst = max(failed or in_python, key=lambda each: _known(each.ratio, math.inf))
-    (output,) = outputs
+    return [
+        _measured_output(output, verdict)
+        for output, verdict in zip(outputs, worst.outputs, strict=True)
+    ]
+
+
+def _measured_output(output: dict[str, Any], verdict: parity.OutputVerdict) -> dict[str, Any]:
     bounds = [
         {**row, "rmse": _known(rmse, None)}
-        for row, rmse in zip(output["bounds"], worst.rmse, strict=True)
+        for row, rmse in zip(output["bounds"], verdict.rmse, strict=True)
     ]
-    top1 = {"decided": worst.decided, "agreed": worst.agreed}
-    measured = {"max_abs": _known(worst.max_abs, None), "sqnr_db": _known(worst.sqnr_db, None)}
-    return [{**output, "bounds": bounds, "top1": top1, **measured}]
+    measured: dict[str, Any] = {
+        "bounds": bounds,
+        "max_abs": _known(verdict.max_abs, None),
+        "sqnr_db": _known(verdict.sqnr_db, None),
+    }
+    if verdict.top1 is not None:
+        measured["top1"] = {"decided": verdict.top1[0], "agreed": verdict.top1[1]}
+    if output["channels"] is not None:
+        parts = {"ratio": _known(verdict.parts, None), "worst": verdict.worst}
+        measured["channels"] = {**output["channels"], **parts}
+    return {**output, **measured}
 
 
 def _known(value: float | None, instead: Any) -> Any:
@@ -204,24 +216,9 @@ def _known(value: float | None, instead: Any) -> Any:
     return value if value is not None and math.isfinite(value) else instead
 
 
-def to_measure(precision: str, task: Task, output: str) -> dict[str, Any]:
-    """The manifest's `parity` before anything was measured: what judges the staged folder.
-
-    `output` names the program's output.
-    """
+def to_measure(precision: str, task: Task) -> dict[str, Any]:
+    """The manifest's `parity` before anything was measured: what judges the staged folder."""
     numbers = find_precision(precision)
-    rows = zip(
-        task.bounds.e_eager.tolist(),
-        task.bounds.floor.tolist(),
-        task.bounds.bound.tolist(),
-        strict=True,
-    )
-    bounds = [
-        {"e_eager": eager, "floor": floor, "bound": bound, "rmse": None}
-        for eager, floor, bound in rows
-    ]
-    top1 = {"decided": 0, "agreed": 0}
-    entry = {"name": output, "bounds": bounds, "top1": top1, "max_abs": None, "sqnr_db": None}
     return {
         "oracle": task.golden.way,
         "reference": "fake-quantised" if numbers.on_own_grid else "module",
@@ -229,8 +226,36 @@ def to_measure(precision: str, task: Task, output: str) -> dict[str, Any]:
         "k": task.bounds.k,
         "samples": [{"kind": kind} for kind in task.golden.kinds],
         "skipped_samples": list(task.golden.left_out),
-        "outputs": [entry],
+        "outputs": _outputs_to_measure(task),
         "gates": [],
         "skipped_gates": [],
         "ran_in": [],
     }
+
+
+def _outputs_to_measure(task: Task) -> list[dict[str, Any]]:
+    entries = []
+    layout, bounds = task.golden.layout, task.bounds
+    for output, pieces in zip(layout.outputs, layout.pieces, strict=True):
+        rows = zip(
+            bounds.e_eager[:, pieces.start].tolist(),
+            bounds.floor[:, pieces.start].tolist(),
+            bounds.bound[:, pieces.start].tolist(),
+            strict=True,
+        )
+        groups = output.groups
+        entries.append(
+            {
+                "name": output.name,
+                "positions": None if output.positions is None else output.kept,
+                "bounds": [
+                    {"e_eager": eager, "floor": floor, "bound": bound, "rmse": None}
+                    for eager, floor, bound in rows
+                ],
+                "channels": {"groups": groups, "ratio": None, "worst": None} if groups else None,
+                "top1": {"decided": 0, "agreed": 0} if output.scores else None,
+                "max_abs": None,
+                "sqnr_db": None,
+            }
+        )
+    return entries

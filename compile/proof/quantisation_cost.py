@@ -34,16 +34,18 @@ class Cost:
 def quantisation_cost(
     folded: nn.Module, quantised: nn.Module, ordinary: Golden, labelled: Labelled | None
 ) -> Cost:
-    """Compare a folded network with its fake-quantised graph, both in float32.
+    """Compare a folded network with its fake-quantised graph, both in float32. They return rows.
 
     The noise is measured on the `ordinary` golden samples, the accuracy on `labelled` ones.
     """
     noise = gates.quantisation_noise(quantised, ordinary)
-    if labelled is None:
-        reason = "no labelled images: what quantisation costs in accuracy is not known"
+    scores = ordinary.layout.scores
+    if labelled is None or scores is None:
+        reason = "no labelled images" if labelled is None else "no output holds class scores"
+        reason += ": what quantisation costs in accuracy is not known"
         skipped = [{"name": "accuracy budget", "reason": reason}]
         return Cost(gates=[noise], skipped=skipped, accuracy=None)
-    before, after = (_is_right(module, labelled) for module in (folded, quantised))
+    before, after = (_is_right(module, scores, labelled) for module in (folded, quantised))
     accuracy = {
         "before": percent(before),
         "after": percent(after),
@@ -60,9 +62,12 @@ def quantisation_cost(
     return Cost(gates=[noise, budget], skipped=[], accuracy=accuracy)
 
 
-def _is_right(module: nn.Module, labelled: Labelled) -> torch.Tensor:
-    """Which of the labelled images `module` classifies correctly: (N,) booleans."""
+def _is_right(module: nn.Module, scores: slice, labelled: Labelled) -> torch.Tensor:
+    """Which of the labelled images `module` classifies correctly: (N,) booleans.
+
+    `scores` are the columns of its rows that hold the scores of classes.
+    """
     with torch.no_grad():
         chunks = torch.split(labelled.images, ROWS)
-        classes = torch.cat([module(chunk).argmax(dim=1) for chunk in chunks])
+        classes = torch.cat([module(chunk)[:, scores].argmax(dim=1) for chunk in chunks])
     return classes == labelled.labels

@@ -118,17 +118,19 @@ class QuantisedTasks:
         """The samples with the graph in float64 as their oracle."""
         golden = self.samples.of_type(input_type)
         exact = simulated(self.graph(scheme), torch.float64)
-        return replace(golden, oracle=oracle_on_grid(exact, golden.pixels), way=MODULE)
+        rows = self.network.in_rows(exact)
+        return replace(golden, oracle=oracle_on_grid(exact, rows, golden.pixels), way=MODULE)
 
     def _measure_bounds(self, precision: str, input_type: str, scheme: str) -> Bounds:
         golden = self.samples.in_float32(self._golden(precision, input_type, scheme))
-        graph, mixes = self._in_float32(precision, scheme), self.function.mixes(input_type)
+        graph = self.network.in_rows(self._in_float32(precision, scheme))
+        mixes = self.function.mixes(input_type)
         return yardstick.measure_bounds(graph, precision, golden, one_by_one=mixes)
 
     def _measure_cost(self, precision: str, scheme: str) -> Cost:
         return quantisation_cost(
-            self.network.folded,
-            self._in_float32(precision, scheme),
+            self.network.in_rows(self.network.folded),
+            self.network.in_rows(self._in_float32(precision, scheme)),
             self.samples.of_type("float32").ordinary,
             self.labelled,
         )

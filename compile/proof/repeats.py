@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import torch
@@ -14,8 +14,10 @@ from torch import nn
 from compile.errors import first_line
 from compile.network.copying import copied
 from compile.proof.apart import LIMIT, distance, in_words
+from compile.proof.counters import counters, put_back
 from compile.proof.culprit import Recorded, first_apart, record
 from compile.proof.state import State, changed, state_of
+from compile.proof.surroundings import SURROUNDINGS
 
 CALLS = 200
 """Calls of the module in float32, with two images that take turns."""
@@ -28,6 +30,8 @@ _SECONDS = 8.0
 
 _TURNS = (0, 0, 1, 1)
 """Which image is given: each follows itself, and the other."""
+
+_ADVICE = "an answer must depend on the image alone, not on earlier calls, modes or the time"
 
 _NAMED = 3
 """Most tensors and numbers that a message names."""
@@ -112,13 +116,47 @@ class _Repeats:
                 return self._reason(call + 1, which, distance(answer, wanted[which]))
         assert settled is not None
         written = [name for name in changed(settled, state_of(self.module)) if _registered(name)]
-        return f"a call changes {_listed(written)}; change it only in training" if written else None
+        if written:
+            return f"a call changes {_listed(written)}; change it only in training"
+        return self._fault_elsewhere(wanted[0]) or self._fault_later(wanted[0])
+
+    def _fault_elsewhere(self, wanted: torch.Tensor) -> str | None:
+        """What shows that an answer depends on what surrounds the call."""
+        for where, surroundings in SURROUNDINGS.items():
+            with suppress(Exception):  # what cannot be called there shows nothing
+                with torch.no_grad(), surroundings():
+                    answer = self._call(self.twin, 0, 0)
+                if not self._same(answer, wanted):
+                    far = in_words(distance(answer, wanted))
+                    return f"the answer is another one {where}: it differs by {far}; {_ADVICE}"
+        return None
+
+    def _fault_later(self, wanted: torch.Tensor) -> str | None:
+        """What shows that an answer depends on how many calls were counted."""
+        found = counters(self.twin, lambda: self._answer(self.twin, 0, 0))
+        with put_back(found):
+            for counter in found:
+                for value in counter.later():
+                    counter.put(value)
+                    with suppress(Exception):  # it may be the place in a list
+                        answer = self._answer(self.twin, 0, 0)
+                        if not self._same(answer, wanted):
+                            return (
+                                "the answer changes with the number of calls: by "
+                                f"{in_words(distance(answer, wanted))} once {counter.name} is "
+                                f"{value:g}; {_ADVICE}"
+                            )
+        return None
 
     @torch.no_grad()
     def _answer(self, module: nn.Module, which: int, number: int) -> torch.Tensor:
         """The answer to an image, with the generators at the seed `number`."""
+        return self._call(module, which, number)
+
+    def _call(self, module: nn.Module, which: int, number: int) -> torch.Tensor:
+        """The same with gradients as they are."""
         seed(number)
-        return module(self.images[which].clone()).clone()
+        return module(self.images[which].clone()).detach().clone()
 
     def _same(self, one: torch.Tensor, other: torch.Tensor) -> bool:
         """Whether two tensors count as the same: to the bit, where numbers were drawn."""
@@ -147,7 +185,7 @@ class _Repeats:
         keeps = f"; calls change {_listed(kept)}" if kept else ""
         return (
             f"the answer changes with the number of calls: in call {call} by {in_words(far)}"
-            f"{first}{keeps}; an answer must not depend on earlier calls, other images or the time"
+            f"{first}{keeps}; {_ADVICE}"
         )
 
     def _two_answers(self, which: int) -> tuple[Recorded, Recorded] | None:

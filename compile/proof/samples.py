@@ -54,12 +54,14 @@ class GoldenSamples:
             hostile, names = hostile_samples(shape)
             inputs = torch.cat([pixels, hostile])
             pixels = inputs.double()
-        return answered(self.network.oracle, inputs, pixels, (*kinds, *names))
+        oracle, layout = self.network.oracle, self.network.layout
+        return answered(oracle, layout, inputs, pixels, (*kinds, *names))
 
     def _to_bytes(self, pixels: torch.Tensor, kinds: Sequence[str]) -> torch.Tensor:
         """Samples (N, C, H, W) as bytes (N, H, W, C); noise is spread over a byte's range."""
         real = torch.tensor([kind == "real" for kind in kinds])[:, None, None, None]
-        noise = to_bytes(pixels.double() / _NOISE_RANGE + 0.5)
+        image = pixels.amin((1, 2, 3), keepdim=True) >= 0  # of 0 to 1
+        noise = to_bytes(torch.where(image, pixels, pixels / _NOISE_RANGE + 0.5))
         return torch.where(real, self.normalisation.to_bytes(pixels), noise)
 
     def in_float32(self, golden: Golden) -> Golden:

@@ -18,6 +18,9 @@ _OWN = frozenset(vars(nn.Module())) | {"training"}
 _LARGEST = 100
 """Entries of a list or a dictionary that are looked at."""
 
+_DEEPEST = 50
+"""How deeply such lists may lie in each other."""
+
 
 def state_of(module: nn.Module) -> State:
     """Copy the weights, buffers, and plain tensors, numbers and lists of all layers."""
@@ -38,18 +41,24 @@ def changed(before: State, after: State) -> list[str]:
     return [name for name in {**before, **after} if not _same(before.get(name), after.get(name))]
 
 
-def _copied(value: Any) -> Any:
-    """A copy of a tensor, a number, a string or what holds them; None for anything else."""
+def _copied(value: Any, inside: frozenset[int] = frozenset()) -> Any:
+    """A copy of a tensor, a number, a string or what holds them; None for anything else.
+
+    `inside` are the lists and dictionaries that hold the value: one may hold itself.
+    """
     if isinstance(value, torch.Tensor):
         return value.detach().clone()
     if isinstance(value, np.ndarray):
         return value.copy()
     if isinstance(value, bool | int | float | complex | str):
         return value
+    if id(value) in inside or len(inside) > _DEEPEST:
+        return None
+    inside |= {id(value)}
     if isinstance(value, Mapping):
-        return [(str(key), _copied(value[key])) for key in list(value)[:_LARGEST]]
+        return [(str(key), _copied(value[key], inside)) for key in list(value)[:_LARGEST]]
     if isinstance(value, list | tuple):
-        return [len(value), *map(_copied, value[-_LARGEST:])]
+        return [len(value), *(_copied(each, inside) for each in value[-_LARGEST:])]
     return None
 
 

@@ -14,17 +14,22 @@ from functools import partial
 import torch
 from torch import nn
 
+from compile.artifact.outputs import Layout
 from compile.errors import CheckFailed, first_line
 from compile.network.copying import copied, in_type
 from compile.network.prepare import eager_dtype
 from compile.precision import precision, tensor_float
 from compile.proof.golden import Bounds, Golden
-from compile.proof.parity import rmse
+from compile.proof.parity import errors
 from compile.proof.ways import ORDERS, InOrder, Jittered
 from compile.spec import ROWS
 
 _JITTERS = 2
 """Draws of random roundings: each is a way of its own."""
+
+
+_PARTS = 2.0
+"""What widens e_eager of a part of an output; docs/parity.md, "Parts of an output", says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,39 +50,66 @@ def measure_bounds(
     """Measure how wrong the module is at precision `name`, and return the bounds that follow.
 
     At a quantised precision `module` is the fake-quantised graph, computing in float32.
-    `one_by_one` calls the module with one sample at a time only.
+    It returns its outputs in rows. `one_by_one` calls it with one sample at a time only.
 
     The error of one sample is a matter of luck. So e_eager is the largest relative error of the
     ordinary samples, scaled to the size of each sample. A hostile sample has its own e_eager if
     that is larger, and loosens no other sample's bound. If PyTorch overflows on a hostile sample,
     its bound is NaN: `finite_rows` leaves it out.
 
+    Each piece has its own e_eager. That of a part of an output is at least that of the whole: a
+    channel that happens to be exact, or is zero, may be as wrong as any value of the output. It
+    grows with the values of the part where these are larger than in ordinary samples. The
+    values of one channel of a constant image are all alike, so its error is a single draw. So a
+    hostile sample loosens all parts of an output alike, by what its worst part needs. There are
+    thousands of parts, so the largest of as many errors counts: that of each is taken _PARTS times.
+
     Raises CheckFailed if PyTorch cannot run the module at this precision, or overflows on an
     ordinary sample.
     """
     row = precision(name)
-    size = golden.oracle.square().mean(dim=1).sqrt()
+    owners = golden.layout.owners
+    size = golden.layout.rms(golden.oracle)[:, owners]
     by_way = way_errors(module, name, golden, one_by_one=one_by_one)
-    errors = torch.stack(list(by_way.values())).amax(dim=0)  # NaN is the largest of all
-    errors = torch.where(torch.isfinite(errors), errors, torch.nan)
-    ordinary = errors[:ROWS] / size[:ROWS].clamp_min(1e-300)
+    wrong = torch.stack(list(by_way.values())).amax(dim=0)  # NaN is the largest of all
+    wrong = torch.where(torch.isfinite(wrong), wrong, torch.nan)
+    wrong = torch.maximum(wrong, wrong[:, owners])
+    ordinary = wrong[:ROWS] / size[:ROWS].clamp_min(1e-300)
     if not bool(torch.isfinite(ordinary).all()):
         raise CheckFailed(
             f"PyTorch itself overflows in {name}: outputs not finite; take another --precision"
         )
-    relative = max(row.least, float(ordinary.max()))
-    e_eager = relative * size
-    e_eager[ROWS:] = torch.maximum(e_eager, errors)[ROWS:]
+    relative = ordinary.amax(dim=0).clamp_min(row.least)
+    e_eager = torch.maximum(relative * size, _by_own_size(wrong, golden))
+    e_eager[ROWS:] = _loosened(e_eager, wrong, golden.layout)[ROWS:]
+    is_part = torch.arange(len(owners)) != owners
+    e_eager[:, is_part] *= _PARTS
     floor = row.eps / 2 * size
     if {"denormal", "zeros"} <= set(golden.kinds):  # a program may take subnormal numbers for zero
         tiny, zeros = map(golden.kinds.index, ("denormal", "zeros"))
-        floor[tiny] += rmse(golden.oracle, golden.oracle[zeros])[tiny]
+        floor[tiny] += golden.layout.rms(golden.oracle[[tiny]] - golden.oracle[[zeros]])[0, owners]
     return Bounds(k=row.k, e_eager=e_eager, floor=floor)
+
+
+def _by_own_size(wrong: torch.Tensor, golden: Golden) -> torch.Tensor:
+    """The largest ordinary error of each piece, scaled to the piece's own size: (N, pieces)."""
+    own = golden.layout.rms(golden.oracle)
+    largest = own[:ROWS].amax(dim=0)
+    return torch.where(largest > 0, wrong[:ROWS].amax(dim=0) / largest, 0.0) * own
+
+
+def _loosened(e_eager: torch.Tensor, wrong: torch.Tensor, layout: Layout) -> torch.Tensor:
+    """e_eager (N, pieces), larger where `wrong` is larger in any piece of the same output."""
+    factors = torch.where(e_eager > 0, wrong / e_eager, 1.0)
+    loosened = e_eager.clone()
+    for pieces in layout.pieces:
+        loosened[:, pieces] *= factors[:, pieces].amax(dim=1, keepdim=True).clamp_min(1.0)
+    return torch.maximum(loosened, wrong)
 
 
 def finite_rows(golden: Golden, bounds: Bounds, name: str) -> tuple[Golden, Bounds]:
     """Leave out hostile samples on which PyTorch overflows at precision `name`."""
-    kept = torch.isfinite(bounds.bound)
+    kept = torch.isfinite(bounds.bound).all(dim=1)
     reason = f"PyTorch itself overflows on it in {name}"
     return golden.without(kept, reason), bounds.take(kept)
 
@@ -85,7 +117,7 @@ def finite_rows(golden: Golden, bounds: Bounds, name: str) -> tuple[Golden, Boun
 def way_errors(
     module: nn.Module, name: str, golden: Golden, *, one_by_one: bool = False
 ) -> dict[str, torch.Tensor]:
-    """Root mean square errors (N,) of each way that runs, by its name; NaN for an overflow.
+    """Root mean square errors (N, pieces) of each way that runs, by name; NaN for an overflow.
 
     A module may refuse some of the ways; CheckFailed is raised if it refuses all.
     """
@@ -94,13 +126,16 @@ def way_errors(
     for ways in _tries(name, one_by_one):
         for way in ways:
             try:
-                found[way.name] = rmse(_evaluate(module, name, golden, way), golden.oracle)
+                found[way.name] = errors(_evaluate(module, name, golden, way), golden)
             except Exception as error:  # whatever a module's own code raises
                 refused = error
         if found:
             return found
     reason = f"PyTorch itself cannot run the module in {name}: {first_line(refused)}"
-    raise CheckFailed(f"{reason}; take another --precision") from refused
+    remedy = "take another --precision"
+    if precision(name).lowered:
+        remedy = f"take the type from the input (x.to(y.dtype), not x.float()), or {remedy}"
+    raise CheckFailed(f"{reason}; {remedy}") from refused
 
 
 def _tries(name: str, one_by_one: bool) -> list[list[Way]]:
@@ -142,7 +177,7 @@ _COUNTS = {False: "one by one", True: "together"}
 
 @torch.no_grad()
 def _evaluate(module: nn.Module, name: str, golden: Golden, way: Way) -> torch.Tensor:
-    """The module's outputs for the samples, computed in one way: (N, classes)."""
+    """The module's outputs for the samples, computed in one way: (N, width)."""
     dtype, tf32 = eager_dtype(name), precision(name).tf32
     device = "cuda" if tf32 else "cpu"
     eager = in_type(copied(module).to(device).eval(), dtype)

@@ -25,20 +25,30 @@ namespace zoo {
 
 namespace {
 
-// Float32 on cpu, whatever the device and layout it came in.
-at::Tensor to_host(const at::Tensor& output) { return output.to(at::kCPU).contiguous(); }
+// Float32 on cpu, whatever the device and layout they came in.
+std::vector<at::Tensor> to_host(std::vector<at::Tensor> outputs) {
+  for (at::Tensor& output : outputs) output = output.to(at::kCPU).contiguous();
+  return outputs;
+}
 
 at::Tensor rows_of(const at::Tensor& input, const std::vector<int64_t>& rows) {
   return input.index_select(0, at::tensor(rows, at::kLong));
 }
 
-Stability compare_outputs(const at::Tensor& first, const at::Tensor& last) {
-  // Bytes, not values: equal NaNs are the same output.
-  if (std::memcmp(first.const_data_ptr(), last.const_data_ptr(), first.nbytes()) == 0) {
-    return {true, 0.0};
+Stability compare_outputs(const std::vector<at::Tensor>& first,
+                          const std::vector<at::Tensor>& last) {
+  Stability stability{true, 0.0};
+  for (size_t i = 0; i < first.size(); ++i) {
+    // Bytes, not values: equal NaNs are the same output.
+    if (std::memcmp(first[i].const_data_ptr(), last[i].const_data_ptr(), first[i].nbytes()) == 0) {
+      continue;
+    }
+    stability.identical = false;
+    const auto largest = at::sub(first[i], last[i]).abs().max().item<double>();
+    if (!std::isfinite(largest)) return {false, std::nullopt};
+    stability.max_abs_difference = std::max(*stability.max_abs_difference, largest);
   }
-  const auto largest = at::sub(first, last).abs().max().item<double>();
-  return {false, std::isfinite(largest) ? std::optional(largest) : std::nullopt};
+  return stability;
 }
 
 // The last `count`; all where there are fewer.
@@ -52,9 +62,16 @@ std::span<const T> values(const at::Tensor& tensor) {
   return {tensor.const_data_ptr<T>(), static_cast<size_t>(tensor.numel())};
 }
 
-// The most likely class of each row; nothing where the output is not (rows, classes).
+// The first output that is of classes.
+std::optional<size_t> find_classes(const Manifest& manifest) {
+  const auto& proofs = manifest.parity.outputs;
+  const auto proof = std::ranges::find_if(proofs, &OutputProof::has_classes);
+  if (proof == proofs.end()) return std::nullopt;
+  return static_cast<size_t>(proof - proofs.begin());
+}
+
+// The most likely class of each row of (rows, classes).
 std::vector<InferredRow> most_likely(const at::Tensor& output) {
-  if (output.dim() != 2) return {};
   const auto [largest, classes] = output.max(1);
   std::vector<InferredRow> top;
   for (size_t i = 0; i < static_cast<size_t>(output.size(0)); ++i) {
@@ -101,13 +118,13 @@ void Session::load(size_t program) {
   throw_if_interrupted();
 }
 
-at::Tensor Session::call_checked(const at::Tensor& rows) {
+std::vector<at::Tensor> Session::call_checked(const at::Tensor& rows) {
   throw_if_interrupted();
   return with_torch_errors(program_->file + ": cannot be run", [&] {
-    const at::Tensor output = engine_->run(rows.to(c10::Device(manifest_.device)));
+    std::vector<at::Tensor> outputs = engine_->run(rows.to(c10::Device(manifest_.device)));
     synchronize(manifest_.device);
-    validate_output(output, rows.size(0), manifest_, program_->file);
-    return to_host(output);
+    validate_outputs(outputs, rows.size(0), manifest_, program_->file);
+    return to_host(std::move(outputs));
   });
 }
 
@@ -129,49 +146,64 @@ Subject Session::subject(int64_t batch) {
 }
 
 Report Session::infer() {
+  check_output_kind(options_.output, manifest_);
   const at::Tensor input = read_tensor_file(options_.input);
   validate_input(input, manifest_, options_.input, options_.allow_nonfinite);
   const int64_t rows = input.size(0);
   const std::vector<Chunk> chunks = plan_chunks(manifest_.programs, rows, options_.batch);
   std::vector<at::Tensor> outputs;
+  for (const Output& output : manifest_.outputs) {
+    outputs.push_back(at::empty(with_rows(rows, output.shape), at::kFloat));
+  }
   for (const Chunk& chunk : chunks) {
     load(chunk.program);
-    outputs.push_back(call_checked(input.narrow(0, chunk.first_row, chunk.rows).clone()));
+    const auto part = call_checked(input.narrow(0, chunk.first_row, chunk.rows).clone());
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      outputs[i].narrow(0, chunk.first_row, chunk.rows).copy_(part[i]);
+    }
   }
-  const at::Tensor output = at::cat(outputs);
-  if (!options_.output.empty()) {
-    write_atomically(options_.output,
-                     tensor_file_bytes(output, manifest_.output.name, options_.output));
+  if (!options_.output.empty()) write_tensor_file(options_.output, outputs, manifest_);
+  Inference inference{.rows = rows, .outputs = manifest_.outputs, .output = options_.output};
+  if (const auto index = find_classes(manifest_)) {
+    inference.top1 = most_likely(outputs[*index]);
+    inference.classes = manifest_.outputs[*index].classes;
   }
-  return report_inference(subject(chunks.front().rows), {.rows = rows,
-                                                         .top1 = most_likely(output),
-                                                         .classes = manifest_.output.classes,
-                                                         .output = options_.output});
+  return report_inference(subject(chunks.front().rows), inference);
+}
+
+ProgramCheck Session::check_program(size_t program, const Golden& golden) {
+  load(program);
+  std::vector<OutputCheck> checks;
+  for (size_t i = 0; i < manifest_.outputs.size(); ++i) {
+    checks.emplace_back(manifest_, i, golden.outputs()[i]);
+  }
+  const int64_t num_rows = golden.input.size(0);
+  const auto calls = plan_golden(*program_, options_.batch, num_rows);
+  int64_t done = 0;
+  for (const std::vector<int64_t>& rows : calls) {
+    const std::vector<at::Tensor> outputs = call_checked(rows_of(golden.input, rows));
+    // What the last call has more than that are rows that have been run: they only fill it up.
+    const auto count = std::min(static_cast<int64_t>(rows.size()), num_rows - done);
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      for (int64_t row = 0; row < count; ++row) {
+        checks[i].add_row(values<float>(outputs[i].select(0, row)));
+      }
+    }
+    done += count;
+  }
+  ProgramCheck result{describe_program(*program_), static_cast<int64_t>(calls.front().size()), {}};
+  for (const OutputCheck& check : checks) result.outputs.push_back(check.result());
+  return result;
 }
 
 Report Session::check() {
-  const Golden golden = read_golden(artifact_.file(kGoldenFile), manifest_);
+  const Golden golden(artifact_.file(kGoldenFile), manifest_);
   std::vector<size_t> programs;
   for (size_t i = 0; i < manifest_.programs.size(); ++i) programs.push_back(i);
   if (options_.batch) programs = {select_program(manifest_.programs, options_.batch)};
 
   std::vector<ProgramCheck> checks;
-  for (const size_t program : programs) {
-    load(program);
-    at::Tensor outputs = at::empty(golden.oracle.sizes(), at::kFloat);
-    const auto calls = plan_golden(*program_, options_.batch, golden.input.size(0));
-    int64_t done = 0;
-    for (const std::vector<int64_t>& rows : calls) {
-      const at::Tensor output = call_checked(rows_of(golden.input, rows));
-      // What the last call has more than that are rows that have been run: they only fill it up.
-      const int64_t count = std::min(output.size(0), outputs.size(0) - done);
-      outputs.narrow(0, done, count).copy_(output.narrow(0, 0, count));
-      done += count;
-    }
-    checks.push_back(
-        {describe_program(*program_), static_cast<int64_t>(calls.front().size()),
-         check_parity(manifest_.parity, values<float>(outputs), values<double>(golden.oracle))});
-  }
+  for (const size_t program : programs) checks.push_back(check_program(program, golden));
   Report report = report_check(subject(checks.front().batch), manifest_.parity, checks);
   const bool proves_all = !options_.batch && report.exit_code == ExitCode::kDone;
   if (manifest_.status == Status::kPending && proves_all) remember_proof(report);
@@ -190,14 +222,14 @@ void Session::remember_proof(Report& report) const {
 Report Session::measure() {
   const size_t program = select_program(manifest_.programs, options_.batch);
   const int64_t batch = options_.batch.value_or(manifest_.programs[program].min_batch);
-  const Golden golden = read_golden(artifact_.file(kGoldenFile), manifest_);
+  const Golden golden(artifact_.file(kGoldenFile), manifest_);
   std::vector<int64_t> rows;
   for (int64_t i = 0; i < batch; ++i) rows.push_back(i % kOrdinaryRows);
   const at::Tensor input = rows_of(golden.input, rows).to(c10::Device(manifest_.device));
   load(program);
 
-  at::Tensor output;
-  at::Tensor first;
+  std::vector<at::Tensor> outputs;
+  std::vector<at::Tensor> first;  // what the first call gave
   GpuTimer timer(input.device().type());
   std::vector<int64_t> gpu_ns;  // of every call so far
   const auto take_gpu_time = [&] {
@@ -206,15 +238,15 @@ Report Session::measure() {
   // The program, and on a GPU the wait for it. The input is there already.
   const auto timed_call = [&] {
     timer.start();
-    output = engine_->run(input);
+    outputs = engine_->run(input);
     timer.stop();
     synchronize(manifest_.device);
   };
   const auto between = [&] {
     take_gpu_time();
-    if (!first.defined() && output.defined()) {
-      validate_output(output, batch, manifest_, program_->file);
-      first = to_host(output).clone();
+    if (first.empty() && !outputs.empty()) {
+      validate_outputs(outputs, batch, manifest_, program_->file);
+      for (const at::Tensor& output : to_host(outputs)) first.push_back(output.clone());
     }
     throw_if_interrupted();
   };
@@ -226,8 +258,8 @@ Report Session::measure() {
     return measured;
   });
   measurement.gpu_samples_ns = last(gpu_ns, measurement.samples_ns.size());
-  validate_output(output, batch, manifest_, program_->file);
-  return report_measurement(subject(batch), measurement, compare_outputs(first, to_host(output)),
+  validate_outputs(outputs, batch, manifest_, program_->file);
+  return report_measurement(subject(batch), measurement, compare_outputs(first, to_host(outputs)),
                             options_.percentiles, options_.strict);
 }
 

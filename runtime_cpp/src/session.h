@@ -11,6 +11,7 @@
 #include "engines/engine.h"
 #include "options.h"
 #include "report/report.h"
+#include "torch/tensors.h"
 
 namespace zoo {
 
@@ -31,7 +32,9 @@ class Session {
   // Writes down that a pending artifact passed; where that fails the report warns of it.
   void remember_proof(Report& report) const;
   void load(size_t program);  // unless it is the one that is loaded
-  [[nodiscard]] at::Tensor call_checked(const at::Tensor& rows);
+  // The outputs for these rows, contiguous on cpu.
+  [[nodiscard]] std::vector<at::Tensor> call_checked(const at::Tensor& rows);
+  [[nodiscard]] ProgramCheck check_program(size_t program, const Golden& golden);
   [[nodiscard]] Subject subject(int64_t batch);
 
   const Artifact& artifact_;

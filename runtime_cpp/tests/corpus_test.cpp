@@ -1,6 +1,7 @@
 // The files of tests/data that Python's reader is tested on too: both must give the same verdict.
 #include <gtest/gtest.h>
 
+#include "artifact/golden.h"
 #include "artifact/manifest.h"
 #include "artifact/npy.h"
 #include "artifact/safetensors.h"
@@ -63,6 +64,36 @@ TEST(Corpus, ForgedTensorsAreRefused) {
   for (const path& file : files_in(kData / "tensors/forged")) {
     SCOPED_TRACE(file);
     EXPECT_REFUSED(ExitCode::kBadArtifact, file.filename().string(), parse_tensors(file));
+  }
+}
+
+// The golden files of one manifest, whose outputs are of any shape.
+class GoldenCorpus : public ::testing::Test {
+ protected:
+  GoldenViews find(const path& file) {
+    bytes_ = read_file(kData / "tensors/golden" / file);
+    return find_golden(as_bytes(bytes_), manifest_);
+  }
+  const Manifest manifest_ =
+      parse_manifest(read_file(kData / "manifests/sound/outputs-of-any-shape.json"), "folder");
+  std::string bytes_;
+};
+
+TEST_F(GoldenCorpus, TheSoundOneIsRead) {
+  const GoldenViews golden = find("sound/any-shape.safetensors");
+  ASSERT_EQ(golden.outputs.size(), 5u);
+  EXPECT_FALSE(golden.outputs[0].positions);
+  ASSERT_TRUE(golden.outputs[1].positions);
+  EXPECT_EQ(value_at<int64_t>(*golden.outputs[1].positions, 9), 47);
+  EXPECT_TRUE(golden.outputs[1].e_eager);
+  EXPECT_FALSE(golden.outputs[3].e_eager);
+}
+
+TEST_F(GoldenCorpus, TheForgedAreRefusedByTheTensorThatIsWrong) {
+  const Json parts = Json::parse(read_file(kData / "tensors/golden/forged.json"));
+  for (const auto& [name, part] : parts.items()) {
+    SCOPED_TRACE(name);
+    EXPECT_REFUSED(ExitCode::kBadArtifact, part.get<std::string>(), find("forged/" + name));
   }
 }
 

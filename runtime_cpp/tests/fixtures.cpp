@@ -1,5 +1,6 @@
 #include "fixtures.h"
 
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 
@@ -93,8 +94,9 @@ Json make_manifest() {
     "quantization": null, "files": {}, "graph": null,
     "parity": {"oracle": "float64", "reference": "module", "tf32": false, "k": 2.0,
                "samples": [], "skipped_samples": [],
-               "outputs": [{"name": "y", "bounds": [], "top1": {"decided": 16, "agreed": 16},
-                            "max_abs": 1e-7, "sqnr_db": 130.5}],
+               "outputs": [{"name": "y", "positions": null, "bounds": [], "channels": null,
+                            "top1": {"decided": 16, "agreed": 16}, "max_abs": 1e-7,
+                            "sqnr_db": 130.5}],
                "gates": [{"name": "a gate", "value": 0.5, "bound": 1.0, "passed": true}],
                "skipped_gates": [], "ran_in": ["python"]},
     "determinism": {"calls": 2, "loads": 2, "threads": 2, "bit_identical": true, "runners": 0,
@@ -116,10 +118,25 @@ Json make_manifest() {
 void add_sample(Json& manifest, const std::string& kind, double e_eager, double floor) {
   Json& parity = manifest["parity"];
   parity["samples"].push_back({{"kind", kind}});
-  parity["outputs"][0]["bounds"].push_back({{"e_eager", e_eager},
-                                            {"floor", floor},
-                                            {"bound", parity["k"].get<double>() * e_eager + floor},
-                                            {"rmse", 0.0}});
+  for (Json& proof : parity["outputs"]) {
+    proof["bounds"].push_back({{"e_eager", e_eager},
+                               {"floor", floor},
+                               {"bound", parity["k"].get<double>() * e_eager + floor},
+                               {"rmse", 0.0}});
+  }
+}
+
+void add_output(Json& manifest, const std::string& name, const std::vector<int64_t>& shape) {
+  manifest["outputs"].push_back({{"name", name}, {"dtype", "float32"}, {"shape", shape}});
+  Json& proofs = manifest["parity"]["outputs"];
+  Json proof = proofs[0];
+  proof["name"] = name;
+  proof["top1"] = nullptr;
+  if (shape.size() > 1) {
+    const int64_t groups = std::min<int64_t>(shape[0], 4096);
+    proof["channels"] = {{"groups", groups}, {"ratio", 0.5}, {"worst", "normal, channel 0"}};
+  }
+  proofs.push_back(proof);
 }
 
 void set_status(Json& manifest, const std::string& status) {
@@ -128,9 +145,11 @@ void set_status(Json& manifest, const std::string& status) {
   if (status == "accepted") parity["gates"][0]["passed"] = false;
   if (status != "pending") return;
   parity["ran_in"] = Json::array();
-  Json& proof = parity["outputs"][0];
-  for (Json& bound : proof["bounds"]) bound["rmse"] = nullptr;
-  if (!proof["top1"].is_null()) proof["top1"] = {{"decided", 0}, {"agreed", 0}};
+  for (Json& proof : parity["outputs"]) {
+    for (Json& bound : proof["bounds"]) bound["rmse"] = nullptr;
+    if (!proof["top1"].is_null()) proof["top1"] = {{"decided", 0}, {"agreed", 0}};
+    if (!proof["channels"].is_null()) proof["channels"]["ratio"] = nullptr;
+  }
 }
 
 std::string make_golden(size_t rows) {

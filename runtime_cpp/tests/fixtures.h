@@ -48,7 +48,9 @@ struct ZipSpec {
 
 // A manifest that keeps the contract, without its files.
 [[nodiscard]] Json make_manifest();
-// One more golden row, with its bound.
+// One more output, without classes: as a map of channels where it has more than one dimension.
+void add_output(Json& manifest, const std::string& name, const std::vector<int64_t>& shape);
+// One more golden row, with its bounds.
 void add_sample(Json& manifest, const std::string& kind, double e_eager, double floor);
 // Makes it keep the contract as "proved", "pending" or "accepted".
 void set_status(Json& manifest, const std::string& status);

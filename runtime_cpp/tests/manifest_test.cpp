@@ -28,13 +28,17 @@ TEST(Manifest, ReadsWhatKeepsTheContract) {
   EXPECT_EQ(manifest.status, Status::kProved);
   EXPECT_EQ(manifest.model, "tiny");
   EXPECT_EQ(manifest.input.name, "x");
-  EXPECT_EQ(manifest.output.shape, (std::vector<int64_t>{3}));
-  EXPECT_EQ(manifest.output.classes, (std::vector<std::string>{"a", "b", "c"}));
+  ASSERT_EQ(manifest.outputs.size(), 1u);
+  EXPECT_EQ(manifest.outputs[0].shape, (std::vector<int64_t>{3}));
+  EXPECT_EQ(manifest.outputs[0].classes, (std::vector<std::string>{"a", "b", "c"}));
   EXPECT_EQ(manifest.programs[0].max_batch, 64);
-  EXPECT_EQ(manifest.parity.samples.size(), 16u);
-  EXPECT_EQ(manifest.parity.samples[15].kind, "normal");
-  EXPECT_DOUBLE_EQ(manifest.parity.samples[0].floor, 1e-6);
-  EXPECT_TRUE(manifest.parity.has_classes);
+  EXPECT_EQ(manifest.parity.kinds.size(), 16u);
+  EXPECT_EQ(manifest.parity.kinds[15], "normal");
+  ASSERT_EQ(manifest.parity.outputs.size(), 1u);
+  EXPECT_DOUBLE_EQ(manifest.parity.outputs[0].bounds[0].floor, 1e-6);
+  EXPECT_FALSE(manifest.parity.outputs[0].positions);
+  EXPECT_EQ(manifest.parity.outputs[0].groups, 0);
+  EXPECT_TRUE(manifest.parity.outputs[0].has_classes);
   EXPECT_TRUE(manifest.parity.gates[0].passed);
 }
 
@@ -61,15 +65,51 @@ TEST(Manifest, ReadsBothKindsOfInput) {
 TEST(Manifest, ReadsOutputsWithoutClasses) {
   Json manifest = make_manifest();
   manifest["outputs"][0]["classes"] = nullptr;
-  EXPECT_TRUE(read(manifest).output.classes.empty());
-  for (const Json& shape : {Json{1, 3}, Json::array()}) {
-    manifest["outputs"][0]["shape"] = shape;
-    expect_refused(manifest.dump(), "parity.outputs[0].top1 must be null");
-    Json map = manifest;
-    map["parity"]["outputs"][0]["top1"] = nullptr;
-    EXPECT_FALSE(read(map).parity.has_classes);
-    EXPECT_EQ(read(map).output.shape, shape.get<std::vector<int64_t>>());
-  }
+  EXPECT_TRUE(read(manifest).outputs[0].classes.empty());
+  EXPECT_TRUE(read(manifest).parity.outputs[0].has_classes);  // their names are not known
+  manifest["parity"]["outputs"][0]["top1"] = nullptr;
+  EXPECT_FALSE(read(manifest).parity.outputs[0].has_classes);
+}
+
+TEST(Manifest, ReadsSeveralOutputsOfAnyShape) {
+  Json manifest = make_manifest();
+  testing::add_output(manifest, "number", {});
+  testing::add_output(manifest, "map", {6, 4, 4});
+  manifest["parity"]["outputs"][2]["positions"] = 95;
+  const Manifest read_back = read(manifest);
+  ASSERT_EQ(read_back.outputs.size(), 3u);
+  EXPECT_EQ(read_back.outputs[1].shape, std::vector<int64_t>());
+  EXPECT_EQ(num_values(read_back.outputs[1].shape), 1);
+  EXPECT_EQ(num_values(read_back.outputs[2].shape), 96);
+  EXPECT_FALSE(read_back.parity.outputs[2].has_classes);
+  EXPECT_EQ(read_back.parity.outputs[2].groups, 6);
+  EXPECT_EQ(read_back.parity.outputs[2].positions, 95);
+  EXPECT_EQ(read_back.parity.outputs[2].bounds.size(), 16u);
+}
+
+TEST(Manifest, HoldsOutputsToTheirRules) {
+  Json manifest = make_manifest();
+  testing::add_output(manifest, "map", {6, 4, 4});
+  const auto refuse = [&](const std::string& where, const Json& value, const std::string& part) {
+    Json wrong = manifest;
+    wrong[Json::json_pointer(where)] = value;
+    expect_refused(wrong.dump(), part);
+  };
+  refuse("/outputs/1/name", "y", "outputs[1].name is that of an earlier output");
+  refuse("/parity/outputs/1/name", "mab", "parity.outputs must name the outputs in their order");
+  refuse("/parity/outputs/1/channels", nullptr, "channels must be an object for the shape [6,4,4]");
+  refuse("/parity/outputs/0/channels", manifest["parity"]["outputs"][1]["channels"],
+         "parity.outputs[0].channels must be null for the shape [3]");
+  refuse("/parity/outputs/1/channels/groups", 5, "parity.outputs[1].channels.groups must be 6");
+  refuse("/parity/outputs/1/positions", 96, "parity.outputs[1].positions must be below 96");
+  refuse("/parity/outputs/1/top1", {{"decided", 1}, {"agreed", 1}},
+         "parity.outputs[1].top1 must be null for the shape [6,4,4]");
+  refuse("/parity/outputs/0/top1", nullptr, "top1 must be an object: the output has classes");
+  refuse("/parity/outputs/1/channels/ratio", 1.0000001, "status is 'proved', but");
+  refuse("/parity/outputs/1/channels/ratio", nullptr, "status is 'proved', but");
+  testing::set_status(manifest, "pending");
+  EXPECT_EQ(read(manifest).status, Status::kPending);
+  refuse("/parity/outputs/1/channels/ratio", 0.5, "status is 'pending', but");
 }
 
 TEST(Manifest, ReadsProgramsWhoseRangesOverlap) {

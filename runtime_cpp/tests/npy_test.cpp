@@ -90,7 +90,7 @@ TEST(Npy, RefusesShapesThatAreNone) {
         "(-0,)", "(+6,)", "(0x6,)", "(1_0,)", "(None,)", "(__import__('os'),)", "(1+5,)"}) {
     expect_refused(make_file(header_of(shape), 24), "x.npy: not a .npy file");
   }
-  expect_refused(make_file(header_of("(1, 1, 1, 1, 1, 1, 1, 1, 6)"), 24), "more than 8");
+  expect_refused(make_file(header_of("(1, 1, 1, 1, 1, 1, 1, 1, 1, 6)"), 24), "more than 9");
   for (const char* shape : {"(5,)", "(7,)", "(4294967296, 4294967296)", "(4611686018427387910,)",
                             "(9223372036854775807, 9223372036854775807)"}) {
     expect_refused(make_file(header_of(shape), 24), "holds 24 bytes of data");

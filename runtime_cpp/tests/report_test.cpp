@@ -107,15 +107,35 @@ TEST(Report, AFlawOfTheCallsMakesThemInvalid) {
   expect_narrow_and_clean(report.text);
 }
 
+// Two rows of an output of classes, with these errors and a bound of 0.02.
+OutputResult classes_output(double first, double second) {
+  OutputResult result{.name = "y", .shape = {2}, .rows = {}, .num_ordinary_decided = 2};
+  for (const double error : {first, second}) {
+    result.rows.push_back({.kind = "real", .whole = {error, 0.02}, .part = {}});
+    result.rows.back().within_bounds = error <= 0.02;
+    result.rows.back().decided = result.rows.back().agreed = true;
+  }
+  return result;
+}
+
+// Two rows of a map; the border of channel 17 is 0.04 off in the second where it fails.
+OutputResult map_output(bool fails) {
+  OutputResult result{.name = "c3", .shape = {512, 28, 28}, .rows = {}, .has_classes = false};
+  for (const double error : {0.01, fails ? 0.04 : 0.018}) {
+    PartError part{{error, 0.02}, 17, 17, true};
+    result.rows.push_back({.kind = "normal", .whole = {0.001, 0.02}, .part = part});
+    result.rows.back().within_bounds = error <= 0.02;
+  }
+  return result;
+}
+
 TEST(Report, CheckSaysWhatFailed) {
   Parity parity;
   parity.k = 2;
-  parity.samples.assign(2, {"real", 0.01, 0.0});
   parity.gates = {{std::string(100, 'g'), 0.5, 1.0, true}};
-  const std::vector<double> oracle = {1, 0, 1, 0};
-  const auto nan = std::numeric_limits<float>::quiet_NaN();
-  const ProgramCheck good{"a.ts", 1, check_parity(parity, std::vector<float>{1, 0, 1, 0}, oracle)};
-  const ProgramCheck bad{"b.ts", 2, check_parity(parity, std::vector<float>{1, 0, nan, 0}, oracle)};
+  const auto nan = std::numeric_limits<double>::quiet_NaN();
+  const ProgramCheck good{"a.ts", 1, {classes_output(0, 0)}};
+  const ProgramCheck bad{"b.ts", 2, {classes_output(0, nan)}};
   const Report passed = report_check(make_subject(), parity, {good});
   EXPECT_EQ(passed.exit_code, ExitCode::kDone);
   EXPECT_EQ(passed.document["check"]["verdict"], "PASSED");
@@ -138,6 +158,59 @@ TEST(Report, CheckSaysWhatFailed) {
   EXPECT_EQ(accepted.document["check"]["verdict"], "FAILED");
   EXPECT_NE(accepted.text.find("FAILED: status accepted"), std::string::npos);
   expect_narrow_and_clean(accepted.text);
+}
+
+TEST(Report, CheckSaysWhichPartOfWhichOutputFailed) {
+  const ProgramCheck good{"a.ts", 1, {classes_output(0, 0.01), map_output(false)}};
+  const Report passed = report_check(make_subject(), {}, {good});
+  EXPECT_EQ(passed.exit_code, ExitCode::kDone);
+  EXPECT_NE(passed.text.find("PASSED: 2 of 2 rows pass, top-1"), std::string::npos) << passed.text;
+  EXPECT_NE(
+      passed.text.find("c3            512x28x28             0.900  1 normal, channel 17, border"),
+      std::string::npos)
+      << passed.text;
+  expect_narrow_and_clean(passed.text);
+
+  const ProgramCheck bad{"a.ts", 1, {classes_output(0, 0.01), map_output(true)}};
+  const Report failed = report_check(make_subject(), {}, {bad});
+  EXPECT_EQ(failed.exit_code, ExitCode::kCheckFailed);
+  EXPECT_NE(failed.text.find("FAILED: c3, channel 17"), std::string::npos) << failed.text;
+  EXPECT_NE(failed.text.find("FAILED: 1 of 2 rows pass"), std::string::npos) << failed.text;
+  const OrderedJson& check = failed.document["check"];
+  EXPECT_EQ(check["samples"][0]["passed"], true);
+  EXPECT_EQ(check["samples"][1]["passed"], false);
+  EXPECT_DOUBLE_EQ(check["samples"][1]["ratio"].get<double>(), 2);
+  const OrderedJson& map = check["outputs"][1];
+  EXPECT_EQ(map["name"], "c3");
+  EXPECT_EQ(map["shape"], (OrderedJson{512, 28, 28}));
+  EXPECT_EQ(map["verdict"], "FAILED");
+  EXPECT_DOUBLE_EQ(map["ratio"].get<double>(), 2);
+  EXPECT_EQ(map["worst"], "normal, channel 17, border");
+  EXPECT_TRUE(map["top1"].is_null());
+  EXPECT_DOUBLE_EQ(map["rows"][1]["rmse"].get<double>(), 0.001);
+  EXPECT_EQ(map["rows"][1]["part"]["channels"], (OrderedJson{17, 17}));
+  EXPECT_TRUE(check["outputs"][0]["rows"][1]["part"].is_null());
+  expect_narrow_and_clean(failed.text);
+}
+
+TEST(Report, CheckSaysWhatFailedOfAMapAlone) {
+  const Report failed = report_check(make_subject(), {}, {{"a.ts", 1, {map_output(true)}}});
+  EXPECT_NE(failed.text.find("FAILED: channel 17, border"), std::string::npos) << failed.text;
+  EXPECT_EQ(failed.text.find("top-1"), std::string::npos) << failed.text;
+  expect_narrow_and_clean(failed.text);
+}
+
+TEST(Report, OutputsFromAManifestStayInTheirLines) {
+  OutputResult output = map_output(true);
+  output.name = "tiny\x1b[2J" + std::string(200, 'm');
+  output.rows[1].kind = std::string(200, 'k') + "\n";
+  const ProgramCheck check{"a.ts", 1, {output, classes_output(0, 1)}};
+  expect_narrow_and_clean(report_check(make_subject(), {}, {check}).text);
+  const std::vector<Output> outputs = {{output.name, {2, 3}, {}}, {"y", {}, {}}};
+  const Report run = report_inference(make_subject(), {.rows = 7, .outputs = outputs});
+  EXPECT_NE(run.text.find("float32 [7, 2, 3]  tiny?[2J"), std::string::npos) << run.text;
+  EXPECT_NE(run.text.find("float32 [7]  y"), std::string::npos) << run.text;
+  expect_narrow_and_clean(run.text);
 }
 
 TEST(Report, InferenceNamesClassesWhereThereAreSome) {

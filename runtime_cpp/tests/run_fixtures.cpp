@@ -72,8 +72,31 @@ TensorView view_of(const std::string& name, const at::Tensor& tensor) {
   const auto* start = static_cast<const std::byte*>(tensor.const_data_ptr());
   const char* dtype = tensor.scalar_type() == at::kByte     ? "U8"
                       : tensor.scalar_type() == at::kDouble ? "F64"
+                      : tensor.scalar_type() == at::kLong   ? "I64"
                                                             : "F32";
   return {name, dtype, tensor.sizes().vec(), {start, tensor.nbytes()}};
+}
+
+// Describes one output more, and adds its golden tensors. Every part has the bound of the whole.
+void add_more(const TinyOutput& output, const at::Tensor& first, Json& manifest,
+              std::vector<std::pair<std::string, at::Tensor>>& golden) {
+  const int64_t rows = first.size(0);
+  add_output(manifest, output.name, output.shape);
+  Json& proof = manifest["parity"]["outputs"].back();
+  at::Tensor oracle = output.of(first).reshape(with_rows(rows, output.shape)).contiguous();
+  if (!output.positions.empty()) {
+    const at::Tensor positions = at::tensor(output.positions, at::kLong);
+    proof["positions"] = output.positions.size();
+    oracle = oracle.flatten(1).index_select(1, positions);
+    golden.emplace_back("positions/" + output.name, positions);
+  }
+  golden.emplace_back("oracle/" + output.name, oracle);
+  if (output.shape.size() < 2) return;
+  at::Tensor e_eager = at::empty({rows, output.shape[0], 2}, at::kDouble);
+  for (int64_t row = 0; row < rows; ++row) {
+    e_eager[row].fill_(proof["bounds"][static_cast<size_t>(row)]["e_eager"].get<double>());
+  }
+  golden.emplace_back("e_eager/" + output.name, e_eager);
 }
 
 }  // namespace
@@ -141,10 +164,6 @@ void write_network(const std::string& folder, const TinyNetwork& network) {
   std::ostringstream program;
   module.save(program);
 
-  oracle = oracle.reshape(with_rows(input.size(0), network.output_shape)).contiguous();
-  const std::string golden =
-      safetensors_bytes({view_of("inputs/x", input), view_of("oracle/y", oracle)});
-
   Json manifest = make_manifest();
   manifest["requirements"]["torch"] = TORCH_VERSION;
   manifest["requirements"]["load_first"] = network.load_first;
@@ -157,12 +176,18 @@ void write_network(const std::string& folder, const TinyNetwork& network) {
     // No allowance for zeros: this network has no bias, so its answer is exactly 0.
     add_sample(manifest, i == 0 ? "zeros" : "hot pixel", 0, i == 0 ? 0 : 1e-6);
   }
-  if (network.output_shape != std::vector<int64_t>{3}) {
-    manifest["outputs"][0] = {{"name", "y"}, {"dtype", "float32"}, {"shape", network.output_shape}};
-    manifest["parity"]["outputs"][0]["top1"] = nullptr;
+  std::vector<std::pair<std::string, at::Tensor>> golden = {{"inputs/x", input}};
+  if (!network.only_more) golden.emplace_back("oracle/y", oracle);
+  for (const TinyOutput& output : network.more) add_more(output, oracle, manifest, golden);
+  if (network.only_more) {
+    manifest["outputs"].erase(0);
+    manifest["parity"]["outputs"].erase(0);
   }
   set_status(manifest, network.status);
-  write_artifact(folder, manifest, {{"model.ts", program.str()}, {kGoldenFile, golden}});
+  std::vector<TensorView> views;
+  for (const auto& [name, tensor] : golden) views.push_back(view_of(name, tensor));
+  write_artifact(folder, manifest,
+                 {{"model.ts", program.str()}, {kGoldenFile, safetensors_bytes(views)}});
 }
 
 void write_tensor(const std::string& path, const at::Tensor& tensor) {

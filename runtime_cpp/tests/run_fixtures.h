@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 #include <sys/types.h>
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,14 @@ struct Outcome {
 void expect_refusal(const std::vector<std::string>& arguments, int exit_code,
                     const std::string& part);
 
+// One output more of a network, and what it ought to be.
+struct TinyOutput {
+  std::string name;
+  std::vector<int64_t> shape;
+  std::function<at::Tensor(const at::Tensor&)> of;  // of the first output, (N, 3) float64
+  std::vector<int64_t> positions = {};              // that golden keeps; none: all
+};
+
 // A TorchScript network, (N, 1, 2, 2) -> (N, 3), whose body may be given; its golden rows; and a
 // manifest that is true of both.
 struct TinyNetwork {
@@ -45,7 +54,8 @@ struct TinyNetwork {
   int64_t min_batch = 1;
   int64_t max_batch = 64;
   std::string status = "proved";
-  std::vector<int64_t> output_shape = {3};  // a reshape of the three values
+  std::vector<TinyOutput> more = {};  // outputs behind the first, "y"; the body returns a tuple
+  bool only_more = false;             // these alone
 };
 void write_network(const std::string& folder, const TinyNetwork& network = {});
 

@@ -127,7 +127,8 @@ TEST(Run, OutputsNeedNotBeOfClasses) {
   const TempFolder results;
   TinyNetwork network;
   network.body = "return torch.flatten(x, 1).matmul(self.w).reshape(-1, 3, 1)";
-  network.output_shape = {3, 1};
+  network.more = {{"y", {3, 1}, [](const at::Tensor& y) { return y; }}};
+  network.only_more = true;
   write_network(folder.path(), network);
   const Outcome check = run_zoo({folder.path(), "--check"});
   EXPECT_EQ(check.exit_code, 0) << check.out << check.err;

@@ -91,7 +91,7 @@ TEST(Safetensors, RefusesEntriesThatAreNone) {
     expect_refused(make_file(entry(dtype), 8), "unknown dtype");
   }
   for (const char* shape : {"2", "[-2]", "[2.0]", "[true]", "[\"2\"]", "[18446744073709551616]",
-                            "[18446744073709551615]", "[1, 1, 1, 1, 1, 1, 1, 1, 2]"}) {
+                            "[18446744073709551615]", "[1, 1, 1, 1, 1, 1, 1, 1, 1, 2]"}) {
     expect_refused(make_file(entry(R"("F32")", shape), 8), "impossible shape");
   }
   for (const char* offsets : {"8", "[8]", "[0, 8, 8]", "[8, 0]", "[0, 9]", "[-8, 0]", "[0, 8.0]",

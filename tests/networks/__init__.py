@@ -8,6 +8,7 @@ from tests.networks import (
     sound_convs,
     sound_habits,
     sound_layers,
+    sound_outputs,
     wrong_batches,
     wrong_draws,
 )
@@ -19,6 +20,7 @@ _TABLES = (
     sound_layers.TABLE,
     sound_attention.TABLE,
     sound_habits.TABLE,
+    sound_outputs.TABLE,
     wrong_draws.TABLE,
     wrong_batches.TABLE,
 )

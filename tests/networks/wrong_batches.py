@@ -143,14 +143,32 @@ def class_number() -> nn.Module:
     return nn.Sequential(net(stem(), nn.ReLU()), Do(lambda self, x: x.argmax(1)))
 
 
-def two_answers() -> nn.Module:
-    """Scores and features, as a tuple."""
-    return nn.Sequential(stem(), nn.Flatten(), Do(lambda self, x: (x[:, :10], x)))
+def without_a_batch() -> nn.Module:
+    """Scores, and the places of the anchors, which are the same for all images."""
+    anchors = Do(lambda self, x: (x, self.anchors), anchors=torch.rand(9, 4))
+    return nn.Sequential(net(stem(), nn.ReLU()), anchors)
 
 
-def feature_map() -> nn.Module:
-    """A map of scores instead of one vector."""
-    return nn.Sequential(stem(), nn.ReLU(), nn.Conv2d(16, 10, 1))
+def mixed_in_one_output() -> nn.Module:
+    """Two outputs, of which one depends on the other images of the batch."""
+    mixed = Do(lambda self, x: {"own": x, "mixed": x - x.mean(0, keepdim=True)})
+    return nn.Sequential(stem(), nn.ReLU(), mixed)
+
+
+def drawn_in_one_output() -> nn.Module:
+    """Two outputs, of which one is noisy."""
+    noisy = Do(lambda self, x: {"own": x, "noisy": x.mean((2, 3)) + 1e-3 * torch.randn(16)})
+    return nn.Sequential(stem(), nn.ReLU(), noisy)
+
+
+def number_and_scores() -> nn.Module:
+    """Scores, and beside them the number of the class, which is not float32."""
+    return nn.Sequential(net(stem(), nn.ReLU()), Do(lambda self, x: (x, x.argmax(1))))
+
+
+def a_string() -> nn.Module:
+    """A dict that holds more than tensors."""
+    return nn.Sequential(net(stem(), nn.ReLU()), Do(lambda self, x: {"out": x, "kind": "scores"}))
 
 
 def written_into() -> nn.Module:
@@ -179,15 +197,24 @@ _MIXING = {
     for each in (
         *(range_of_the_batch, mean_of_the_batch, softmax_over_the_batch, norm_over_the_batch),
         *(batch_statistics, untracked_norm, norm_that_stays_in_training, deviation_of_the_batch),
-        *(neighbour, mixup, sums_over_the_batch, sorted_batch, wrong_reshape, faint_mixing),
-        *(size_of_the_batch, other_branch_for_one),
+        *(
+            mixed_in_one_output,
+            neighbour,
+            mixup,
+            sums_over_the_batch,
+            sorted_batch,
+            wrong_reshape,
+            faint_mixing,
+        ),
+        *(mixed_in_one_output, size_of_the_batch, other_branch_for_one),
     )
 }
 _OTHERS = {
     each.__name__: Network(make=each, truth="refuse: it is not one function of one image")
     for each in (
         *(logarithm_of_less_than_nothing, overflowing, undecided_branch),
-        *(class_number, two_answers, feature_map, written_into, broken_weight, one_class_for_all),
+        *(class_number, written_into, broken_weight, one_class_for_all, without_a_batch),
+        *(drawn_in_one_output, number_and_scores, a_string),
     )
 }
 _EITHER = Network(make=other_in_double, truth="either: what is compiled is its graph of float32")

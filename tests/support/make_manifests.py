@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from compile.artifact.manifest import Manifest
+from tests.support import output_manifests
 from tests.support.layout import ROOT
 from tests.support.manifests import BOUND, FILE, Change, base, both, drop, each_bound, put
+from tests.support.output_manifests import MAP, PENDING
 
 FOLDER = ROOT / "tests" / "data" / "manifests"
 
@@ -38,20 +40,14 @@ def _named(name: str) -> Change:
 
 
 _BYTES = {"name": "input", "dtype": "uint8", "layout": "NHWC", "shape": [2, 2, 1]}
-_PENDING = both(
-    put("status", "pending"),
-    put("parity/ran_in", []),
-    each_bound(rmse=None),
-    put("parity/outputs/0/top1", {"decided": 0, "agreed": 0}),
-)
 _UNPASSED = {"name": "constants", "value": None, "bound": 1.0, "passed": False}
-_MAP = {"name": "logits", "dtype": "float32", "shape": [3, 4, 4]}
 _MANY = [
     {"file": "model.ts", "batch": [1, 1], "entry": "one"},
     {"file": "model.ts", "batch": [1, 64], "entry": "many"},
 ]
 
 SOUND: dict[str, Change] = {
+    **output_manifests.SOUND,
     "base": lambda manifest: None,
     "accepted-agrees-on-fewer": both(
         put("status", "accepted"), put("parity/outputs/0/top1/agreed", 13)
@@ -77,8 +73,7 @@ SOUND: dict[str, Change] = {
     ),
     "integer-for-a-number": put("parity/k", 2),
     "minor-999999": put("schema", "2.999999"),
-    "output-of-three-dimensions": both(put("outputs/0", _MAP), put("parity/outputs/0/top1", None)),
-    "pending": _PENDING,
+    "pending": PENDING,
     "programs-overlap": put("programs", _MANY),
     "samples-16": _rows(16),
     "samples-64": _rows(64),
@@ -90,6 +85,7 @@ SOUND: dict[str, Change] = {
 _TWO = [{"name": "logits", "dtype": "float32", "shape": [3]}] * 2
 
 FORGED: dict[str, tuple[Change, str]] = {
+    **output_manifests.FORGED,
     **{f"missing-{key}": (drop(key), f"{key} is missing") for key in base()},
     "accepted-nothing-failed": (put("status", "accepted"), "status"),
     "agreed-above-decided": (
@@ -113,10 +109,6 @@ FORGED: dict[str, tuple[Change, str]] = {
     "bounds-too-few": (
         put("parity/samples", [{"kind": "real"}] * 17),
         "parity.outputs[0].bounds",
-    ),
-    "classes-of-a-map": (
-        both(put("outputs/0", {**_MAP, "classes": 3 * ["a"]}), put("parity/outputs/0/top1", None)),
-        "outputs[0].classes",
     ),
     "classes-too-few": (put("outputs/0/classes", ["a", "b"]), "outputs[0].classes"),
     "decided-17-of-16": (
@@ -163,27 +155,18 @@ FORGED: dict[str, tuple[Change, str]] = {
     "number-for-an-integer": (put("model/parameters", 12.0), "model.parameters"),
     "output-of-2-to-the-40-values": (
         both(
-            put("outputs/0", {**_MAP, "shape": [2**20, 2**20]}), put("parity/outputs/0/top1", None)
+            put("outputs/0", {**MAP, "shape": [2**20, 2**20]}), put("parity/outputs/0/top1", None)
         ),
         "outputs[0].shape",
     ),
     "outputs-of-one-name": (put("outputs", _TWO), "outputs[1].name"),
-    "outputs-two": (
-        both(
-            lambda m: m["outputs"].append({**_MAP, "name": "map"}),
-            lambda m: m["parity"]["outputs"].append(
-                {**m["parity"]["outputs"][0], "name": "map", "top1": None}
-            ),
-        ),
-        "outputs",
-    ),
     "parameters-below-zero": (put("model/parameters", -5), "model.parameters"),
     "parameters-beyond-a-double": (put("model/parameters", 2**60), "model.parameters"),
     "parity-of-another-output": (put("parity/outputs/0/name", "other"), "parity.outputs"),
     "pending-but-measured": (put("status", "pending"), "status"),
-    "pending-but-decided": (both(_PENDING, put("parity/outputs/0/top1/decided", 3)), "status"),
-    "pending-but-a-gate-failed": (both(_PENDING, put("parity/gates/0", _UNPASSED)), "status"),
-    "pending-but-ran": (both(_PENDING, put("parity/ran_in", ["python"])), "status"),
+    "pending-but-decided": (both(PENDING, put("parity/outputs/0/top1/decided", 3)), "status"),
+    "pending-but-a-gate-failed": (both(PENDING, put("parity/gates/0", _UNPASSED)), "status"),
+    "pending-but-ran": (both(PENDING, put("parity/ran_in", ["python"])), "status"),
     "precision-fp99": (put("precision", "fp99"), "precision"),
     "programs-none": (put("programs", []), "programs"),
     "proved-agrees-on-fewer": (put("parity/outputs/0/top1/agreed", 13), "status"),
@@ -200,7 +183,6 @@ FORGED: dict[str, tuple[Change, str]] = {
     "schema-a-number": (put("schema", 2.0), "schema"),
     "status-unknown": (put("status", "trusted"), "status"),
     "top1-null-of-classes": (put("parity/outputs/0/top1", None), "parity.outputs[0].top1"),
-    "top1-of-a-map": (put("outputs/0", _MAP), "parity.outputs[0].top1"),
     "true-for-an-integer": (put("programs/0/batch", [True, 1]), "programs[0].batch[0]"),
 }
 """Name -> what is changed in the base, and the field that both readers must name."""

@@ -9,24 +9,13 @@ from __future__ import annotations
 
 import json
 import struct
-from typing import Any
 
+from tests.support import make_golden
 from tests.support.layout import ROOT
 from tests.support.make_manifests import write
+from tests.support.tensor_bytes import entry, safetensors
 
 FOLDER = ROOT / "tests" / "data" / "tensors"
-
-
-def safetensors(entries: Any, data: bytes, *, pad: int = 0) -> bytes:
-    """A file with this header, which may be any JSON or text."""
-    text = entries if isinstance(entries, str) else json.dumps(entries)
-    header = text.encode() + b" " * pad
-    return struct.pack("<Q", len(header)) + header + data
-
-
-def entry(dtype: str, shape: list[Any], begin: float, end: float) -> dict[str, Any]:
-    """One tensor of a header."""
-    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
 
 
 _WIDTHS = {"BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2}
@@ -53,6 +42,7 @@ SOUND: dict[str, bytes] = {
     "no-dimension.safetensors": safetensors({"a": entry("F32", [], 0, 4)}, bytes(4)),
     "no-values.safetensors": safetensors({"a": entry("F32", [0, 3], 0, 0), "b": _A}, bytes(8)),
     "nothing.safetensors": safetensors({}, b""),
+    "shape-of-nine.safetensors": safetensors({"a": entry("F32", [1] * 8 + [2], 0, 8)}, bytes(8)),
 }
 
 FORGED: dict[str, bytes] = {
@@ -67,7 +57,7 @@ FORGED: dict[str, bytes] = {
     "offsets-not-integers.safetensors": safetensors({"a": entry("F32", [2], 0.0, 8.0)}, bytes(8)),
     "shape-another-size.safetensors": safetensors({"a": entry("F32", [3], 0, 8)}, bytes(8)),
     "shape-below-zero.safetensors": safetensors({"a": entry("F32", [-1, -2], 0, 8)}, bytes(8)),
-    "shape-of-nine.safetensors": safetensors({"a": entry("F32", [1] * 8 + [2], 0, 8)}, bytes(8)),
+    "shape-of-ten.safetensors": safetensors({"a": entry("F32", [1] * 9 + [2], 0, 8)}, bytes(8)),
     "shape-overflows.safetensors": safetensors({"a": entry("F32", [2**62, 4, 2], 0, 8)}, bytes(8)),
     "shape-overflows-to-nothing.safetensors": safetensors(
         {"a": entry("F32", [2**62, 2**62, 0], 0, 0)}, b""
@@ -140,7 +130,7 @@ FORGED |= {
     "columns-first.npy": npy(described("'<f4'", "(2, 3)", order="True"), bytes(24)),
     "shape-below-zero.npy": npy(described("'<f4'", "(-2, -3)"), bytes(24)),
     "shape-overflows.npy": npy(described("'<f4'", f"({2**62}, 4, 2)"), bytes(8)),
-    "shape-of-nine.npy": npy(described("'<f4'", f"({'1, ' * 8}2)"), bytes(8)),
+    "shape-of-ten.npy": npy(described("'<f4'", f"({'1, ' * 9}2)"), bytes(8)),
     "shape-a-list.npy": npy(described("'<f4'", "[2, 3]"), bytes(24)),
     "shape-a-number.npy": npy(described("'<f4'", "(6)"), bytes(24)),
     "key-missing.npy": npy("{'descr': '<f4', 'shape': (2, 3), }", bytes(24)),
@@ -160,7 +150,8 @@ FORGED |= {
 def files() -> dict[str, bytes]:
     """Every file of the corpus: its path below FOLDER, and its bytes."""
     sound = {f"sound/{name}": content for name, content in SOUND.items()}
-    return {**sound, **{f"forged/{name}": content for name, content in FORGED.items()}}
+    forged = {f"forged/{name}": content for name, content in FORGED.items()}
+    return {**sound, **forged, **make_golden.files()}
 
 
 if __name__ == "__main__":

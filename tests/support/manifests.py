@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from functools import reduce
@@ -29,7 +30,8 @@ _BUILD = {"command": "zoo compile", "seconds": 1.5, "commit": "unknown", "host":
 def base() -> Manifest:
     """A manifest that keeps every rule: a TorchScript network (N, 1, 2, 2) -> (N, 3)."""
     kinds = ["real"] * 8 + ["normal"] * 8
-    output = {"name": "logits", "bounds": [BOUND] * ROWS, "top1": {"decided": 14, "agreed": 14}}
+    output = {"name": "logits", "positions": None, "bounds": [BOUND] * ROWS, "channels": None}
+    output["top1"] = {"decided": 14, "agreed": 14}
     manifest = {
         "schema": "2.0",
         "status": "proved",
@@ -79,7 +81,7 @@ def put(path: str, value: object) -> Change:
 
     def change(manifest: Manifest) -> None:
         holder, key = _holder(manifest, path)
-        holder[key] = value
+        holder[key] = copy.deepcopy(value)
 
     return change
 

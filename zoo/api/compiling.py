@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from compile.backends import DEFAULT
 from compile.backends import backend as find_backend
 from compile.precision import precision as find_precision
 from zoo.errors import UsageError
+from zoo.sources.outputs import Wanted, find_outputs, parse_outputs
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -28,6 +30,7 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
     precision: str = "fp32",
     batch: int | tuple[int, int] = 1,
     shape: tuple[int, int, int] | None = None,
+    output: str | Sequence[str] | Mapping[str, str] = (),
     input_type: str = "float32",
     target: str = "native",
     device: str | None = None,
@@ -46,7 +49,7 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
     """Compile a network into an artifact below `root`, prove it, and return where it stands.
 
     Args:
-        model: a module that maps float32 (N, C, H, W) to scores (N, classes); a Run; or what
+        model: a module that maps float32 (N, C, H, W) to tensors (N, ...); a Run; or what
             `zoo compile` takes: the path of a run, the name of a network (its newest run, else
             seeded weights), `timm:NAME` or `package.module:callable`.
         backend: `inductor`, `torchscript`, `onnx`, `openvino`, `eager`, `torch-compile`,
@@ -54,6 +57,9 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
         precision: `fp32`, `tf32`, `bf16`, `fp16`, `int8` or `fp8`.
         batch: how many images one call takes, or the smallest and the largest number.
         shape: channels, height and width of one image. A module needs it.
+        output: which outputs, as on the command line: `features`, `c3,c4,c5`, `layer3` or
+            `mid=layer3.0.conv2`; or names and the paths of the modules whose outputs they are.
+            By default what the network returns.
         input_type: `float32`, or `uint8` for bytes (N, H, W, C), normalised inside the program.
         target: `native`, or a level such as `x86-64-v3` that the CPU code is to run on.
         device: `cpu` or `cuda`; by default what the backend builds for.
@@ -83,25 +89,23 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
 
     >>> compile("resnet18", backend="torchscript", batch=(1, 8)).path
     >>> compile(torch.nn.Sequential(...), shape=(3, 32, 32), name="mine").path
+    >>> compile("resnet50", output="c3,c4,c5").path
     """
     from compile.api import compile_module
     from compile.runner import find_runner
-    from compile.spec import CompileSpec
 
-    known = find_backend(backend).PRECISIONS
+    wanted = _wanted(output)
     source = _source(model, shape=shape, runs=Path(runs), fresh=fresh, seed=seed, name=name)
-    spec = CompileSpec(
-        shape=source.shape,
-        batch=(batch, batch) if isinstance(batch, int) else batch,
-        precision=precision,
-        device=device or ("cpu" if "cpu" in known else "cuda"),
-        target=target,
-        input_type=input_type,
-        portable=portable,
+    spec = _spec(source, backend, precision, batch, device, input_type, target, portable=portable)
+    prepared = prepare(
+        source,
+        quantised=find_precision(precision).quantised,
+        images=images,
+        calibrate=calibrate,
+        outputs=find_outputs(source, wanted),
     )
-    quantised = find_precision(precision).quantised
     return compile_module(
-        prepare(source, quantised=quantised, images=images, calibrate=calibrate),
+        prepared,
         spec,
         backend=backend,
         root=root,
@@ -109,7 +113,7 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
         force=force,
         accept_error=accept_error,
         runner=find_runner(None if runner is None else Path(runner)),
-        command=_command(source, spec, backend, images, calibrate, accept_error),
+        command=_command(source, spec, wanted, backend, images, calibrate, accept_error),
     )
 
 
@@ -146,9 +150,41 @@ def _source(
     )
 
 
+def _spec(
+    source: Source,
+    backend: str,
+    precision: str,
+    batch: int | tuple[int, int],
+    device: str | None,
+    input_type: str,
+    target: str,
+    *,
+    portable: bool,
+) -> CompileSpec:
+    from compile.spec import CompileSpec
+
+    known = find_backend(backend).PRECISIONS
+    return CompileSpec(
+        shape=source.shape,
+        batch=(batch, batch) if isinstance(batch, int) else batch,
+        precision=precision,
+        device=device or ("cpu" if "cpu" in known else "cuda"),
+        target=target,
+        input_type=input_type,
+        portable=portable,
+    )
+
+
+def _wanted(output: str | Sequence[str] | Mapping[str, str]) -> Wanted:
+    if isinstance(output, Mapping):
+        output = [f"{name}={place}" for name, place in output.items()]
+    return parse_outputs([output] if isinstance(output, str) else output)
+
+
 def _command(
     source: Source,
     spec: CompileSpec,
+    wanted: Wanted,
     backend: str,
     images: Tensor | None,
     calibrate: Tensor | str | Path | None,
@@ -169,6 +205,9 @@ def _command(
         "--target": spec.target if find_backend(backend).MACHINE_CODE else "native",
         "--device": spec.device,
     }
+    if wanted:
+        named = (f"{name}={place}" if place else name for name, place in wanted.items())
+        options["--output"] = ",".join(named)
     if calibrate is not None:
         options["--calibrate"] = str(calibrate)
     if accept_error:
@@ -185,11 +224,13 @@ def prepare(
     images: Tensor | None = None,
     calibrate: Tensor | str | Path | None = None,
     num_images: int = 256,
+    outputs: Mapping[str, str] | None = None,
 ) -> PreparedModel:
     """The network made ready to be compiled, with the data that proves it.
 
     Only quantised precisions need images to calibrate with and to count errors on. They come from
-    `calibrate`, or from the run's own data, `num_images` of them.
+    `calibrate`, or from the run's own data, `num_images` of them. `outputs` are names and places,
+    as zoo.sources.outputs.find_outputs gives them.
     """
     import torch
 
@@ -213,6 +254,8 @@ def prepare(
         labelled=labelled and Labelled(images=labelled[0], labels=labelled[1]),
         mean=pixels["mean"] if pixels else None,
         std=pixels["std"] if pixels else None,
+        outputs=outputs,
+        classes=len(source.classes) if source.classes else None,
     )
 
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from compile.artifact.programs import Program
+    from compile.loading import Answer
     from zoo.data import Preprocessing
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Classifier:
-    """An artifact that was verified and loaded: images in, class scores out."""
+    """An artifact that was verified and loaded: images in, class scores or other outputs out."""
 
     path: Path
     backend: str
@@ -30,17 +31,20 @@ class Classifier:
     """`float32` for (N, C, H, W), preprocessed; `uint8` for bytes (N, H, W, C)."""
     classes: tuple[str, ...] | None
     """Names of the classes, in the order of the scores; None if the artifact names none."""
+    scores: str | None
+    """Which of several outputs holds the scores of the classes; None if there is one output."""
     preprocessing: Preprocessing | None
     """How pixels become input, as docs/artifact.md has it; None if it is not known."""
-    _program: Program = field(repr=False)
+    _answer: Callable[[Tensor], Answer] = field(repr=False)
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Return the class scores of `images`: (N, C, H, W) float32 -> (N, classes) float32.
+    def __call__(self, images: Tensor) -> Any:
+        """Return what the network computes: (N, C, H, W) float32 -> class scores (N, classes).
 
-        An artifact built for bytes takes (N, H, W, C) uint8. BadArtifact for another dtype, shape
-        or layout, for NaN or infinity, and for a batch that the artifact does not answer.
+        Another output is a float32 tensor (N, ...), and several outputs are a dict of them by their
+        names. An artifact built for bytes takes (N, H, W, C) uint8. BadArtifact for another dtype,
+        shape or layout, for NaN or infinity, and for a batch that the artifact does not answer.
         """
-        return self._program(images)
+        return self._answer(images)
 
     def predict(self, *paths: str | Path) -> list[str]:
         """Return the name of the class of each image file, one call for each.
@@ -56,7 +60,9 @@ class Classifier:
         for path in paths:
             image = normalise(read_image(path, self.preprocessing), self.preprocessing)
             rows = image.expand(self.batch[0], -1, -1, -1).contiguous()
-            found.append(self.classes[int(self(rows)[0].argmax())])
+            answer = self(rows)
+            scores = answer if self.scores is None else answer[self.scores]
+            found.append(self.classes[int(scores[0].argmax())])
         return found
 
 
@@ -75,12 +81,13 @@ def load(path: str | Path, *, accept_error: bool = False) -> Classifier:
     from compile.artifact.manifest import classes_of
     from compile.artifact.reading import open_artifact
     from compile.artifact.status import require_proved
-    from compile.loading import load_artifact
+    from compile.loading import answering, load_artifact
 
     artifact = open_artifact(Path(path))
     require_proved(artifact, accept_error=accept_error)
     manifest, batches = artifact.manifest, [program.batch for program in artifact.programs]
-    model, classes = manifest["model"], classes_of(manifest)
+    model, outputs, classes = manifest["model"], manifest["outputs"], classes_of(manifest)
+    named = [output["name"] for output in outputs if output.get("classes")]
     return Classifier(
         path=Path(path),
         backend=manifest["backend"],
@@ -89,6 +96,7 @@ def load(path: str | Path, *, accept_error: bool = False) -> Classifier:
         shape=artifact.input.chw,
         dtype=artifact.input.dtype,
         classes=None if classes is None else tuple(classes),
+        scores=named[0] if len(outputs) > 1 and named else None,
         preprocessing=model["preprocessing"],
-        _program=load_artifact(artifact, unproved=True),
+        _answer=answering(artifact, load_artifact(artifact, unproved=True)),
     )

@@ -96,6 +96,9 @@ _PIPE_CLOSED = 128 + signal.SIGPIPE
 """What a shell says of a tool that wrote into a pipe that nobody reads: `zoo list | head -1`."""
 
 
+_RAISED = "the code of a network raised KeyboardInterrupt, as no signal did"
+
+
 class _Stopped(KeyboardInterrupt):
     """Ctrl-C or SIGTERM, for all code that catches KeyboardInterrupt.
 
@@ -125,6 +128,8 @@ def main() -> None:
         code = _run(sys.argv[1:])
     except (Interrupted, KeyboardInterrupt) as stop:
         code, left = 130, str(stop)
+        if not _received:
+            code = _fail(f"{_RAISED}; let it raise an Exception that says why", 1)
     if _received:
         name = signal.Signals(_received[0]).name
         left = left or "what was half-made is removed"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
 from compile.measure.defaults import DURATION_S, ITERATIONS
 from compile.report import short, table
 from zoo.cli.command import Command
+from zoo.cli.labels import broken, traits
 from zoo.cli.options import (
     ArtifactsArgument,
     ArtifactsOption,
@@ -21,6 +22,11 @@ from zoo.cli.options import (
 from zoo.cli.selecting import raise_worst, ready_runner, select
 from zoo.cli.tables import StageLine, counted, wrapped
 from zoo.errors import ZooError
+
+if TYPE_CHECKING:
+    from compile.artifact.manifest import Manifest
+
+_LABEL_WIDTH = 14
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,16 +42,19 @@ class Bench(ArtifactsArgument, ArtifactsOption, RunnerOption, ThreadsOption, Qui
 
     def run(self) -> None:
         """Print a row for each artifact."""
+        from compile.artifact.manifest import read_manifest
         from compile.measure.bench import bench
         from compile.report import show, to_json
 
         paths = select(self.what, self.out, everything=self.all_)
         runner = ready_runner(self.runner)
         reports: list[dict[str, Any]] = []
+        manifests: dict[str, Manifest] = {}
         errors: list[ZooError] = []
         with StageLine(quiet=self.quiet or self.json) as tell:
             for path in paths:
-                tell(f"measuring {path.parent.name}/{path.name}")
+                name = f"{path.parent.name}/{path.name}"
+                tell(f"measuring {name}")
                 try:
                     report = bench(
                         path,
@@ -54,21 +63,25 @@ class Bench(ArtifactsArgument, ArtifactsOption, RunnerOption, ThreadsOption, Qui
                         iterations=self.iterations,
                         threads=self.threads,
                     )
+                    manifests[name] = read_manifest(path)
                     reports.append(report)
                 except ZooError as error:
                     errors.append(error)
         if self.json:
             print(to_json({"reports": reports, "errors": list(map(str, errors))}), end="")
         elif reports:
-            show(*bench_table(reports))
+            show(*bench_table(reports, list(traits(manifests).values())))
         raise_worst(errors)
         if not self.json:
             show(f"next: zoo inspect {paths[0]}")
 
 
-def bench_table(reports: list[dict[str, Any]]) -> list[Any]:
-    """A row for each artifact: what zoo-run measured, and the median in Python; then notes."""
-    rows = [_bench_row(report) for report in reports]
+def bench_table(reports: list[dict[str, Any]], special: list[str]) -> list[Any]:
+    """A row for each artifact: what zoo-run measured, and the median in Python; then notes.
+
+    `special` has what `traits` says of each artifact.
+    """
+    rows = [_bench_row(*each) for each in zip(reports, special, strict=True)]
     columns = (
         *("artifact", "load ms\nfirst", "median\nms", "p90\nms", "p99\nms", "per s"),
         *("peak\nMB", "file\nMB", "verdict", "Python\nms"),
@@ -116,10 +129,11 @@ def _same(one: str, other: str) -> bool:
     return one.startswith(other) or other.startswith(one)
 
 
-def _bench_row(report: dict[str, Any]) -> tuple[str, ...]:
+def _bench_row(report: dict[str, Any], special: str) -> tuple[str, ...]:
     own = report["runner"]
     python = report["python"]
     name = "{}\n{} b{}".format(*(python[key] for key in ("backend", "precision", "batch")))
+    name = "\n".join([name, *broken(special, _LABEL_WIDTH)])
     if own is None:
         empty = ("-",) * 7
         return (name, *empty, python["verdict"], _median(python["latency_ms"]))

@@ -102,10 +102,11 @@ def prepare(source: Source, manifest: Manifest, calibrate: Path | None) -> Prepa
     from compile.proof.images import Calibration
     from compile.proof.prepared import PreparedModel
 
+    outputs = asked_outputs(manifest)
     if not precision(manifest["precision"]).quantised:
         if calibrate is not None:
             raise UsageError(f"--calibrate is for int8; the artifact is {manifest['precision']}")
-        return PreparedModel(source.network, source.shape)
+        return PreparedModel(source.network, source.shape, outputs=outputs)
     origin, count = calibration_of(manifest)
     images = source.calibration(calibrate, count)
     if images is None:
@@ -117,7 +118,21 @@ def prepare(source: Source, manifest: Manifest, calibrate: Path | None) -> Prepa
         source.network,
         source.shape,
         calibration=Calibration(images=images[0], source=images[1]),
+        outputs=outputs,
     )
+
+
+def asked_outputs(manifest: Manifest) -> dict[str, str] | None:
+    """The outputs that were asked for, name -> place; BadArtifact if they are not texts."""
+    outputs = manifest["build"]["request"].get("outputs")
+    if outputs is None:
+        return None
+    if not isinstance(outputs, dict) or not all(isinstance(each, str) for each in outputs.values()):
+        raise BadArtifact(
+            "the manifest's build.request does not say which outputs were asked for; build the "
+            "artifact anew with `zoo compile --force`"
+        )
+    return outputs
 
 
 def bisect_table(report: Bisection) -> list[Any]:
@@ -139,9 +154,19 @@ def bisect_table(report: Bisection) -> list[Any]:
     left = len(report.blocks) - len(report.points)
     notes = [
         "error: against float64, the largest of the samples, relative to the block's output; "
-        "error/allowed: at most 1 passes; the last row is the network's output",
+        f"error/allowed: at most 1 passes; {_ends(report)}",
         *([f"{left} blocks not measured: --full measures all"] if left > 0 else []),
         report.reason,
     ]
     title = f"{report.artifact}, batch {report.batch}"
+    if report.output is not None:
+        title += f", output {report.output}"
     return [title, table(columns, rows, left=("block", "")), *wrapped(notes)]
+
+
+def _ends(report: Bisection) -> str:
+    if report.output is None:
+        return "the last row is the network's output"
+    return (
+        f"{report.output} is the most wrong output; a block that ends with an output has its error"
+    )

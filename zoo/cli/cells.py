@@ -10,6 +10,7 @@ from compile.backends import BACKENDS, backend, choose
 from compile.errors import Unavailable, UsageError, ZooError
 from compile.precision import precision as find_precision
 from compile.report import size, table
+from zoo.cli.labels import batched
 from zoo.cli.tables import wrapped
 
 
@@ -32,6 +33,8 @@ class Cell:
     seconds: float = 0.0
     num_bytes: int = 0
     """Size of its programs' files."""
+    outputs: dict[str, list[int]] | None = None
+    """Name -> shape of one sample."""
 
     @property
     def name(self) -> str:
@@ -43,6 +46,7 @@ class Cell:
         programs = {program["file"] for program in manifest["programs"]}
         self.path, self.built, self.seconds = path, built, seconds
         self.status = manifest["status"]
+        self.outputs = {output["name"]: output["shape"] for output in manifest["outputs"]}
         self.num_bytes = sum(int(manifest["files"][name]["size"]) for name in programs)
 
     def located_failure(self) -> ZooError:
@@ -100,5 +104,14 @@ def compile_table(cells: list[Cell]) -> list[Any]:
     lines: list[Any] = [table(columns, rows, left=("backend", "precision", "device", "result"))]
     root = next((cell.path.parent for cell in cells if cell.path), None)
     reasons = {f"{cell.backend}: {cell.refused}" for cell in cells if cell.refused}
-    lines += [*wrapped(sorted(reasons)), *([f"in {root}/"] if root else [])]
+    lines += [*wrapped(sorted(reasons)), *_returned(cells), *([f"in {root}/"] if root else [])]
     return lines
+
+
+def _returned(cells: list[Cell]) -> list[str]:
+    """What the artifacts return; nothing if that is class scores alone."""
+    outputs: dict[str, list[int]] = next((cell.outputs for cell in cells if cell.outputs), {})
+    if [*outputs] in ([], ["logits"]):
+        return []
+    said = (f"{name} {batched(shape)}" for name, shape in outputs.items())
+    return wrapped([f"outputs: {', '.join(said)}"])

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from zoo.cli.check_tables import check_table, traits
+from zoo.cli.check_tables import check_table
 from zoo.cli.command import Command
+from zoo.cli.labels import traits
 from zoo.cli.options import (
     ArtifactsArgument,
     ArtifactsOption,

@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compile.report import short, table
+from zoo.cli.labels import broken
+from zoo.cli.selecting import NO_SCORES
 from zoo.cli.tables import counted, wrapped
 
 if TYPE_CHECKING:
-    from compile.artifact.manifest import Manifest
     from compile.proof.check import Row
+    from compile.proof.parity import OutputVerdict
 
 _LABEL_WIDTH = 19
-
-
-def traits(manifests: Mapping[str, Manifest]) -> dict[str, str]:
-    """Artifact -> its target, `u8`, its input size and `portable`; "" for a plain one.
-
-    A target is named if it was asked for, and a size if the artifacts of a model differ in it.
-    """
-    from compile.artifact.reading import input_of
-
-    sizes = {name: "x".join(map(str, input_of(each).chw)) for name, each in manifests.items()}
-    found = {}
-    for name, manifest in manifests.items():
-        model, request = name.split("/")[0], manifest["build"]["request"]
-        others = {size for other, size in sizes.items() if other.split("/")[0] == model}
-        said = {
-            manifest["target"]["name"]: request.get("named_level") is True,
-            "u8": manifest["inputs"][0]["dtype"] == "uint8",
-            sizes[name]: len(others) > 1,
-            "portable": request.get("portable") is True,
-        }
-        found[name] = "-".join(word for word, holds in said.items() if holds)
-    return found
 
 
 def check_table(
@@ -60,7 +39,10 @@ def _label(row: Row, special: dict[str, str]) -> str:
     lines = [f"{row.backend} {program}"]
     if len(lines[0]) > _LABEL_WIDTH:
         lines = [row.backend, f"  {program}"]
-    parts = _broken(special.get(row.artifact, ""), _LABEL_WIDTH - 2)
+    traits = special.get(row.artifact, "")
+    if len(row.outputs) > 1:  # each has a row of its own
+        traits = traits.removesuffix("+".join(output.name for output in row.outputs)).rstrip("-")
+    parts = broken(traits, _LABEL_WIDTH - 2)
     return "\n".join([*lines, *(f"  {part}" for part in parts)])
 
 
@@ -70,40 +52,57 @@ def _flat(row: Row, special: dict[str, str]) -> str:
     return f"{row.backend} {row.precision} b{row.batch} {rest}".rstrip()
 
 
-def _broken(text: str, width: int) -> list[str]:
-    """Lines of `width` characters at most, broken after hyphens if there are any."""
-    lines = [""]
-    for piece in re.findall(rf"[^-]{{1,{width - 1}}}-?|-", text):
-        if len(lines[-1]) + len(piece) > width:
-            lines.append("")
-        lines[-1] += piece
-    return [line for line in lines if line]
-
-
 def _place(row: Row) -> str:
     return row.ran_in.replace("onnx.reference", "onnx ref.")
 
 
 def _parity_table(rows: list[Row], special: dict[str, str]) -> Any:
-    cells = [
-        (
-            _label(row, special),
-            _place(row),
-            short(row.ratio, 2),
-            short(row.eager_ratio, 2),
-            _decibels(row.sqnr_db),
-            "-" if row.max_abs != row.max_abs else f"{row.max_abs:.0e}",
-            f"{row.agreed}/{row.decided}",
-            _percent(row.correct, row.total) if row.total else "no data",
-            row.verdict,
+    """A row for each program and place; below it one for each output, if there are several."""
+    cells: list[tuple[str, ...]] = []
+    for row in rows:
+        cells.append(
+            (
+                _label(row, special),
+                _place(row),
+                short(row.ratio, 2),
+                short(row.eager_ratio, 2),
+                _decibels(row.sqnr_db),
+                _exponent(row.max_abs),
+                f"{row.agreed}/{row.decided}" if row.holds_scores else "-",
+                _right(row),
+                row.verdict,
+            )
         )
-        for row in rows
-    ]
+        cells += map(_output_cells, row.outputs if len(row.outputs) > 1 else ())
     columns = (
         *("artifact", "ran in", "error\n/bound", "error\n/eager"),
         *("SQNR\ndB", "max\nabs", "top-1", "right\n%", "verdict"),
     )
     return table(columns, cells, left=("artifact", "ran in"), gap=1)
+
+
+def _output_cells(output: OutputVerdict) -> tuple[str, ...]:
+    return (
+        "\n".join(f"  {part}" for part in broken(output.name, _LABEL_WIDTH - 2)),
+        "",
+        short(output.ratio, 2),
+        "",
+        _decibels(output.sqnr_db),
+        _exponent(output.max_abs),
+        "{1}/{0}".format(*output.top1) if output.top1 else "",
+        "",
+        "",
+    )
+
+
+def _right(row: Row) -> str:
+    if not row.holds_scores:
+        return "-"
+    return _percent(row.correct, row.total) if row.total else "no data"
+
+
+def _exponent(value: float) -> str:
+    return "-" if value != value else f"{value:.0e}"
 
 
 def _decibels(value: float | None) -> str:
@@ -186,7 +185,11 @@ def _notes(
             "lost, won: images that only float64, or only the artifact, classifies correctly; "
             "p: of McNemar's exact test; if it is small, chance is a poor explanation"
         )
-    notes += [f"right %, {name}: no test images: {why}" for name, why in _grouped(no_data)]
+    notes += _worst_parts(rows, special)
+    if any(not row.holds_scores for row in rows):
+        notes.append("-: no output of the artifact holds scores of classes")
+    for name, why in _grouped(no_data):
+        notes.append(f"right %, {name}: no test images: {why}")
     notes += [*_bits(rows, special), *_repeats(rows, special)]
     notes += [*_nan(rows), *_left_out(rows, special)]
     served = {row.backend for row in rows if row.ran_in == "zoo-run"}
@@ -198,9 +201,21 @@ def _notes(
     return notes
 
 
+def _worst_parts(rows: list[Row], special: dict[str, str]) -> list[str]:
+    """Where the outputs are most wrong, if there are several or some have channels."""
+    worst = [
+        f"{_flat(row, special)} in {_place(row)}: {row.worst}" for row in rows if "," in row.worst
+    ]
+    return [f"most wrong: {'; '.join(worst)}"] if worst else []
+
+
 def _grouped(no_data: dict[str, str]) -> list[tuple[str, str]]:
     """Models, and why they have no test images; each pair once."""
-    return list(dict.fromkeys((name.split("/")[0], why) for name, why in no_data.items()))
+    return list(
+        dict.fromkeys(
+            (name.split("/")[0], why) for name, why in no_data.items() if why != NO_SCORES
+        )
+    )
 
 
 def _bits(rows: list[Row], special: dict[str, str]) -> list[str]:

@@ -2,94 +2,48 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from typer import Option
-
-from compile.backends import BACKENDS, DEFAULT, backend, check_portable
+from compile.backends import backend
 from compile.errors import NotBuildable, UsageError, ZooError, one_line
-from compile.machine import LEVELS
-from compile.precision import PRECISIONS, precision
+from compile.precision import precision
 from compile.report import show, to_json
-from compile.spec import INPUT_TYPES, CompileSpec, parse_batch, parse_shape
-from zoo.cli.cells import Cell, compile_table, plan, require_some
+from compile.spec import CompileSpec, parse_batch, parse_shape
+from zoo.cli.cells import Cell, compile_table, require_some
 from zoo.cli.child_build import build_in_child
-from zoo.cli.command import Command, changed, words
-from zoo.cli.options import (
-    ArtifactsOption,
-    ModelArgument,
-    QuietOption,
-    RunnerOption,
-    RunsOption,
-    SeedOption,
-    ThreadsOption,
-    check_device,
-    set_threads,
+from zoo.cli.command import words
+from zoo.cli.compile_options import (
+    CompileOptions,
+    parse_accept_error,
+    rebuild_command,
+    rebuilding,
 )
+from zoo.cli.options import set_threads
+from zoo.cli.output_list import list_outputs
 from zoo.cli.selecting import raise_worst, ready_runner
 from zoo.cli.tables import StageLine
+from zoo.sources.outputs import LIST, find_outputs, parse_outputs
 
 if TYPE_CHECKING:
     from compile.proof.prepared import PreparedModel
     from zoo.sources.source import Source
 
-OF_THE_CALL = ("runs", "out", "threads", "runner", "force", "timeout", "json", "quiet")
-"""Options that say how to build, not what: the command in the manifest leaves them out."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class Compile(
-    ModelArgument,
-    RunsOption,
-    ArtifactsOption,
-    SeedOption,
-    ThreadsOption,
-    RunnerOption,
-    QuietOption,
-    Command,
-):
+class Compile(CompileOptions):
     """Compile a network into artifacts that prove themselves."""
-
-    backend: Annotated[str, Option(help=f"{', '.join(BACKENDS)} or all.")] = DEFAULT
-    precision: Annotated[
-        str, Option(help=f"{', '.join(PRECISIONS)} or all that a backend has.")
-    ] = "fp32"
-    batch: str = "1"
-    """A batch, such as 8, or a range, such as 1:64."""
-    input_: Annotated[str | None, Option(show_default="the model's own")] = None
-    """Shape of one sample, as 1xCxHxW."""
-    input_type: str = "float32"
-    """float32, or uint8: NHWC bytes, normalised inside the program."""
-    calibrate: Annotated[Path | None, Option(show_default="the training split")] = None
-    """Folder of images for int8 and fp8."""
-    samples: Annotated[int, Option(min=1, max=100_000)] = 256
-    """How many images to calibrate with, at most."""
-    target: str = "native"
-    """-march level of CPU code: native, x86-64-v3, ..."""
-    portable: bool = False
-    """Build TensorRT engines that run on every GPU from Ampere on."""
-    device: Annotated[str | None, Option(show_default="what the backend needs")] = None
-    """cpu or cuda."""
-    fresh: bool = False
-    """Use seeded random weights instead of the newest run."""
-    force: bool = False
-    """Build again even what is up to date."""
-    accept_error: Annotated[str | None, Option(show_default="none")] = None
-    """Publish an artifact that fails its proof by up to so many bounds, such as 3x, or by any
-    error; its status is then 'accepted'."""
-    timeout: Annotated[float | None, Option(min=1)] = None
-    """Stop each build after this many seconds; it runs in a child process."""
 
     def run(self) -> None:
         """Build every cell that can be built, print the table, and fail if a build failed."""
+        if self.output == (LIST,):
+            list_outputs(self.source(), json=self.json)
+            return
         cells = self.plan()
         self._check_effects(cells)
         source = self.source()
@@ -107,12 +61,6 @@ class Compile(
         raise_worst([cell.located_failure() for cell in cells if cell.failed is not None])
         if not self.json:
             show("next: zoo check")
-
-    def plan(self) -> list[Cell]:
-        """The cells asked for. Refuses what cannot be meant, before anything is loaded."""
-        cells = plan(self.backend, self.precision, self.device)  # before torch is imported
-        self._check(cells)
-        return cells
 
     def source(self) -> Source:
         """The network that MODEL means."""
@@ -138,6 +86,7 @@ class Compile(
             quantised = any(precision(cell.precision).quantised for cell in possible)
             prepared = prepare(
                 source,
+                outputs=find_outputs(source, parse_outputs(self.output)),
                 quantised=quantised,
                 calibrate=self.calibrate,
                 num_images=self.samples,
@@ -149,71 +98,6 @@ class Compile(
     def _no_other_output(self) -> AbstractContextManager[Any]:
         """With --json, what other people's networks print goes to stderr."""
         return redirect_stdout(sys.stderr) if self.json else nullcontext()
-
-    def _check(self, cells: list[Cell]) -> None:
-        """Refuse options that cannot be meant, before anything is loaded."""
-        check_device(self.device or "cpu")
-        shape = parse_shape(self.input_) if self.input_ else (1, 1, 1)  # that is not known yet
-        CompileSpec(shape=shape, batch=parse_batch(self.batch))
-        parse_accept_error(self.accept_error)
-        if self.input_type not in INPUT_TYPES:
-            known = ", ".join(INPUT_TYPES)
-            raise UsageError(f"unknown --input-type '{self.input_type}'; choose one of: {known}")
-        if self.portable:
-            check_portable([cell.backend for cell in cells])
-        levels = ("native", *LEVELS)
-        if self.target not in levels:
-            raise UsageError(f"unknown target '{self.target}'; choose one of: {', '.join(levels)}")
-
-    def _check_effects(self, cells: list[Cell]) -> None:
-        """Refuse options that change nothing in any of the cells."""
-        given = [flag for flag in ("--calibrate", "--samples") if flag in changed(self)]
-        if given and not any(precision(cell.precision).quantised for cell in cells):
-            known = " and ".join(name for name in PRECISIONS if precision(name).quantised)
-            raise UsageError(f"{given[0]} has an effect for {known} alone; leave it out")
-        if self.target != "native" and not any(
-            backend(cell.backend).MACHINE_CODE for cell in cells
-        ):
-            known = " and ".join(name for name in BACKENDS if backend(name).MACHINE_CODE)
-            raise UsageError(f"--target has an effect for the backend {known} alone; leave it out")
-
-
-def parse_accept_error(text: str | None) -> bool | float:
-    """`3x` or `3` as a number, `any` as True, None as False; UsageError for anything else."""
-    if text in (None, "any"):
-        return text == "any"
-    factor = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)x?", str(text))
-    if factor is None or float(factor[1]) <= 1:
-        raise UsageError(
-            f"--accept-error '{text}' does not say how much; give how many times its bound an "
-            "error may be, such as 3x, or any"
-        )
-    return float(factor[1])
-
-
-def rebuilding(options: Compile, cell: Cell, source: Source) -> Compile:
-    """The options that build this one cell again, from the same weights."""
-    quantised = precision(cell.precision).quantised
-    return replace(
-        options,
-        model=str(source.run.folder) if source.run is not None else options.model,
-        fresh=source.untrained,
-        backend=cell.backend,
-        precision=cell.precision,
-        device=cell.device,
-        input_=f"1x{'x'.join(map(str, source.shape))}",
-        portable=options.portable and backend(cell.backend).PORTABLE,
-        target=options.target if backend(cell.backend).MACHINE_CODE else "native",
-        calibrate=options.calibrate if quantised else None,
-        samples=options.samples if quantised else Compile.samples,
-    )
-
-
-def rebuild_command(options: Compile, cell: Cell, source: Source) -> str:
-    """The command that the manifest keeps."""
-    unused = () if precision(cell.precision).quantised else ("samples",)
-    again = words(rebuilding(options, cell, source), without=(*OF_THE_CALL, *unused))
-    return shlex.join(["zoo", "compile", *again])
 
 
 def _build(

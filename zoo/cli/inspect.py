@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from typer import Argument
 
-from compile.report import size
+from compile.report import size, table
 from zoo.cli.command import Command
+from zoo.cli.labels import batched
 from zoo.cli.options import JsonOption
 from zoo.cli.selecting import artifact_folder
 from zoo.cli.tables import counted, wrapped
@@ -48,21 +50,18 @@ class Inspect(JsonOption, Command):
 def inspect_lines(path: Path, manifest: dict[str, Any], unfit: str | None) -> list[Any]:
     """What the artifact is, needs and proved. `unfit` says why it cannot run here, or is None."""
     model, parity, needs = manifest["model"], manifest["parity"], manifest["requirements"]
-    bounds = [row for output in parity["outputs"] for row in output["bounds"]]
-    ratios = [row["rmse"] / row["bound"] for row in bounds if row["rmse"] and row["bound"]]
-    worst = f"{max(ratios):.2f}" if ratios else "not recorded"
     files = ", ".join(f"{n} {size(f['size'])}" for n, f in manifest["files"].items())
     batches = ", ".join("{}..{}".format(*p["batch"]) for p in manifest["programs"])
-    shape = "x".join(map(str, manifest["inputs"][0]["shape"]))
+    shape = batched(manifest["inputs"][0]["shape"])
     isa = counted([len(needs["isa"])], "flag")
     rows = [
         ("model", f"{model['name']}, {model['parameters']:,} parameters, from {model['source']}"),
         ("program", f"{manifest['backend']} {manifest['precision']} on {manifest['device']}"),
-        ("input", f"{manifest['inputs'][0]['dtype']} N x {shape}, N in {batches}"),
+        ("input", f"{manifest['inputs'][0]['dtype']} {shape}, N in {batches}"),
         ("needs", f"torch {needs['torch'] or 'any'}, {manifest['target']['name']} ({isa})"),
         ("files", files),
         ("status", manifest["status"]),
-        ("parity", f"largest error/bound {worst}, ran in {', '.join(parity['ran_in'])}"),
+        ("parity", f"largest error/bound {_worst(parity)}, ran in {', '.join(parity['ran_in'])}"),
         ("gates", ", ".join(gate["name"] for gate in parity["gates"])),
         ("not gated", _skipped(parity)),
         ("not tried", _left_out(parity)),
@@ -75,7 +74,52 @@ def inspect_lines(path: Path, manifest: dict[str, Any], unfit: str | None) -> li
     lines.append(f"rebuild     {manifest['build']['command']}")
     if unfit is not None:
         lines.append(f"here        {unfit}")
-    return [f"{path}: sound", *wrapped(lines, indent=12)]
+    return [f"{path}: sound", *wrapped(lines, indent=12), _outputs(manifest)]
+
+
+def _outputs(manifest: dict[str, Any]) -> Any:
+    """A row for each output: its shape, how many of its values the proof looks at, its error."""
+    rows = []
+    for output, proof in zip(manifest["outputs"], manifest["parity"]["outputs"], strict=True):
+        shape = output["shape"]
+        total = math.prod(shape)
+        kept = proof["positions"]
+        looked_at = f"all {total:,}" if kept is None else f"{kept:,} of {total:,}"
+        names = output.get("classes")
+        scores = f"{len(names)} classes" if names else "classes" if proof["top1"] else "-"
+        rows.append(
+            (
+                output["name"],
+                batched(shape),
+                looked_at,
+                _ratio(proof),
+                scores,
+            )
+        )
+    columns = ("output", "shape", "values proved", "error\n/bound", "scores of")
+    return table(columns, rows, left=("output", "shape", "scores of"))
+
+
+def _worst(parity: dict[str, Any]) -> str:
+    """The largest ratio of all outputs; if there are several, and of which."""
+    found = [(_largest(output), output["name"]) for output in parity["outputs"]]
+    known = [(ratio, name) for ratio, name in found if ratio is not None]
+    if not known:
+        return "not recorded"
+    ratio, name = max(known)
+    return f"{ratio:.2f}" + (f" ({name})" if len(found) > 1 else "")
+
+
+def _ratio(proof: dict[str, Any]) -> str:
+    ratio = _largest(proof)
+    return "-" if ratio is None else f"{ratio:.2f}"
+
+
+def _largest(proof: dict[str, Any]) -> float | None:
+    """The largest error / bound of an output and of its channels; None where it is not recorded."""
+    ratios = [row["rmse"] / row["bound"] for row in proof["bounds"] if row["rmse"] and row["bound"]]
+    parts = (proof["channels"] or {}).get("ratio")
+    return max([*ratios, *([] if parts is None else [parts])], default=None)
 
 
 def _skipped(parity: dict[str, Any]) -> str:

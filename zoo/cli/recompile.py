@@ -26,7 +26,8 @@ from compile.errors import printable
 from compile.files import read_regular
 from compile.report import show, to_json
 from zoo.cli.command import Command, changed, parse
-from zoo.cli.compile import OF_THE_CALL, Compile
+from zoo.cli.compile import Compile
+from zoo.cli.compile_options import OF_THE_CALL
 from zoo.cli.options import (
     ArtifactsOption,
     QuietOption,

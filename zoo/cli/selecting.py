@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from zoo.runs.checkpoint import Run
 
 
+NO_SCORES = "none of its outputs holds scores of classes"
+"""Why there is no accuracy, whatever images there are."""
+
+
 def artifact_folder(path: Path) -> Path:
     """`path`, if it is a folder. UsageError where nothing is, BadArtifact for something else."""
     try:
@@ -132,6 +136,8 @@ class TestSets:
 
         manifest = read_manifest(artifact)
         model = manifest["model"]
+        if not any(output["top1"] for output in manifest["parity"]["outputs"]):
+            return NO_SCORES
         folder = find_weights(self._runs, model["weights_sha256"])
         source = Path(model["source"])
         if folder is None and (source / "config.json").is_file():

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from compile.errors import first_line, one_line
+from compile.network.given import ready_to_call
 from zoo.data import Preprocessing
 from zoo.errors import CheckFailed, Unavailable, UsageError
 from zoo.models.calibration import calibrate_batch_norms
@@ -125,7 +126,7 @@ def _from_callable(model: str, seed: int, fresh: bool, shape: Shape | None) -> F
         kind = type(network).__name__
         raise CheckFailed(f"{model} returned a {kind}; it must return an nn.Module")
     with one_line(f"{model} cannot be made ready"):
-        network = network.float().eval()
+        network = ready_to_call(network, shape)
         if fresh:
             calibrate_batch_norms(network, shape, seed)
     return Foreign(
@@ -140,7 +141,9 @@ def _from_callable(model: str, seed: int, fresh: bool, shape: Shape | None) -> F
 def _import(name: str, hint: str) -> Any:
     try:
         return importlib.import_module(name)
-    except (Exception, SystemExit) as error:  # torchvision with another torch: RuntimeError
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # torchvision with another torch: RuntimeError
         misspelt = isinstance(error, ModuleNotFoundError) and error.name == name.split(".")[0]
         kind = UsageError if misspelt and name != "timm" else Unavailable
         raise kind(f"{name} does not import: {first_line(error)}; {hint}") from error

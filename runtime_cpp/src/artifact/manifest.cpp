@@ -1,6 +1,8 @@
 #include "artifact/manifest.h"
 
 #include <array>
+#include <functional>
+#include <numeric>
 
 #include "artifact/schema.h"
 #include "base/error.h"
@@ -58,16 +60,25 @@ std::map<std::string, FileEntry> read_files(const Json& field) {
   return files;
 }
 
+OutputProof read_proof(const Json& field) {
+  OutputProof proof;
+  proof.positions = optional<int64_t>(field["positions"]);
+  for (const Json& bound : field["bounds"]) {
+    proof.bounds.push_back({bound["e_eager"], bound["floor"]});
+  }
+  if (const Json& channels = field["channels"]; !channels.is_null()) {
+    proof.groups = channels["groups"];
+  }
+  proof.has_classes = !field["top1"].is_null();
+  return proof;
+}
+
 Parity read_parity(const Json& field) {
   Parity parity;
   parity.tf32 = field["tf32"];
   parity.k = field["k"];
-  const Json& proof = field["outputs"][0];
-  parity.has_classes = !proof["top1"].is_null();
-  for (size_t i = 0; i < field["samples"].size(); ++i) {
-    const Json& bound = proof["bounds"][i];
-    parity.samples.push_back({field["samples"][i]["kind"], bound["e_eager"], bound["floor"]});
-  }
+  for (const Json& sample : field["samples"]) parity.kinds.push_back(sample["kind"]);
+  for (const Json& proof : field["outputs"]) parity.outputs.push_back(read_proof(proof));
   for (const Json& gate : field["gates"]) {
     parity.gates.push_back({gate["name"], optional<double>(gate["value"]),
                             optional<double>(gate["bound"]), gate["passed"]});
@@ -75,11 +86,14 @@ Parity read_parity(const Json& field) {
   return parity;
 }
 
-Output read_output(const Json& field) {
-  Output output{field["name"], field["shape"], {}};
-  const Json classes = field.value("classes", Json());
-  if (!classes.is_null()) output.classes = classes.get<std::vector<std::string>>();
-  return output;
+std::vector<Output> read_outputs(const Json& list) {
+  std::vector<Output> outputs;
+  for (const Json& item : list) {
+    outputs.push_back({item["name"], item["shape"], {}});
+    const Json classes = item.value("classes", Json());
+    if (!classes.is_null()) outputs.back().classes = classes.get<std::vector<std::string>>();
+  }
+  return outputs;
 }
 
 }  // namespace
@@ -95,7 +109,7 @@ Manifest parse_manifest(std::string_view text, const std::string& folder) {
           .device = root["device"],
           .target = root["target"]["name"],
           .input = {input["name"], input["dtype"] == "uint8", input["shape"]},
-          .output = read_output(root["outputs"][0]),
+          .outputs = read_outputs(root["outputs"]),
           .programs = read_programs(root["programs"]),
           .requirements = read_requirements(root["requirements"]),
           .files = read_files(root["files"]),
@@ -103,6 +117,10 @@ Manifest parse_manifest(std::string_view text, const std::string& folder) {
 }
 
 const char* status_name(Status status) { return kStatusNames.at(static_cast<size_t>(status)); }
+
+int64_t num_values(const std::vector<int64_t>& shape) {
+  return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
+}
 
 std::vector<int64_t> with_rows(int64_t rows, const std::vector<int64_t>& shape) {
   std::vector<int64_t> whole = {rows};

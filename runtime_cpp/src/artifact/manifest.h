@@ -30,10 +30,18 @@ enum class Status {
   kAccepted,  // it failed, and was published all the same
 };
 
-struct GoldenSample {
-  std::string kind;
+// What one output is held to in one row: k * e_eager + floor.
+struct Bound {
   double e_eager = 0;
   double floor = 0;
+};
+
+// The proof of one output.
+struct OutputProof {
+  std::optional<int64_t> positions;  // how many values of a row golden keeps; none: all of them
+  std::vector<Bound> bounds;         // one for each row
+  int64_t groups = 0;                // of channels, each held to its own bounds; 0: no parts
+  bool has_classes = true;           // one value is the most likely; else top-1 says nothing
 };
 
 struct Gate {
@@ -46,8 +54,8 @@ struct Gate {
 struct Parity {
   bool tf32 = false;  // whether a GPU may round float32 products to 10 bits
   double k = 0;
-  std::vector<GoldenSample> samples;
-  bool has_classes = true;  // one output value is the most likely; else top-1 says nothing
+  std::vector<std::string> kinds;    // of the golden rows: "real", "zeros", ...
+  std::vector<OutputProof> outputs;  // as the manifest's outputs
   std::vector<Gate> gates;
 };
 
@@ -66,8 +74,8 @@ struct Input {
 
 struct Output {
   std::string name;
-  std::vector<int64_t> shape;        // of one sample: [classes] for a classifier
-  std::vector<std::string> classes;  // names, empty where the model has none
+  std::vector<int64_t> shape;        // of one sample: [classes] for a classifier, [] for a number
+  std::vector<std::string> classes;  // names, empty where they are not known
 };
 
 // What zoo-run uses of manifest.json; docs/artifact.md describes all of it.
@@ -79,7 +87,7 @@ struct Manifest {
   std::string device;
   std::string target;
   Input input;
-  Output output;
+  std::vector<Output> outputs;  // in the order in which a program returns them
   std::vector<Program> programs;
   Requirements requirements;
   std::map<std::string, FileEntry> files;
@@ -95,6 +103,9 @@ inline constexpr int64_t kOrdinaryRows = 16;
 
 // "proved", "pending", "accepted"
 [[nodiscard]] const char* status_name(Status status);
+
+// How many values a tensor of this shape has.
+[[nodiscard]] int64_t num_values(const std::vector<int64_t>& shape);
 
 // `shape` with the rows before it.
 [[nodiscard]] std::vector<int64_t> with_rows(int64_t rows, const std::vector<int64_t>& shape);

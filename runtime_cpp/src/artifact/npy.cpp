@@ -106,7 +106,7 @@ class Header {
     std::vector<int64_t> shape;
     while (!take(')')) {
       shape.push_back(read_extent());
-      if (shape.size() > kMaxRank) fail("it has more than 8 dimensions");
+      if (shape.size() > kMaxRank) fail("it has more than 9 dimensions");
       if (take(',')) continue;
       if (shape.size() < 2) fail("its shape is not a tuple");
       expect(')');
@@ -170,7 +170,7 @@ TensorView parse_npy(std::span<const std::byte> bytes, const std::string& file) 
   return tensor;
 }
 
-std::string npy_bytes(const TensorView& tensor) {
+std::string npy_header(const TensorView& tensor) {
   const auto* row = std::ranges::find(kDtypes, tensor.dtype, &Row::dtype);
   std::string header = "{'descr': '" + std::string(row->descr) + "', 'fortran_order': False, ";
   header += "'shape': (";
@@ -185,7 +185,11 @@ std::string npy_bytes(const TensorView& tensor) {
   std::string bytes(kMagic);
   bytes += {'\x01', '\x00', static_cast<char>(header.size() & 0xff),
             static_cast<char>(header.size() >> 8)};
-  bytes += header;
+  return bytes + header;
+}
+
+std::string npy_bytes(const TensorView& tensor) {
+  std::string bytes = npy_header(tensor);
   bytes.append(reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size());
   return bytes;
 }

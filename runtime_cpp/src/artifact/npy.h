@@ -13,7 +13,10 @@ namespace zoo {
 // exactly what numpy writes, and runs nothing. `file` names it in messages. Fails with exit code 3.
 [[nodiscard]] TensorView parse_npy(std::span<const std::byte> bytes, const std::string& file);
 
-// The bytes of a .npy file, version 1.0, for a tensor of one of these dtypes.
+// The start of a .npy file, version 1.0, for a tensor of one of these dtypes, whose bytes follow
+// it.
+[[nodiscard]] std::string npy_header(const TensorView& tensor);
+// The whole of it.
 [[nodiscard]] std::string npy_bytes(const TensorView& tensor);
 
 }  // namespace zoo

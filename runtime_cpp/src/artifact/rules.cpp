@@ -15,6 +15,8 @@ namespace {
 using Fault = std::optional<std::string>;
 
 constexpr int64_t kMaxValues = int64_t{1} << 28;
+constexpr int64_t kMaxGroups = 4096;  // that the channels of an output are put into
+const std::string kNotes = "__metadata__";
 constexpr size_t kMaxDigits = 6;
 constexpr double kBoundTolerance = 1e-6;
 
@@ -31,6 +33,9 @@ int64_t num_values(const Json& shape) {
   }
   return product;
 }
+
+// What a field must be instead.
+const char* wanted_instead(const Json& found) { return found.is_null() ? "an object" : "null"; }
 
 // 2: the layout fits the dtype; no tensor has more than 2^28 values for one sample.
 Fault check_tensors(const Json& manifest) {
@@ -101,6 +106,28 @@ Fault check_files(const Json& manifest) {
   return std::nullopt;
 }
 
+// Of rule 6: how the values of one output are grouped, and how many golden keeps of them.
+Fault check_parts(const Json& shape, const Json& proof, const std::string& where) {
+  const Json& channels = proof["channels"];
+  if (channels.is_null() == (shape.size() > 1)) {
+    return where + ".channels must be " + wanted_instead(channels) + " for the shape " +
+           shape.dump();
+  }
+  if (!channels.is_null()) {
+    const int64_t groups = std::min(shape[0].get<int64_t>(), kMaxGroups);
+    if (channels["groups"] != groups) {
+      return where + ".channels.groups must be " + std::to_string(groups) + " for the shape " +
+             shape.dump();
+    }
+  }
+  const int64_t values = num_values(shape);
+  if (const Json& positions = proof["positions"]; !positions.is_null() && positions >= values) {
+    return where + ".positions must be below " + std::to_string(values) +
+           ", or null for all values";
+  }
+  return std::nullopt;
+}
+
 // 6: outputs have names of their own, and the proof has an entry for each.
 Fault check_outputs_fields(const Json& manifest) {
   const Json& outputs = manifest["outputs"];
@@ -109,6 +136,10 @@ Fault check_outputs_fields(const Json& manifest) {
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (!names.insert(outputs[i]["name"]).second) {
       return at("outputs", i) + ".name is that of an earlier output";
+    }
+    if (outputs[i]["name"] == kNotes) {
+      return at("outputs", i) + ".name must not be " + kNotes +
+             ", which .safetensors keeps for notes";
     }
   }
   const bool same = std::ranges::equal(
@@ -120,6 +151,11 @@ Fault check_outputs_fields(const Json& manifest) {
     if (proofs[i]["bounds"].size() == samples) continue;
     return at("parity.outputs", i) + ".bounds must have " + std::to_string(samples) +
            " entries, one for each sample";
+  }
+  for (size_t i = 0; i < proofs.size(); ++i) {
+    if (Fault fault = check_parts(outputs[i]["shape"], proofs[i], at("parity.outputs", i))) {
+      return fault;
+    }
   }
   return std::nullopt;
 }
@@ -137,9 +173,11 @@ Fault check_classes(const Json& manifest) {
     }
     const Json& top1 = manifest["parity"]["outputs"][i]["top1"];
     const std::string where = at("parity.outputs", i) + ".top1";
-    if (top1.is_null() == (shape.size() == 1)) {
-      return where + " must be " + (top1.is_null() ? "an object" : "null") + " for the shape " +
-             shape.dump();
+    if (!top1.is_null() && shape.size() != 1) {
+      return where + " must be null for the shape " + shape.dump();
+    }
+    if (top1.is_null() && !classes.is_null()) {
+      return where + " must be an object: the output has classes";
     }
     if (!top1.is_null() && !(top1["agreed"] <= top1["decided"] && top1["decided"] <= samples)) {
       return where + " must keep agreed <= decided <= " + std::to_string(samples);
@@ -176,6 +214,10 @@ Fault check_status(const Json& manifest) {
     const Json& top1 = proof["top1"];
     if (!top1.is_null() && top1["agreed"] != top1["decided"]) passed = false;
     if (!top1.is_null() && top1["decided"] != 0) measured = true;
+    if (const Json& parts = proof["channels"]; !parts.is_null()) {
+      if (parts["ratio"].is_null() || parts["ratio"] > 1) passed = false;
+      if (!parts["ratio"].is_null()) measured = true;
+    }
     for (const Json& entry : proof["bounds"]) {
       const Json& rmse = entry["rmse"];
       if (rmse.is_null() || rmse > entry["bound"]) passed = false;
@@ -193,14 +235,7 @@ Fault check_status(const Json& manifest) {
   return std::nullopt;
 }
 
-// 10: more outputs are for a later zoo.
-Fault check_one_output(const Json& manifest) {
-  const size_t count = manifest["outputs"].size();
-  if (count == 1) return std::nullopt;
-  return "outputs has " + std::to_string(count) + " outputs; this zoo runs programs with one";
-}
-
-// 11: a program's name ends as its backend names files. Other backends are a later zoo's.
+// 10: a program's name ends as its backend names files. Other backends are a later zoo's.
 Fault check_suffixes(const Json& manifest) {
   const auto backend = manifest["backend"].get<std::string>();
   const OrderedJson suffixes = manifest_schema()["x-suffixes"].value(backend, OrderedJson::array());
@@ -221,8 +256,7 @@ Fault check_suffixes(const Json& manifest) {
 
 constexpr std::array kRules = {check_tensors, check_batches,        check_requirements_fields,
                                check_files,   check_outputs_fields, check_classes,
-                               check_bounds,  check_status,         check_one_output,
-                               check_suffixes};
+                               check_bounds,  check_status,         check_suffixes};
 
 bool is_number(std::string_view text) {
   return !text.empty() && text.size() <= kMaxDigits &&

@@ -131,14 +131,14 @@ std::vector<TensorView> parse_safetensors(std::span<const std::byte> bytes,
   return Reader(bytes, file).read();
 }
 
-std::string safetensors_bytes(const std::vector<TensorView>& tensors) {
+std::string safetensors_header(const std::vector<TensorView>& tensors) {
   OrderedJson header = OrderedJson::object();
-  std::string data;
+  size_t end = 0;
   for (const TensorView& tensor : tensors) {
-    const size_t begin = data.size();
-    data.append(reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size());
+    const size_t begin = end;
+    end += tensor.bytes.size();
     header[tensor.name] = {
-        {"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {begin, data.size()}}};
+        {"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {begin, end}}};
   }
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');  // so that the data can be mapped aligned
@@ -146,7 +146,15 @@ std::string safetensors_bytes(const std::vector<TensorView>& tensors) {
   for (uint64_t left = text.size(), i = 0; i < kLengthBytes; ++i, left >>= 8) {
     length += static_cast<char>(left & 0xff);
   }
-  return length + text + data;
+  return length + text;
+}
+
+std::string safetensors_bytes(const std::vector<TensorView>& tensors) {
+  std::string bytes = safetensors_header(tensors);
+  for (const TensorView& tensor : tensors) {
+    bytes.append(reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size());
+  }
+  return bytes;
 }
 
 }  // namespace zoo

@@ -15,7 +15,11 @@ namespace zoo {
 [[nodiscard]] std::vector<TensorView> parse_safetensors(std::span<const std::byte> bytes,
                                                         const std::string& file);
 
-// The bytes of such a file, for tensors whose bytes are as long as their shapes say.
+// The start of such a file, for tensors whose bytes are as long as their shapes say and follow it
+// in this order.
+[[nodiscard]] std::string safetensors_header(const std::vector<TensorView>& tensors);
+
+// The whole of it.
 [[nodiscard]] std::string safetensors_bytes(const std::vector<TensorView>& tensors);
 
 }  // namespace zoo

@@ -2,7 +2,6 @@
 
 #include <array>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 namespace zoo {
@@ -19,11 +18,9 @@ constexpr std::array kDtypes = {Row{"BOOL", 1}, Row{"U8", 1},  Row{"I8", 1},   R
                                 Row{"F64", 8}};
 
 template <typename T>
-bool all_finite_as(std::span<const std::byte> bytes) {
-  for (size_t i = 0; i + sizeof(T) <= bytes.size(); i += sizeof(T)) {
-    T value{};
-    std::memcpy(&value, bytes.data() + i, sizeof(T));  // it may lie unaligned
-    if (!std::isfinite(value)) return false;
+bool all_finite_as(const TensorView& tensor) {
+  for (size_t i = 0; i < tensor.bytes.size() / sizeof(T); ++i) {
+    if (!std::isfinite(value_at<T>(tensor, i))) return false;
   }
   return true;
 }
@@ -48,8 +45,8 @@ std::optional<int64_t> tensor_bytes(std::string_view dtype, const std::vector<in
 }
 
 bool all_finite(const TensorView& tensor) {
-  if (tensor.dtype == "F32") return all_finite_as<float>(tensor.bytes);
-  if (tensor.dtype == "F64") return all_finite_as<double>(tensor.bytes);
+  if (tensor.dtype == "F32") return all_finite_as<float>(tensor);
+  if (tensor.dtype == "F64") return all_finite_as<double>(tensor);
   return true;
 }
 

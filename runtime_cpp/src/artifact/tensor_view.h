@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <span>
 #include <string>
@@ -19,7 +20,15 @@ struct TensorView {
   std::span<const std::byte> bytes;
 };
 
-inline constexpr size_t kMaxRank = 8;
+inline constexpr size_t kMaxRank = 9;  // the rows, and as many extents as an output may have
+
+// One value of a tensor of this type, counted in C order; it may lie unaligned.
+template <typename T>
+[[nodiscard]] T value_at(const TensorView& tensor, size_t index) {
+  T value{};
+  std::memcpy(&value, tensor.bytes.data() + index * sizeof(T), sizeof(T));
+  return value;
+}
 
 // Bytes of one value; nothing for a name that is not a dtype.
 [[nodiscard]] std::optional<int64_t> dtype_bytes(std::string_view dtype);

@@ -80,13 +80,19 @@ void check_writable(const std::string& path) {
 }
 
 void write_atomically(const std::string& path, std::string_view bytes) {
+  write_atomically(path, std::vector{bytes});
+}
+
+void write_atomically(const std::string& path, const std::vector<std::string_view>& pieces) {
   refuse_other_than_file(path);
   Temporary file(path);
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(file.fd(), bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) fail_write(path, errno);
-    bytes.remove_prefix(static_cast<size_t>(written));
+  for (std::string_view bytes : pieces) {
+    while (!bytes.empty()) {
+      const ssize_t written = ::write(file.fd(), bytes.data(), bytes.size());
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) fail_write(path, errno);
+      bytes.remove_prefix(static_cast<size_t>(written));
+    }
   }
   if (::fchmod(file.fd(), default_mode()) != 0 || ::fsync(file.fd()) != 0) fail_write(path, errno);
   file.rename_to(path);

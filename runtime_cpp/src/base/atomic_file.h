@@ -1,8 +1,8 @@
 #pragma once
 
-#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace zoo {
 
@@ -12,5 +12,7 @@ void check_writable(const std::string& path);
 
 // Writes the whole file or nothing: beside it, flushed, then renamed into place.
 void write_atomically(const std::string& path, std::string_view bytes);
+// The same for a file whose pieces lie apart in memory.
+void write_atomically(const std::string& path, const std::vector<std::string_view>& pieces);
 
 }  // namespace zoo

@@ -6,6 +6,7 @@
 #include <c10/cuda/CUDAStream.h>
 
 #include <map>
+#include <vector>
 
 #include "torch/torch_errors.h"
 #include "torch/torch_machine.h"
@@ -20,7 +21,7 @@ constexpr const char* kDevice = "cuda";
 
 struct Captured {
   at::Tensor input;
-  at::Tensor output;
+  std::vector<at::Tensor> outputs;
   at::cuda::CUDAGraph graph;
 };
 
@@ -28,7 +29,7 @@ class CudaGraphEngine final : public Engine {
  public:
   explicit CudaGraphEngine(std::unique_ptr<Engine> engine) : engine_(std::move(engine)) {}
 
-  at::Tensor run(const at::Tensor& input) override {
+  std::vector<at::Tensor> run(const at::Tensor& input) override {
     std::unique_ptr<Captured>& captured = captured_[input.size(0)];
     if (!captured) {
       captured = with_torch_errors("--cuda-graph: the program cannot be captured",
@@ -36,7 +37,7 @@ class CudaGraphEngine final : public Engine {
     }
     if (!captured->input.is_same(input)) captured->input.copy_(input);
     captured->graph.replay();
-    return captured->output;
+    return captured->outputs;
   }
 
   std::string runtime() const override { return engine_->runtime(); }
@@ -53,7 +54,7 @@ class CudaGraphEngine final : public Engine {
       for (int i = 0; i < kWarmupCalls; ++i) (void)engine_->run(input);
       synchronize(kDevice);
       captured->graph.capture_begin();
-      captured->output = engine_->run(input);
+      captured->outputs = engine_->run(input);
       captured->graph.capture_end();
     }
     synchronize(kDevice);

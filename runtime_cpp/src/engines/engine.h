@@ -21,7 +21,8 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  [[nodiscard]] virtual at::Tensor run(const at::Tensor& input) = 0;
+  // The outputs in the order of the manifest. They need not be contiguous.
+  [[nodiscard]] virtual std::vector<at::Tensor> run(const at::Tensor& input) = 0;
 
   // Why a figure taken of these calls is not one of the program: a line for the report, or empty.
   // Calls it once more.

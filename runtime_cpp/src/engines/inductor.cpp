@@ -36,14 +36,9 @@ class InductorEngine final : public Engine {
     if (request.manifest.device == "cpu") packs_.emplace(loader_);
   }
 
-  at::Tensor run(const at::Tensor& input) override {
+  std::vector<at::Tensor> run(const at::Tensor& input) override {
     if (packs_) packs_->fit(input.size(0));
-    std::vector<at::Tensor> outputs = loader_.run({input});
-    if (outputs.size() != 1) {
-      fail_artifact("the program returned " + std::to_string(outputs.size()) +
-                    " tensors; it must return one");
-    }
-    return std::move(outputs.front());
+    return loader_.run({input});
   }
 
   // Programs of older builds are packed for the machine and the threads of the build.

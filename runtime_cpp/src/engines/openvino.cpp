@@ -35,7 +35,7 @@ std::unique_ptr<Engine> load_openvino(const LoadRequest& request) {
                  .file = request.program.file,
                  .precision = request.manifest.precision,
                  .byte_input = request.manifest.input.bytes,
-                 .output_shape = request.manifest.output.shape,
+                 .outputs = request.manifest.outputs,
                  .threads = request.threads},
                 engine);
   return engine;

@@ -2,6 +2,7 @@
 
 #include <ATen/Functions.h>
 
+#include <algorithm>
 #include <array>
 #include <openvino/core/version.hpp>
 #include <openvino/openvino.hpp>
@@ -68,10 +69,30 @@ std::shared_ptr<ov::Model> read_model(ov::Core& core, const OpenVinoRequest& req
   return core.read_model(std::string(start, request.model.size()), ov::Tensor());
 }
 
-void check_signature(const ov::Model& model, ov::element::Type input) {
-  if (model.inputs().size() != 1 || model.outputs().size() != 1) {
+// Which of the model's outputs each of the manifest's is. Two outputs that are one tensor share
+// their names: each gets a port of its own.
+std::vector<size_t> find_ports(const ov::Model& model, std::span<const Output> outputs) {
+  std::vector<size_t> ports;
+  for (const Output& output : outputs) {
+    size_t port = 0;
+    while (port < model.outputs().size() &&
+           (!model.output(port).get_names().contains(output.name) ||
+            std::ranges::count(ports, port) > 0)) {
+      ++port;
+    }
+    if (port == model.outputs().size()) {
+      fail_artifact("the model has no output '" + output.name + "'; rebuild the artifact");
+    }
+    ports.push_back(port);
+  }
+  return ports;
+}
+
+void check_signature(const ov::Model& model, ov::element::Type input, size_t num_outputs) {
+  if (model.inputs().size() != 1 || model.outputs().size() != num_outputs) {
     fail_artifact("the model has " + std::to_string(model.inputs().size()) + " inputs and " +
-                  std::to_string(model.outputs().size()) + " outputs, one of each is wanted");
+                  std::to_string(model.outputs().size()) + " outputs, the manifest says 1 and " +
+                  std::to_string(num_outputs) + "; rebuild the artifact");
   }
   const auto check = [](const ov::Output<const ov::Node>& port, ov::element::Type wanted) {
     if (port.get_element_type() == wanted) return;
@@ -79,7 +100,7 @@ void check_signature(const ov::Model& model, ov::element::Type input) {
                   " where the manifest says " + wanted.to_string() + "; rebuild the artifact");
   };
   check(model.input(), input);
-  check(model.output(), ov::element::f32);
+  for (const auto& port : model.outputs()) check(port, ov::element::f32);
 }
 
 // A CPU without bf16 or fp16 is not an error to OpenVINO: it takes another precision silently.
@@ -94,29 +115,33 @@ void check_precision(const ov::CompiledModel& compiled, std::string_view precisi
 class OpenVinoEngine final : public Engine {
  public:
   explicit OpenVinoEngine(const OpenVinoRequest& request)
-      : file_(request.file),
-        input_type_(request.byte_input ? ov::element::u8 : ov::element::f32),
-        output_shape_(1, 0) {
-    output_shape_.insert(output_shape_.end(), request.output_shape.begin(),
-                         request.output_shape.end());
+      : file_(request.file), input_type_(request.byte_input ? ov::element::u8 : ov::element::f32) {
+    for (const Output& output : request.outputs) {
+      shapes_.push_back({0});
+      shapes_.back().insert(shapes_.back().end(), output.shape.begin(), output.shape.end());
+    }
     const std::shared_ptr<ov::Model> model = read_model(core_, request);
-    check_signature(*model, input_type_);
+    check_signature(*model, input_type_, shapes_.size());
+    ports_ = find_ports(*model, request.outputs);
     compiled_ = core_.compile_model(model, kDevice, settings(request));
     check_precision(compiled_, request.precision);
     infer_ = compiled_.create_infer_request();
   }
 
-  // Both tensors are used in place. The output is a new one each time: the last one belongs to
-  // whoever asked for it.
-  at::Tensor run(const at::Tensor& input) override {
-    output_shape_.front() = input.size(0);
-    at::Tensor output = at::empty(output_shape_);
+  // All tensors are used in place. The outputs are new ones each time: the last ones belong to
+  // whoever asked for them.
+  std::vector<at::Tensor> run(const at::Tensor& input) override {
+    std::vector<at::Tensor> outputs;
     with_openvino_errors(file_ + ": OpenVINO cannot run it", [&] {
       infer_.set_input_tensor(view(input, input_type_));
-      infer_.set_output_tensor(view(output, ov::element::f32));
+      for (size_t i = 0; i < shapes_.size(); ++i) {
+        shapes_[i].front() = input.size(0);
+        outputs.push_back(at::empty(shapes_[i]));
+        infer_.set_output_tensor(ports_[i], view(outputs.back(), ov::element::f32));
+      }
       infer_.infer();
     });
-    return output;
+    return outputs;
   }
 
   std::string runtime() const override {
@@ -132,7 +157,8 @@ class OpenVinoEngine final : public Engine {
 
   std::string file_;
   ov::element::Type input_type_;
-  std::vector<int64_t> output_shape_;  // the rows of a call first
+  std::vector<std::vector<int64_t>> shapes_;  // of the outputs, the rows of a call first
+  std::vector<size_t> ports_;                 // of the outputs in the model
   ov::Core core_;
   ov::CompiledModel compiled_;
   ov::InferRequest infer_;

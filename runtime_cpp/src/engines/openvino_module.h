@@ -17,7 +17,7 @@ struct OpenVinoRequest {
   std::string_view file;             // its name, for messages
   std::string_view precision;        // the manifest's
   bool byte_input = false;
-  std::span<const int64_t> output_shape;  // of one sample
+  std::span<const Output> outputs;
   int threads = 0;
 };
 

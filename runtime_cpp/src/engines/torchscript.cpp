@@ -15,15 +15,24 @@ class TorchScriptEngine final : public Engine {
     module_.eval();
   }
 
-  at::Tensor run(const at::Tensor& input) override {
-    c10::IValue output = module_.forward({input});
-    if (!output.isTensor()) {
-      fail_artifact("the program returned a " + output.tagKind() + ", one tensor is wanted");
+  std::vector<at::Tensor> run(const at::Tensor& input) override {
+    const c10::IValue output = module_.forward({input});
+    if (output.isTensor()) return {output.toTensor()};
+    if (!output.isTuple()) fail_kind(output);
+    std::vector<at::Tensor> tensors;
+    for (const c10::IValue& element : output.toTupleRef().elements()) {
+      if (!element.isTensor()) fail_kind(element);
+      tensors.push_back(element.toTensor());
     }
-    return std::move(output).toTensor();
+    return tensors;
   }
 
  private:
+  [[noreturn]] static void fail_kind(const c10::IValue& value) {
+    fail_artifact("the program returned a " + value.tagKind() +
+                  ", a tensor or a tuple of tensors is wanted");
+  }
+
   torch::jit::Module module_;
 };
 

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <iostream>
 
+#include "artifact/tensor_view.h"
 #include "base/atomic_file.h"
 #include "base/text.h"
 #include "report/report_parts.h"
@@ -64,10 +65,19 @@ Report report_inference(const Subject& subject, const Inference& inference) {
     list.push_back(item);
   }
   json["run"] = {{"rows", inference.rows}, {"top1", list}};
+  json["run"]["outputs"] = OrderedJson::array();
+  for (const Output& output : inference.outputs) {
+    json["run"]["outputs"].push_back({{"name", output.name}, {"shape", output.shape}});
+  }
   json["run"]["output"] = inference.output.empty() ? OrderedJson() : OrderedJson(inference.output);
   add_footing(json, subject);
 
   report.text = heading(subject) + "\n";
+  for (const Output& output : inference.outputs) {
+    if (inference.outputs.size() == 1) break;
+    const std::vector<int64_t> shape = with_rows(inference.rows, output.shape);
+    report.text += line(describe("float32", shape) + "  " + output.name);
+  }
   if (!top1.empty()) report.text += "row  class       value\n";
   for (size_t i = 0; i < std::min(top1.size(), kRowsShown); ++i) {
     report.text += line(format("%3zu  %5lld  %10.4f  ", i, static_cast<long long>(top1[i].top1),

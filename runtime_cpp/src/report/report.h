@@ -50,7 +50,8 @@ struct Stability {
 struct ProgramCheck {
   std::string program;  // file, or file:entry
   int64_t batch = 0;
-  CheckResult result;
+  std::vector<OutputResult> outputs;  // at least one, in the manifest's order
+  [[nodiscard]] bool passed() const;
 };
 
 struct InferredRow {
@@ -66,10 +67,11 @@ struct InferredRow {
 [[nodiscard]] Report report_check(const Subject& subject, const Parity& parity,
                                   const std::vector<ProgramCheck>& checks);
 
-// What --input gave: the most likely class of each row, where the output is of classes.
+// What --input gave: the most likely class of each row, where an output is of classes.
 struct Inference {
   int64_t rows = 0;
-  std::vector<InferredRow> top1 = {};     // empty where the output is not of classes
+  std::vector<Output> outputs = {};
+  std::vector<InferredRow> top1 = {};     // empty where no output is of classes
   std::vector<std::string> classes = {};  // names; empty where the model has none
   std::string output = {};                // the file that was written; empty: none
 };

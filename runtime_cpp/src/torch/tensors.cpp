@@ -6,9 +6,10 @@
 #include <cstring>
 #include <span>
 
-#include "artifact/golden.h"
 #include "artifact/npy.h"
 #include "artifact/safetensors.h"
+#include "artifact/tensor_view.h"
+#include "base/atomic_file.h"
 #include "base/error.h"
 #include "machine/machine.h"
 #include "torch/torch_errors.h"
@@ -72,10 +73,9 @@ std::string remedy(const Manifest& manifest) {
 
 }  // namespace
 
-Golden read_golden(const SealedFile& file, const Manifest& manifest) {
-  const SealedView view(file);
-  const GoldenViews golden = find_golden(view.bytes(), manifest);
-  return {copy_of(golden.input, kGoldenFile), copy_of(golden.oracle, kGoldenFile)};
+Golden::Golden(const SealedFile& file, const Manifest& manifest)
+    : file_(file), views_(find_golden(file_.bytes(), manifest)) {
+  input = copy_of(views_.input, kGoldenFile);
 }
 
 at::Tensor read_tensor_file(const std::string& path) {
@@ -103,19 +103,46 @@ void validate_input(const at::Tensor& input, const Manifest& manifest, const std
   }
 }
 
-void validate_output(const at::Tensor& output, int64_t rows, const Manifest& manifest,
-                     const std::string& file) {
-  const std::vector<int64_t> wanted = with_rows(rows, manifest.output.shape);
-  if (output.scalar_type() == at::kFloat && output.sizes() == wanted) return;
-  fail_artifact(file + ": the program returned " + describe_tensor(output) +
-                ", the manifest says " + describe("float32", wanted) + "; rebuild the artifact");
+void validate_outputs(const std::vector<at::Tensor>& outputs, int64_t rows,
+                      const Manifest& manifest, const std::string& file) {
+  const std::vector<Output>& wanted = manifest.outputs;
+  if (outputs.size() != wanted.size()) {
+    fail_artifact(file + ": the program returned " + std::to_string(outputs.size()) +
+                  " tensors, the manifest says " + std::to_string(wanted.size()) +
+                  "; rebuild the artifact");
+  }
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    const std::vector<int64_t> shape = with_rows(rows, wanted[i].shape);
+    if (outputs[i].scalar_type() == at::kFloat && outputs[i].sizes() == shape) continue;
+    fail_artifact(file + ": the program returned " + describe_tensor(outputs[i]) + " as '" +
+                  wanted[i].name + "', the manifest says " + describe("float32", shape) +
+                  "; rebuild the artifact");
+  }
 }
 
-std::string tensor_file_bytes(const at::Tensor& tensor, const std::string& name,
-                              const std::string& path) {
-  const auto* start = static_cast<const std::byte*>(tensor.const_data_ptr());
-  const TensorView view{name, "F32", shape_of(tensor), {start, tensor.nbytes()}};
-  return path.ends_with(".npy") ? npy_bytes(view) : safetensors_bytes({view});
+void check_output_kind(const std::string& path, const Manifest& manifest) {
+  const size_t count = manifest.outputs.size();
+  if (count == 1 || !path.ends_with(".npy")) return;
+  throw RunnerError(ExitCode::kUsage, "--output " + path + ": the program has " +
+                                          std::to_string(count) +
+                                          " outputs and .npy holds one; name a .safetensors file");
+}
+
+void write_tensor_file(const std::string& path, const std::vector<at::Tensor>& tensors,
+                       const Manifest& manifest) {
+  std::vector<TensorView> views;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const auto* start = static_cast<const std::byte*>(tensors[i].const_data_ptr());
+    views.push_back(
+        {manifest.outputs[i].name, "F32", shape_of(tensors[i]), {start, tensors[i].nbytes()}});
+  }
+  const std::string header =
+      path.ends_with(".npy") ? npy_header(views.front()) : safetensors_header(views);
+  std::vector<std::string_view> pieces = {header};
+  for (const TensorView& view : views) {
+    pieces.emplace_back(reinterpret_cast<const char*>(view.bytes.data()), view.bytes.size());
+  }
+  write_atomically(path, pieces);
 }
 
 }  // namespace zoo

@@ -3,20 +3,28 @@
 #include <ATen/core/Tensor.h>
 
 #include <string>
+#include <vector>
 
+#include "artifact/golden.h"
 #include "artifact/manifest.h"
 #include "artifact/sealed_file.h"
-#include "artifact/tensor_view.h"
 
 namespace zoo {
 
-struct Golden {
-  at::Tensor input;   // (N, C, H, W) float32 or (N, H, W, C) uint8, N the entries of parity.samples
-  at::Tensor oracle;  // (N, ...) float64, as the manifest's output
-};
+// golden.safetensors of a verified artifact.
+class Golden {
+ public:
+  Golden(const SealedFile& file, const Manifest& manifest);
 
-// golden.safetensors of a verified artifact; its values must be finite.
-[[nodiscard]] Golden read_golden(const SealedFile& file, const Manifest& manifest);
+  // (N, C, H, W) float32 or (N, H, W, C) uint8, N the golden rows
+  at::Tensor input;
+  // One for each output of the manifest. They lie in the mapped file, which may be large.
+  [[nodiscard]] const std::vector<GoldenOutput>& outputs() const { return views_.outputs; }
+
+ private:
+  SealedView file_;
+  GoldenViews views_;
+};
 
 // The one tensor of a .npy or .safetensors file, by the path's suffix. The file is copied first,
 // and nothing in it is believed. Fails with exit code 3.
@@ -28,13 +36,17 @@ struct Golden {
 void validate_input(const at::Tensor& input, const Manifest& manifest, const std::string& name,
                     bool allow_nonfinite);
 
-// Every program's output: float32, (rows, ...) as the manifest says.
-void validate_output(const at::Tensor& output, int64_t rows, const Manifest& manifest,
-                     const std::string& file);
+// What every program returns: as many tensors as the manifest has outputs, each float32 and
+// (rows, ...) as it says. Fails with exit code 3.
+void validate_outputs(const std::vector<at::Tensor>& outputs, int64_t rows,
+                      const Manifest& manifest, const std::string& file);
 
-// The bytes of a file that holds a contiguous float32 tensor on cpu: .npy or .safetensors, by the
-// path's suffix. In the latter it is called `name`.
-[[nodiscard]] std::string tensor_file_bytes(const at::Tensor& tensor, const std::string& name,
-                                            const std::string& path);
+// Fails with exit code 2 where the path's suffix is that of a file that cannot hold all outputs.
+void check_output_kind(const std::string& path, const Manifest& manifest);
+
+// Writes contiguous float32 tensors on cpu, one for each output, in a .npy or .safetensors file, by
+// the path's suffix. In the latter they have the outputs' names.
+void write_tensor_file(const std::string& path, const std::vector<at::Tensor>& tensors,
+                       const Manifest& manifest);
 
 }  // namespace zoo

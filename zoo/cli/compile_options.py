@@ -1,0 +1,157 @@
+"""The options of `zoo compile`: what they mean, and the command that builds one artifact again."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+from typer import Option
+
+from compile.backends import BACKENDS, DEFAULT, backend, check_portable
+from compile.errors import UsageError
+from compile.machine import LEVELS
+from compile.precision import PRECISIONS, precision
+from compile.spec import INPUT_TYPES, CompileSpec, parse_batch, parse_shape
+from zoo.cli.cells import Cell, plan
+from zoo.cli.command import Command, changed, words
+from zoo.cli.options import (
+    ArtifactsOption,
+    ModelArgument,
+    QuietOption,
+    RunnerOption,
+    RunsOption,
+    SeedOption,
+    ThreadsOption,
+    check_device,
+)
+from zoo.sources.outputs import parse_outputs
+
+if TYPE_CHECKING:
+    from zoo.sources.source import Source
+
+OF_THE_CALL = ("runs", "out", "threads", "runner", "force", "timeout", "json", "quiet")
+"""Options that say how to build, not what: the command in the manifest leaves them out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompileOptions(
+    ModelArgument,
+    RunsOption,
+    ArtifactsOption,
+    SeedOption,
+    ThreadsOption,
+    RunnerOption,
+    QuietOption,
+    Command,
+):
+    """What to build, and how."""
+
+    backend: Annotated[str, Option(help=f"{', '.join(BACKENDS)} or all.")] = DEFAULT
+    precision: Annotated[
+        str, Option(help=f"{', '.join(PRECISIONS)} or all that a backend has.")
+    ] = "fp32"
+    batch: str = "1"
+    """A batch, such as 8, or a range, such as 1:64."""
+    input_: Annotated[str | None, Option(show_default="the model's own")] = None
+    """Shape of one sample, as 1xCxHxW."""
+    input_type: str = "float32"
+    """float32, or uint8: NHWC bytes, normalised inside the program."""
+    output: Annotated[tuple[str, ...], Option(show_default="what the network returns")] = ()
+    """Outputs by name or path, such as features or c3,c4,mid=layer3.0.conv2; list shows all."""
+    calibrate: Annotated[Path | None, Option(show_default="the training split")] = None
+    """Folder of images for int8 and fp8."""
+    samples: Annotated[int, Option(min=1, max=100_000)] = 256
+    """How many images to calibrate with, at most."""
+    target: str = "native"
+    """-march level of CPU code: native, x86-64-v3, ..."""
+    portable: bool = False
+    """Build TensorRT engines that run on every GPU from Ampere on."""
+    device: Annotated[str | None, Option(show_default="what the backend needs")] = None
+    """cpu or cuda."""
+    fresh: bool = False
+    """Use seeded random weights instead of the newest run."""
+    force: bool = False
+    """Build again even what is up to date."""
+    accept_error: Annotated[str | None, Option(show_default="none")] = None
+    """Publish an artifact that fails its proof by up to so many bounds, such as 3x, or by any
+    error; its status is then 'accepted'."""
+    timeout: Annotated[float | None, Option(min=1)] = None
+    """Stop each build after this many seconds; it runs in a child process."""
+
+    def plan(self) -> list[Cell]:
+        """The cells asked for. Refuses what cannot be meant, before anything is loaded."""
+        cells = plan(self.backend, self.precision, self.device)  # before torch is imported
+        self._check(cells)
+        return cells
+
+    def _check(self, cells: list[Cell]) -> None:
+        """Refuse options that cannot be meant, before anything is loaded."""
+        check_device(self.device or "cpu")
+        shape = parse_shape(self.input_) if self.input_ else (1, 1, 1)  # that is not known yet
+        CompileSpec(shape=shape, batch=parse_batch(self.batch))
+        parse_outputs(self.output)
+        parse_accept_error(self.accept_error)
+        if self.input_type not in INPUT_TYPES:
+            known = ", ".join(INPUT_TYPES)
+            raise UsageError(f"unknown --input-type '{self.input_type}'; choose one of: {known}")
+        if self.portable:
+            check_portable([cell.backend for cell in cells])
+        levels = ("native", *LEVELS)
+        if self.target not in levels:
+            raise UsageError(f"unknown target '{self.target}'; choose one of: {', '.join(levels)}")
+
+    def _check_effects(self, cells: list[Cell]) -> None:
+        """Refuse options that change nothing in any of the cells."""
+        given = [flag for flag in ("--calibrate", "--samples") if flag in changed(self)]
+        if given and not any(precision(cell.precision).quantised for cell in cells):
+            known = " and ".join(name for name in PRECISIONS if precision(name).quantised)
+            raise UsageError(f"{given[0]} has an effect for {known} alone; leave it out")
+        if self.target != "native" and not any(
+            backend(cell.backend).MACHINE_CODE for cell in cells
+        ):
+            known = " and ".join(name for name in BACKENDS if backend(name).MACHINE_CODE)
+            raise UsageError(f"--target has an effect for the backend {known} alone; leave it out")
+
+
+AnyOptions = TypeVar("AnyOptions", bound=CompileOptions)
+
+
+def parse_accept_error(text: str | None) -> bool | float:
+    """`3x` or `3` as a number, `any` as True, None as False; UsageError for anything else."""
+    if text in (None, "any"):
+        return text == "any"
+    factor = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)x?", str(text))
+    if factor is None or float(factor[1]) <= 1:
+        raise UsageError(
+            f"--accept-error '{text}' does not say how much; give how many times its bound an "
+            "error may be, such as 3x, or any"
+        )
+    return float(factor[1])
+
+
+def rebuilding(options: AnyOptions, cell: Cell, source: Source) -> AnyOptions:
+    """The options that build this one cell again, from the same weights."""
+    quantised = precision(cell.precision).quantised
+    return replace(
+        options,
+        model=str(source.run.folder) if source.run is not None else options.model,
+        fresh=source.untrained,
+        backend=cell.backend,
+        precision=cell.precision,
+        device=cell.device,
+        input_=f"1x{'x'.join(map(str, source.shape))}",
+        portable=options.portable and backend(cell.backend).PORTABLE,
+        target=options.target if backend(cell.backend).MACHINE_CODE else "native",
+        calibrate=options.calibrate if quantised else None,
+        samples=options.samples if quantised else CompileOptions.samples,
+    )
+
+
+def rebuild_command(options: CompileOptions, cell: Cell, source: Source) -> str:
+    """The command that the manifest keeps."""
+    unused = () if precision(cell.precision).quantised else ("samples",)
+    again = words(rebuilding(options, cell, source), without=(*OF_THE_CALL, *unused))
+    return shlex.join(["zoo", "compile", *again])

@@ -1,0 +1,228 @@
+"""Which outputs of a network to compile: names on the command line become places in the network.
+
+`c3,c4` are names of feature levels, `layer3` is the path of a module and `mid=layer3.0.conv2` a
+path with a name. A place is a module's path, for what the module returns, or `PATH:input`, for the
+first tensor that it is given. Importing this imports no torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import UsageError
+from zoo.models.levels import levels
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from zoo.sources.source import Source
+
+LOGITS = "logits"
+"""What the network itself returns."""
+
+LIST = "list"
+"""Stands in the place of the names to ask which there are."""
+
+MAX_OUTPUTS = 16
+MAX_LETTERS = 150
+"""Of all names: they stand in the name of the artifact's folder."""
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+_INPUT = ":input"
+
+Wanted = dict[str, str | None]
+"""Name -> place; None where the name itself says which place."""
+
+
+def parse_outputs(given: Iterable[str]) -> Wanted:
+    """Read `c3,c4` and `mid=layer3.0.conv2`; UsageError for what cannot be meant in any network."""
+    wanted: Wanted = {}
+    for word in [word.strip() for words in given for word in words.split(",")]:
+        name, equals, place = word.partition("=")
+        if not equals and _INPUT in name:
+            raise UsageError(f"--output {word} needs a name, such as features={word}")
+        if not _NAME.fullmatch(name) or (equals and not place):
+            raise UsageError(
+                f"--output '{word}' is not a name or NAME=PATH; write c4, layer3 or "
+                "mid=layer3.0.conv2, with commas between several"
+            )
+        if name in wanted:
+            raise UsageError(f"--output names '{name}' twice; give each output a name of its own")
+        wanted[name] = place if equals else None
+    if LIST in wanted and wanted[LIST] is None:
+        raise UsageError(f"--output {LIST} stands alone: it shows what there is and builds nothing")
+    if len(wanted) > MAX_OUTPUTS:
+        raise UsageError(f"--output names {len(wanted)} outputs; the most are {MAX_OUTPUTS}")
+    if len("+".join(wanted)) > MAX_LETTERS:
+        raise UsageError(
+            f"the names of --output are longer than {MAX_LETTERS} letters, too long for a "
+            "folder's name; shorten them, as in mid=layer3.0.conv2"
+        )
+    return wanted
+
+
+def find_outputs(source: Source, wanted: Wanted) -> dict[str, str] | None:
+    """Name -> place for what was asked for; None if nothing was, for what the network returns.
+
+    Raises UsageError for a name or path that the network does not have.
+    """
+    if not wanted:
+        return None
+    known = named_outputs(source, features="features" in wanted)
+    paths = {path for path, _ in source.network.named_modules() if path}
+    found = {}
+    for name, place in wanted.items():
+        if place is None:
+            found[name] = known.get(name, name)
+            if name not in known and name not in paths:
+                raise _no_output(source, name, known, paths)
+        else:
+            found[name] = place
+            if place.removesuffix(_INPUT) not in paths:
+                raise _no_module(source, name, place, known, paths)
+    return found
+
+
+def named_outputs(source: Source, *, features: bool = True) -> dict[str, str]:
+    """Name -> place: `logits`, the feature levels, and `features` if it is clear which they are.
+
+    Without `features`, a network is not run to find them.
+    """
+    network = source.network
+    known = levels(network)
+    if known is None:
+        known = _levels_of_timm(network)
+    if "features" not in known and features:
+        place = _last_linear(source)
+        known |= {} if place is None else {"features": place}
+    return {LOGITS: "", **{name: known[name] for name in sorted(known, key=len, reverse=True)}}
+
+
+def _levels_of_timm(network: nn.Module) -> dict[str, str]:
+    """`c4` is the last place of those that timm says are 2^4 times smaller than the image."""
+    found = {}
+    paths = {module: path for path, module in network.named_modules()}
+    for level in _rows_of_timm(network):
+        exponent = level["reduction"].bit_length() - 1
+        if level["reduction"] == 2**exponent > 1 and level["module"] in paths.values():
+            given = str(level.get("hook_type") or "").startswith("forward_pre")
+            found[f"c{exponent}"] = level["module"] + _INPUT * given
+    ask = getattr(network, "get_classifier", None)
+    classifier = ask() if callable(ask) else None
+    path = paths.get(classifier) if classifier.__hash__ is not None else None  # or several heads
+    if path:
+        found["features"] = path + _INPUT
+    return found
+
+
+def _rows_of_timm(network: nn.Module) -> list[dict[str, Any]]:
+    """timm's `feature_info`; empty for a network without one."""
+    rows = getattr(network, "feature_info", None)
+    if not isinstance(rows, list):
+        return []
+    return [
+        row
+        for row in rows
+        if isinstance(row, dict)
+        and isinstance(row.get("module"), str)
+        and isinstance(row.get("reduction"), int)
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """One run of a module inside a network."""
+
+    path: str
+    """Of the module; "" for the network itself."""
+    module: nn.Module
+    given: tuple[int, ...] | None
+    """Shape of one sample of its first input; None if that is not a tensor."""
+    returned: tuple[int, ...] | None
+    """Shape of one sample of what it returns; None if that is not a tensor."""
+
+
+def calls_of(source: Source) -> list[Call]:
+    """Run the network once on zeros and note every run of a module, in the order of their ends."""
+    import torch
+
+    from compile.errors import one_line
+
+    calls: list[Call] = []
+
+    def note(path: str) -> Any:
+        def hook(module: nn.Module, given: Any, returned: Any) -> None:
+            first = given[0] if given else None
+            calls.append(
+                Call(path=path, module=module, given=_shape(first), returned=_shape(returned))
+            )
+
+        return hook
+
+    hooks = [
+        module.register_forward_hook(note(path)) for path, module in source.network.named_modules()
+    ]
+    try:
+        with torch.no_grad(), one_line(f"{source.name} cannot be run"):
+            source.network(torch.zeros(1, *source.shape))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return calls
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    return tuple(value.shape[1:]) if hasattr(value, "shape") else None
+
+
+def _last_linear(source: Source) -> str | None:
+    """`fc:input` if the network ends with one linear layer, after which no weights follow."""
+    from torch import nn
+
+    *calls, whole = calls_of(source)
+    weighted = [each for each in calls if [*each.module.parameters(recurse=False)]]
+    if not weighted:
+        return None
+    last = weighted[-1]
+    alone = sum(each.module is last.module for each in weighted) == 1
+    is_end = isinstance(last.module, nn.Linear) and last.returned == whole.returned
+    return last.path + _INPUT if alone and is_end else None
+
+
+def _no_output(source: Source, what: str, known: dict[str, str], paths: set[str]) -> UsageError:
+    """What there is instead, in one line."""
+    if what == "features":
+        return UsageError(
+            f"it is not clear what the features of {source.name} are: it does not end with one "
+            "linear layer; name it, such as features=fc:input; `--output list` shows all of them"
+        )
+    close = difflib.get_close_matches(what, [*known, *paths], n=3)
+    hint = (
+        f"did you mean {' or '.join(close)}?"
+        if close
+        else f"it has {', '.join(known)}, and each module by its path."
+    )
+    return UsageError(
+        f"{source.name} has no output '{what}'; {hint} `--output {LIST}` shows all of them"
+    )
+
+
+def _no_module(
+    source: Source, name: str, place: str, known: dict[str, str], paths: set[str]
+) -> UsageError:
+    """For `name=place`: what comes after the `=` is a path and no other name."""
+    if known.get(place):
+        return UsageError(
+            f"--output {name}={place} wants a module's path, and '{place}' is a name; write "
+            f"{place} alone, or {name}={known[place]}"
+        )
+    close = difflib.get_close_matches(place.removesuffix(_INPUT), paths, n=3)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    return UsageError(
+        f"{source.name} has no module '{place.removesuffix(_INPUT)}'; {hint}`--output {LIST}` "
+        "shows all of them"
+    )
