@@ -17,7 +17,7 @@ from torch import nn
 from compile import machine
 from compile.api import compile_module, load
 from compile.artifact.reading import open_artifact
-from compile.backends import inductor
+from compile.backends import inductor, inductor_file
 from compile.errors import BadArtifact, CheckFailed
 from compile.network.fold import fold_batch_norms
 from compile.spec import CompileSpec
@@ -96,8 +96,8 @@ def test_freezing_is_not_ignored_with_gradients_on(
     """
     assert torch.is_grad_enabled(), "so they were when the artifacts of these tests were built"
     for file in ("model.pt2", "model-b1.pt2"):
-        rows = inductor._layout(str(built["inductor"] / file))
-        weights = [row["name"] for row in rows if len(row["shape"]) == 4]
+        rows = inductor_file.layout(str(built["inductor"] / file))
+        weights = [row.name for row in rows if len(row.shape) == 4 and not row.folded]
         assert weights and all(name.startswith("_frozen") for name in weights)
     seen = []
 

@@ -18,6 +18,7 @@ from compile.api import compile_module, load
 from compile.errors import Unavailable
 from compile.spec import CompileSpec
 from tests.support.networks import SHAPE, small_net
+from tests.support.onednn import in_runner
 
 THREADS = {"x86-64-v3": 1, "x86-64-v4": 2}
 """Level -> the number of threads that its artifact is built with."""
@@ -93,15 +94,14 @@ def test_a_native_one_needs_what_its_kernels_use(built: dict[str, Path]) -> None
     assert {*machine.LEVELS[target["name"]], *here} <= set(target["cpuid"]) <= machine.cpu_flags()
 
 
-def test_weights_for_avx2_are_not_packed(levels: dict[str, Path], built: dict[str, Path]) -> None:
-    """Those of another static program in the same process are: see inductor._packing."""
-
-    def packed(folder: Path, file: str) -> bool:
-        sources = members(folder, ".wrapper.cpp", file)
-        return any(b"cached_torch_layout__mkldnn" in text for text in sources)
-
-    assert not packed(artifact(levels, "x86-64-v3"), "model.pt2")
-    assert packed(built["inductor"], "model-b1.pt2")
+@pytest.mark.parametrize("level", THREADS)
+def test_weights_are_packed_for_the_cpu_that_runs_it(
+    levels: dict[str, Path], level: str, runner: Path
+) -> None:
+    for cpu in ("AVX2", "AVX512_CORE", "ALL"):
+        for threads in (1, 2, 3, 4):
+            seen, _ = in_runner(runner, artifact(levels, level), threads, 1, calls=2, cpu=cpu)
+            assert seen.packed >= 4 and seen.reordered == 0, (cpu, threads)
 
 
 @pytest.mark.parametrize("level", THREADS)

@@ -1,8 +1,9 @@
 """AOTInductor: torch.compile ahead of time, one .pt2 with the kernels and the weights inside.
 
-Freezing is what makes it fast (convolution, residual add and ReLU become one oneDNN call on
-prepacked weights), and torch ignores it silently while gradients are on: hence `no_grad`, and hence
-the look into the file for frozen constants afterwards.
+Freezing is what makes it fast (convolution, residual add and ReLU become one oneDNN call on packed
+weights), and torch ignores it silently while gradients are on: hence `no_grad`, and hence the look
+into the file for frozen constants afterwards. compile.backends.packing says where weights are
+packed.
 """
 
 from __future__ import annotations
@@ -13,9 +14,8 @@ import shlex
 import shutil
 import tempfile
 import warnings
-import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,8 +25,11 @@ from typing import TYPE_CHECKING, Any
 from compile.artifact.manifest import GRAPH
 from compile.artifact.programs import Program, ProgramFile
 from compile.artifact.triton import Platform
-from compile.backends import elf, nvidia
+from compile.backends import nvidia
 from compile.backends.base import Built
+from compile.backends.inductor_file import constants, has_member, layout
+from compile.backends.packing import build_notes, can_leave_packing_to_load, packed_at_load
+from compile.backends.packs import Packs
 from compile.errors import CheckFailed, Unavailable
 from compile.graphs.names import exported
 from compile.precision import of_constants
@@ -35,7 +38,6 @@ from compile.returned import as_returned
 from compile.spec import CompileSpec
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
     from compile.artifact.reading import Artifact
@@ -74,8 +76,8 @@ def no_compiler() -> str | None:
 def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
     """Export `module` and compile it. A range of batches that begins at 1 is compiled twice.
 
-    Inductor packs the weights of convolutions ahead of time where it knows the batch, and nowhere
-    else. At batch 1 most of the work is reading weights, so batch 1 gets a program of its own.
+    Batch 1 gets a program of its own: its weights are packed once, whatever batches come between,
+    and Inductor compiles its other kernels for this one batch.
     """
     import torch
 
@@ -96,8 +98,12 @@ def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
 def _compile(module: nn.Module, spec: CompileSpec, folder: Path, file: str) -> ProgramFile:
     path = str(folder / file)
     package(module, spec, path)
-    if not any(row["name"].startswith("_frozen") for row in _layout(path)):
+    rows = layout(path)
+    packs = any(row.folded and row.packed for row in rows)
+    if not packs and not any(row.name.startswith("_frozen") for row in rows):
         raise CheckFailed("AOTInductor did not freeze the weights; report this torch version")
+    if packs and not has_member(path, ".wrapper.json"):  # the operators that pack
+        raise CheckFailed("the .pt2 cannot pack its weights; report this torch version")
     return ProgramFile(file=file, batch=spec.batch, entry=ENTRY)
 
 
@@ -108,20 +114,30 @@ def package(module: nn.Module, spec: CompileSpec, path: str) -> None:
 
     with warnings.catch_warnings(), torch.no_grad():  # with gradients on, freezing is ignored
         warnings.filterwarnings("ignore", message="To copy construct from a tensor")  # for int8
-        with _packing(wanted=not (spec.named_level and spec.target == "x86-64-v3")):
+        with _packing(spec) as options:
             aoti_compile_and_package(
-                exported(module, spec), package_path=path, inductor_configs=_configs(spec)
+                exported(module, spec),
+                package_path=path,
+                inductor_configs={**_configs(spec), **options},
             )
 
 
-@contextmanager
-def _packing(*, wanted: bool) -> Iterator[None]:
-    """Let weights be packed for the oneDNN kernels of this very CPU, or leave them as they are.
+def _packing(spec: CompileSpec) -> AbstractContextManager[dict[str, Any]]:
+    """How weights are packed: more options for Inductor, inside of which to build."""
+    if spec.device == "cpu" and can_leave_packing_to_load():
+        return packed_at_load(spec)
+    return _packed_at_build(wanted=not (spec.named_level and spec.target == "x86-64-v3"))
 
-    A CPU whose kernels want another layout repacks them on every call: the numbers stay right.
-    Between AVX-512 and AVX2 that takes ten times as long as the network and more, between CPUs
-    with AVX-512 no longer than packing plain ones (docs/log.md). Inductor's own option,
-    cpp.weight_prepack, is read once in a process, so the patterns that pack are taken away.
+
+@contextmanager
+def _packed_at_build(*, wanted: bool) -> Iterator[dict[str, Any]]:
+    """The way of a torch without the parts of `packed_at_load`, and of GPUs.
+
+    Weights are packed for the oneDNN kernels of this very CPU, or left as they are. On another CPU
+    or with another number of threads they are reordered on every call: the numbers stay right.
+    Between AVX-512 and AVX2 that takes ten times as long as the network and more (docs/log.md).
+    Inductor's own option, cpp.weight_prepack, is read once in a process, so the patterns that pack
+    are taken away.
     """
     from torch._inductor.fx_passes import freezing_patterns
 
@@ -131,7 +147,7 @@ def _packing(*, wanted: bool) -> Iterator[None]:
     if not wanted:
         patterns.clear()
     try:
-        yield
+        yield {"aot_inductor.metadata": build_notes()}
     finally:
         patterns[:] = kept
 
@@ -173,6 +189,8 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
             path, program.entry or ENTRY, False, 1, index
         )
 
+    if device == "cpu":
+        return Packs(loader, path).run
     return lambda x: as_returned(loader.run([x]))
 
 
@@ -222,77 +240,3 @@ def _private_temp() -> Iterator[None]:
                 del os.environ["TMPDIR"]
             else:
                 os.environ["TMPDIR"] = before
-
-
-def constants(path: str, program: ProgramFile) -> Iterator[torch.Tensor]:
-    """The constants as they lie in the shared library, packed ones as a flat run of values.
-
-    oneDNN's packed layouts permute and zero-pad the values and change none, which is all that a
-    comparison of sorted values needs.
-    """
-    import torch
-
-    del program
-    blob = torch.frombuffer(bytearray(_blob(path)), dtype=torch.uint8)
-    at = 0
-    for row in _layout(path):
-        data = blob[at : at + row["bytes"]]
-        at += (row["bytes"] + 63) // 64 * 64  # AOTInductor aligns constants to 64 bytes
-        dtype = getattr(torch, row["dtype"])
-        flat = [1] * (len(row["shape"]) - 1) + [-1]
-        if dtype.is_floating_point:
-            yield data.view(dtype).reshape(flat)
-        elif dtype == torch.int8:
-            for end in _ends_of_weights(row):
-                yield data[:end].view(dtype).reshape(flat)
-
-
-def _ends_of_weights(row: dict[str, Any]) -> list[int]:
-    """Where the weights in a packed int8 constant may end.
-
-    oneDNN appends an int32 for each output channel, padded to a block, where activations have a
-    zero point. Whether it did is not written down, so all ends are offered to the comparison.
-    """
-    padded = {size + -size % block for size in row["shape"][:2] for block in (16, 32, 48, 64)}
-    ends = (row["bytes"] - 4 * channels for channels in padded)
-    return [row["bytes"], *sorted(end for end in ends if end > 0)]
-
-
-_CONSTANT = re.compile(
-    r'constants_info_\[(?P<i>\d+)\]\.name = "(?P<name>[^"]*)";'
-    r".*?\.dtype = cached_torch_dtype_(?P<dtype>\w+);"
-    r".*?\.data_size = (?P<bytes>\d+);"
-    r".*?\.shape = \{(?P<shape>[^}]*)\};",
-    re.DOTALL,
-)
-
-
-def _layout(path: str) -> list[dict[str, Any]]:
-    """Name, dtype, size and shape of each constant, from the wrapper's source in the package."""
-    source = _member(path, ".wrapper.cpp").decode()
-    return [
-        {
-            "name": match["name"],
-            "dtype": match["dtype"],
-            "bytes": int(match["bytes"]),
-            "shape": [int(size) for size in match["shape"].split(",") if size.strip()] or [1],
-        }
-        for match in _CONSTANT.finditer(source)
-    ]
-
-
-def _member(path: str, suffix: str) -> bytes:
-    with zipfile.ZipFile(path) as package:
-        for name in package.namelist():
-            if name.endswith(suffix):
-                return package.read(name)
-    raise CheckFailed(f"the .pt2 holds no {suffix}; this torch packages it in another form")
-
-
-def _blob(path: str) -> bytes:
-    """The constants of all layers, one after the other, out of the package's shared library."""
-    symbol = "_binary_constants_bin_{}"
-    blob = elf.between(_member(path, ".so"), symbol.format("start"), symbol.format("end"))
-    if blob is None:
-        raise CheckFailed("the shared library in the .pt2 holds no constants")
-    return blob

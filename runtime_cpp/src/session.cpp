@@ -254,6 +254,7 @@ Report Session::measure() {
   Measurement measurement = with_torch_errors(program_->file + ": cannot be run", [&] {
     Measurement measured = zoo::measure(plan, real_clocks(), timed_call, between);
     take_gpu_time();
+    measured.flaw = engine_->find_flaw(input);
     return measured;
   });
   measurement.gpu_samples_ns = last(gpu_ns, measurement.samples_ns.size());

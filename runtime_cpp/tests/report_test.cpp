@@ -97,6 +97,16 @@ TEST(Report, WhatIsNotKnownIsNull) {
   expect_narrow_and_clean(report.text);
 }
 
+TEST(Report, AFlawOfTheCallsMakesThemInvalid) {
+  Measurement measurement = make_measurement(1000);
+  measurement.flaw = "repacks 53 weights on every call: built for other threads, CPU or batch";
+  const Report report = report_measurement(make_subject(), measurement, {true, 0.0}, {}, true);
+  EXPECT_EQ(report.document["verdict"], "INVALID");
+  EXPECT_EQ(report.document["reasons"], OrderedJson::array({measurement.flaw}));
+  EXPECT_EQ(report.exit_code, ExitCode::kCheckFailed);
+  expect_narrow_and_clean(report.text);
+}
+
 // Two rows of an output of classes, with these errors and a bound of 0.02.
 OutputResult classes_output(double first, double second) {
   OutputResult result{.name = "y", .shape = {2}, .rows = {}, .num_ordinary_decided = 2};

@@ -16,7 +16,7 @@ from compile.artifact.manifest import Manifest
 from compile.artifact.programs import ProgramFile
 from compile.artifact.publishing import file_entries
 from compile.artifact.reading import open_artifact
-from compile.backends import inductor
+from compile.backends import inductor_file
 
 Change = Callable[[torch.Tensor], object]
 """Changes a constant of a program in place."""
@@ -106,16 +106,18 @@ def _edit_library(path: Path, program: ProgramFile, change: Change) -> None:
     del program
     members = _members(path)
     name = next(name for name in members if name.endswith(".so"))
-    kept = inductor._blob(str(path))
+    kept = inductor_file.blob(str(path))
     start = members[name].index(kept)
     blob = bytearray(kept)
     at = 0
-    for row in inductor._layout(str(path)):
-        dtype = getattr(torch, row["dtype"])
+    for row in inductor_file.layout(str(path)):
+        if row.folded:
+            continue
+        dtype = getattr(torch, row.dtype)
         if dtype.is_floating_point or dtype == torch.int8:
-            bits = torch.frombuffer(blob, dtype=torch.uint8)[at : at + row["bytes"]]
-            change(bits.view(dtype).reshape([1] * (len(row["shape"]) - 1) + [-1]))
-        at += (row["bytes"] + 63) // 64 * 64
+            bits = torch.frombuffer(blob, dtype=torch.uint8)[at : at + row.bytes]
+            change(bits.view(dtype).reshape([1] * (len(row.shape) - 1) + [-1]))
+        at += (row.bytes + 63) // 64 * 64
     library = members[name]
     members[name] = library[:start] + bytes(blob) + library[start + len(blob) :]
     _write_members(path, members)

@@ -24,6 +24,13 @@ class Engine {
   // The outputs in the order of the manifest. They need not be contiguous.
   [[nodiscard]] virtual std::vector<at::Tensor> run(const at::Tensor& input) = 0;
 
+  // Why a figure taken of these calls is not one of the program: a line for the report, or empty.
+  // Calls it once more.
+  [[nodiscard]] virtual std::string find_flaw(const at::Tensor& input) {
+    static_cast<void>(input);
+    return "";
+  }
+
   // What runs it where that is not torch: "OpenVINO 2026.4.1".
   [[nodiscard]] virtual std::string runtime() const { return ""; }
 };

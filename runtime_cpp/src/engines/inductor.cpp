@@ -2,9 +2,13 @@
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
 
 #include <cstdlib>
+#include <optional>
 
 #include "base/error.h"
 #include "engines/engine.h"
+#include "engines/packs.h"
+#include "measure/reorders.h"
+#include "torch/onednn_log.h"
 
 namespace zoo {
 
@@ -27,12 +31,30 @@ class InductorEngine final : public Engine {
   explicit InductorEngine(const LoadRequest& request)
       : loader_(request.file.path(), request.program.entry.value_or("model"),
                 /*run_single_threaded=*/request.cuda_graph, /*num_runners=*/1,
-                static_cast<c10::DeviceIndex>(request.manifest.device == "cuda" ? 0 : -1)) {}
+                static_cast<c10::DeviceIndex>(request.manifest.device == "cuda" ? 0 : -1)),
+        threads_(request.threads) {
+    if (request.manifest.device == "cpu") packs_.emplace(loader_);
+  }
 
-  std::vector<at::Tensor> run(const at::Tensor& input) override { return loader_.run({input}); }
+  std::vector<at::Tensor> run(const at::Tensor& input) override {
+    if (packs_) packs_->fit(input.size(0));
+    return loader_.run({input});
+  }
+
+  // Programs of older builds are packed for the machine and the threads of the build.
+  std::string find_flaw(const at::Tensor& input) override {
+    if (!packs_) return "";
+    const std::string log = onednn_log([&] { static_cast<void>(run(input)); });
+    const int64_t count = count_weight_reorders(log, packs_->shapes());
+    if (count == 0) return "";
+    return "repacks " + std::to_string(count) + (count == 1 ? " weight" : " weights") +
+           " on every call: " + packs_->why_not(threads_);
+  }
 
  private:
   torch::inductor::AOTIModelPackageLoader loader_;
+  int threads_;
+  std::optional<Packs> packs_;  // none on a GPU
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "base/clocks.h"
@@ -39,6 +40,7 @@ struct Measurement {
   int64_t steady_ns = 0;
   int64_t system_ns = 0;
   std::vector<int64_t> samples_ns;
+  std::string flaw;                     // what was wrong with the calls themselves; empty: nothing
   std::vector<int64_t> gpu_samples_ns;  // by the GPU's own events; empty on cpu
 };
 

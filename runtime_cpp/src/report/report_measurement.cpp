@@ -115,6 +115,7 @@ Figures figures_of(const Measurement& measurement, int64_t batch,
   figures.samples_per_s = throughput_per_s(measurement, batch);
   figures.skew = clock_skew(measurement.steady_ns, measurement.system_ns);
   figures.reasons = invalid_reasons(figures.summary, figures.skew);
+  if (!measurement.flaw.empty()) figures.reasons.push_back(measurement.flaw);
   return figures;
 }
 
