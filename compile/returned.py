@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
-import torch
+if TYPE_CHECKING:
+    import torch  # backends are asked what they lack before torch is imported
 
-Returned = torch.Tensor | tuple[torch.Tensor, ...]
+Returned: TypeAlias = "torch.Tensor | tuple[torch.Tensor, ...]"
 """float32 (N, ...) for each output."""
 
 
 def as_tuple(returned: Returned) -> tuple[torch.Tensor, ...]:
     """All outputs, also where there is one."""
-    return (returned,) if isinstance(returned, torch.Tensor) else tuple(returned)
+    return tuple(returned) if isinstance(returned, tuple | list) else (returned,)
 
 
 def as_returned(tensors: Sequence[torch.Tensor]) -> Returned:

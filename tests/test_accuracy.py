@@ -17,6 +17,7 @@ from compile.network.oracle import oracle
 from compile.proof.accuracy import mcnemar, reference_classes, score, wilson
 from compile.proof.check import Row, check_artifact
 from compile.proof.images import Labelled
+from compile.proof.parity import OutputVerdict
 from compile.report import show
 from compile.spec import MAX_BATCH
 from tests.support.forgery import rewrite
@@ -100,7 +101,19 @@ def test_check_compares_accuracy_with_float64(copy_of: Callable[[str], Path], ru
         assert low < 100 * 36 / 40 < high
 
 
+SCORES = OutputVerdict(
+    name="logits",
+    rmse=[],
+    ratio=0.4,
+    parts=None,
+    worst="normal",
+    max_abs=1e-6,
+    sqnr_db=133.0,
+    top1=(23, 23),
+)
+
 PLAIN = Row(
+    outputs=(SCORES,),
     artifact="resnet18-12345678/inductor-fp32-b1-cpu",
     status="proved",
     backend="inductor",
@@ -263,7 +276,8 @@ def test_inspect_counts_one_thread(built: dict[str, Path]) -> None:
 
     manifest = read_manifest(built["torchscript"])
     manifest["determinism"]["threads"] = 1
-    text = " ".join(" ".join(inspect_lines(built["torchscript"], manifest, None)).split())
+    lines = map(str, inspect_lines(built["torchscript"], manifest, None))
+    text = " ".join(" ".join(lines).split())
     assert "3 loads, 1 thread: the same bits" in text
 
 

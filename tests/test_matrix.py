@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from compile.artifact.outputs import Layout, Output
 from compile.artifact.programs import Program
 from compile.proof import check, determinism
 from compile.proof.check import check_artifact
@@ -70,11 +71,16 @@ def test_ulps_are_counted() -> None:
 def proof_with(bound: float) -> tuple[Golden, Bounds]:
     """Four samples whose right answers are their means, and a bound that is the same for each."""
     x = torch.randn(4, *SHAPE)
+    oracle = x.double().mean((2, 3))
     golden = Golden(
-        input=x, pixels=x.double(), oracle=x.double().mean((2, 3)), kinds=("normal",) * 4
+        input=x,
+        pixels=x.double(),
+        oracle=oracle,
+        layout=Layout([Output(name="logits", shape=(oracle.shape[1],), scores=True)]),
+        kinds=("normal",) * 4,
     )
-    floor = torch.full((4,), bound, dtype=torch.float64)
-    return golden, Bounds(k=2.0, e_eager=torch.zeros(4, dtype=torch.float64), floor=floor)
+    floor = torch.full((4, 1), bound, dtype=torch.float64)
+    return golden, Bounds(k=2.0, e_eager=torch.zeros(4, 1, dtype=torch.float64), floor=floor)
 
 
 def test_a_program_that_does_not_repeat_itself_is_found() -> None:
