@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from compile.artifact.manifest import Manifest
 from compile.backends import onnx, tensorrt
+from tests.support.forgery import rewrite
 from tests.support.manifests import base
 from zoo.cli import _run
+from zoo.cli.inspect import inspect_lines
 from zoo.cli.labels import traits
+from zoo.cli.tables import counted
 
 
 def manifest(
@@ -47,3 +53,48 @@ def test_the_doctor_lists_what_the_rows_of_the_backends_name(
     assert _run(["doctor", "--json"]) == 0
     packages = json.loads(capfd.readouterr().out)["packages"]
     assert {*onnx.PACKAGES, *tensorrt.PACKAGES, "openvino"} <= {*packages}
+
+
+def test_one_thread_is_no_threads() -> None:
+    assert counted([1], "thread") == "1 thread"
+    assert counted([2, 2], "thread") == "2 threads"
+    assert counted([1000, 7, 86], "call") == "7 to 1,000 calls"
+    assert counted([1, 3], "load") == "1 to 3 loads"
+
+
+def test_inspect_counts_one_thread(built: dict[str, Path]) -> None:
+    from compile.artifact.manifest import read_manifest
+
+    manifest = read_manifest(built["torchscript"])
+    manifest["determinism"]["threads"] = 1
+    lines = map(str, inspect_lines(built["torchscript"], manifest, None))
+    text = " ".join(" ".join(lines).split())
+    assert "3 loads, 1 thread: the same bits" in text
+
+
+@pytest.mark.parametrize("possible", [True, False])
+def test_a_failed_check_names_bisect_where_it_can_look(
+    possible: bool,
+    copy_of: Callable[[str], Path],
+    runner: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The bounds of the samples are made a million times as narrow."""
+    folder = copy_of("torchscript")
+
+    def narrow(manifest: dict[str, Any]) -> None:
+        for row in manifest["parity"]["outputs"][0]["bounds"]:
+            row.update({key: row[key] / 1e6 for key in ("e_eager", "floor", "bound", "rmse")})
+
+    rewrite(folder, narrow)
+    if not possible:
+        monkeypatch.setattr("zoo.cli.check.can_bisect", lambda manifest: False)
+    assert _run(["check", str(folder), "--runner", str(runner), "--quiet"]) == 1
+    err = capsys.readouterr().err
+    assert len(err.strip().splitlines()) == 1
+    if possible:
+        assert err.strip().endswith(f"`zoo bisect {folder}` names the layer")
+    else:
+        assert "bisect" not in err
+        assert err.strip().endswith("build again what failed with `zoo compile --force`")
