@@ -23,7 +23,7 @@ from compile.proof.task import Task
 from compile.returned import Returned
 from compile.runner import has_engine
 
-_SECONDS = 5.0
+SECONDS = 5.0
 """After which no further call is made to see whether the program repeats itself."""
 
 
@@ -96,7 +96,7 @@ def prove(
         task.bounds,
         first,
         beside=ran.beside,
-        seconds=_SECONDS,
+        seconds=SECONDS,
     )
     judged = [*task.gates, *of_file, *_batches(run, built, task), repeats.gate]
     failures = gates.failures(judged, ran.verdicts)

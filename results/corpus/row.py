@@ -21,7 +21,7 @@ from compile.errors import Unavailable, ZooError, first_line
 from compile.network.prepare import eager_dtype
 from compile.network.quantize import scheme_here
 from compile.precision import precision as find_precision
-from compile.proof import parity, yardstick
+from compile.proof import parity, prove, yardstick
 from compile.proof.golden import Golden
 from compile.proof.images import Calibration
 from compile.proof.task import Task
@@ -40,6 +40,8 @@ SMALL = {224: 64, 32: 32}
 """Size that the zoo's networks were published for -> size in the corpus."""
 IMAGES = 64
 """How many images calibrate a quantised network."""
+REPEATS = 1.0
+"""Seconds in which a program is called again and again; zoo itself takes five."""
 
 
 def make(part: str, name: str, seed: int) -> tuple[nn.Module, CompileSpec]:
@@ -66,6 +68,7 @@ class Bench:
 
     def __init__(self, *, threads: int) -> None:
         torch.set_num_threads(threads)
+        prove.SECONDS = REPEATS
         self._named: tuple[str, str, int] | None = None
         self._shared: tuple[PreparedModel, CompileSpec] | None = None
 
