@@ -179,6 +179,14 @@ def measure(
     return json.loads(output)
 
 
+def measure_several(
+    runner: Path, artifacts: Sequence[Path], options: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return zoo-run's JSON report on several artifacts, compared; `options` are passed on."""
+    arguments = [*map(str, artifacts), "--json", "-", *options, *library_paths()]
+    return json.loads(call_runner(runner, arguments))
+
+
 def library_paths() -> list[str]:
     """Options that tell zoo-run where pip put TensorRT's libraries: no loader looks there."""
     options = []

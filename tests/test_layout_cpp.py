@@ -21,7 +21,8 @@ ROOMS = (
     {"options"},
     {"report", "torch"},
     {"engines"},
-    {"session"},
+    {"calls"},
+    {"session", "compare"},
     {"main"},
 )
 """A file may include from its own room and from the rows above it. A room is a folder of src/, or

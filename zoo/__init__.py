@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         bench,
         build,
         check,
+        compare,
         compile,  # noqa: A004 the command's name; Python's own builtin stays what it is
         info,
         list_models,
@@ -35,6 +36,7 @@ __all__ = [
     "bench",
     "build",
     "check",
+    "compare",
     "compile",
     "info",
     "list_models",

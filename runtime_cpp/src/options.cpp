@@ -3,9 +3,11 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
+#include <limits>
 
 #include "base/error.h"
 #include "base/text.h"
+#include "measure/comparison.h"
 #include "measure/measure.h"
 
 namespace zoo {
@@ -15,6 +17,9 @@ namespace {
 constexpr int64_t kMaxBatch = int64_t{1} << 20;
 constexpr int64_t kMaxThreads = 1024;
 constexpr int64_t kMaxCalls = 10'000'000;
+constexpr int64_t kMaxRounds = 1000;
+constexpr int64_t kMaxSeed = std::numeric_limits<int64_t>::max();
+constexpr size_t kMaxArtifacts = 16;
 constexpr double kMinDurationS = 0.001;
 constexpr double kMaxDurationS = 86'400;
 constexpr size_t kMaxPercentiles = 16;
@@ -105,28 +110,41 @@ class Rows {
   CLI::App& app_;
 };
 
-void add_rows(CLI::App& app, Options& options) {
-  Rows rows(app);
-  rows.text("ARTIFACT", options.artifact, " ", "folder that holds manifest.json");
-  rows.text("--input", options.input, "FILE", "run this tensor (.npy, .safetensors)");
-  rows.text("--output", options.output, "FILE", "write the outputs there (the same kinds)");
-  rows.toggle("--check", options.check, "prove the outputs again with golden.safetensors");
-  rows.count("--batch", options.batch, 1, kMaxBatch, "rows for each call (the program's own)");
-  rows.count("--threads", options.threads, 1, kMaxThreads, "threads of torch (usable cores)");
+// How long is measured, and what is said of it.
+void add_measuring_rows(Rows& rows, Options& options) {
   rows.count("--warmup", options.warmup, 0, kMaxCalls,
              format("untimed calls (%lld and %g s)", static_cast<long long>(kDefaultWarmupCalls),
                     kDefaultWarmupS));
   rows.count("--iterations", options.iterations, 1, kMaxCalls,
              format("timed calls, at least (%lld)", static_cast<long long>(kDefaultIterations)));
-  rows.parsed("--duration", "S", format("seconds of timed calls, at least (%g)", kDefaultDurationS),
+  rows.parsed("--duration", "S",
+              format("seconds of timed calls, at least (%g; of a comparison %g)", kDefaultDurationS,
+                     kDefaultComparedS),
               [&options](const std::string& value) {
                 options.duration_s =
                     parse_number<double>("--duration", value, kMinDurationS, kMaxDurationS,
                                          "seconds from 0.001 to 86400");
               });
+  rows.count("--rounds", options.rounds, kMinRounds, kMaxRounds,
+             format("compare, or measure, in so many rounds (%lld)",
+                    static_cast<long long>(kDefaultRounds)));
+  rows.count("--seed", options.seed, 0, kMaxSeed, "of the order in a comparison (0)");
   rows.parsed(
       "--percentiles", "LIST", "of the latency (50,90,95,99)",
       [&options](const std::string& value) { options.percentiles = parse_percentiles(value); });
+}
+
+void add_rows(CLI::App& app, Options& options) {
+  Rows rows(app);
+  app.add_option("ARTIFACT", options.artifacts, "folder that holds manifest.json; several: compare")
+      ->type_name(" ")
+      ->check(not_empty);
+  rows.text("--input", options.input, "FILE", "run this tensor (.npy, .safetensors)");
+  rows.text("--output", options.output, "FILE", "write the outputs there (the same kinds)");
+  rows.toggle("--check", options.check, "prove the outputs again with golden.safetensors");
+  rows.count("--batch", options.batch, 1, kMaxBatch, "rows for each call (the program's own)");
+  rows.count("--threads", options.threads, 1, kMaxThreads, "threads of torch (usable cores)");
+  add_measuring_rows(rows, options);
   rows.parsed("--device", "NAME", "cpu or cuda (what the artifact was built for)",
               [&options](const std::string& value) {
                 if (value != "cpu" && value != "cuda") {
@@ -140,6 +158,8 @@ void add_rows(CLI::App& app, Options& options) {
   rows.toggle("--accept-error", options.accept_error, "run an artifact that failed its proof");
   // For the builder alone, so --help says nothing of it.
   rows.toggle("--unproved", options.unproved, "run what has not been proved yet")->group("");
+  // For a comparison's own processes.
+  rows.toggle("--turns", options.turns, "answer turns from stdin")->group("");
   rows.toggle("--allow-nonfinite", options.allow_nonfinite, "take NaN and Inf in --input");
   rows.texts("--library-path", options.library_path, "DIR",
              "look here first for libraries; repeatable");
@@ -159,6 +179,19 @@ void check_data_file(const std::string& flag, const std::string& path) {
                         "'x.npy', x) and safetensors.torch.save_file({'x': x}, ...) write them");
 }
 
+void check_comparison(const Options& options) {
+  refuse_if(options.artifacts.size() > kMaxArtifacts, "ARTIFACT: at most 16 can be compared");
+  const std::string single = ": is not for a comparison: give one ARTIFACT, without --rounds";
+  const bool compares = options.compares();
+  refuse_if(compares && !options.input.empty(), "--input" + single);
+  refuse_if(compares && options.check, "--check" + single);
+  refuse_if(compares && options.warmup.has_value(), "--warmup" + single);
+  refuse_if(compares && options.iterations.has_value(), "--iterations" + single);
+  refuse_if(compares && options.strict, "--strict" + single);
+  refuse_if(!compares && options.seed.has_value(),
+            "--seed: is for a comparison: give several artifacts, or --rounds");
+}
+
 void check_combinations(const Options& options) {
   const bool infer = !options.input.empty();
   const bool measures = !infer && !options.check;
@@ -174,6 +207,7 @@ void check_combinations(const Options& options) {
   refuse_if(!measures && options.iterations.has_value(), "--iterations" + only);
   refuse_if(!measures && options.duration_s.has_value(), "--duration" + only);
   refuse_if(!measures && options.strict, "--strict" + only);
+  check_comparison(options);
 }
 
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }

@@ -16,7 +16,7 @@ inline constexpr std::array<std::string_view, 2> kDataSuffixes = {".npy", ".safe
 
 // What the command line asks for. An empty optional means: the default that the help text names.
 struct Options {
-  std::string artifact;
+  std::vector<std::string> artifacts;  // at least one; several are compared
   std::string input;
   std::string output;
   std::string json;
@@ -26,6 +26,8 @@ struct Options {
   std::optional<int64_t> warmup;
   std::optional<int64_t> iterations;
   std::optional<double> duration_s;
+  std::optional<int64_t> rounds;
+  std::optional<int64_t> seed;
   std::vector<Percentile> percentiles = {{50'000}, {90'000}, {95'000}, {99'000}};
   std::vector<std::string> library_path;
   bool check = false;
@@ -34,10 +36,13 @@ struct Options {
   bool allow_nonfinite = false;
   bool accept_error = false;  // run an artifact that was published although it failed its proof
   bool unproved = false;      // run a pending one: for the builder, which proves it
+  bool turns = false;         // one of the programs of a comparison, in its own process
   bool quiet = false;
   bool capabilities = false;  // print what this zoo-run can do, as JSON, and leave
   std::string print;          // --help or --version: print this and leave
 
+  // In rounds: several artifacts, or one for a comparison with an older report.
+  [[nodiscard]] bool compares() const { return artifacts.size() > 1 || rounds.has_value(); }
   [[nodiscard]] bool json_to_stdout() const { return json == "-"; }
 };
 

@@ -4,8 +4,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
-#include <cmath>
-#include <cstring>
+#include <istream>
 
 #include "artifact/programs.h"
 #include "artifact/proof.h"
@@ -16,7 +15,7 @@
 #include "engines/cuda_graph.h"
 #include "engines/offer.h"
 #include "machine/libraries.h"
-#include "torch/gpu_timer.h"
+#include "measure/comparison.h"
 #include "torch/tensors.h"
 #include "torch/torch_errors.h"
 #include "torch/torch_machine.h"
@@ -25,36 +24,8 @@ namespace zoo {
 
 namespace {
 
-// Float32 on cpu, whatever the device and layout they came in.
-std::vector<at::Tensor> to_host(std::vector<at::Tensor> outputs) {
-  for (at::Tensor& output : outputs) output = output.to(at::kCPU).contiguous();
-  return outputs;
-}
-
 at::Tensor rows_of(const at::Tensor& input, const std::vector<int64_t>& rows) {
   return input.index_select(0, at::tensor(rows, at::kLong));
-}
-
-Stability compare_outputs(const std::vector<at::Tensor>& first,
-                          const std::vector<at::Tensor>& last) {
-  Stability stability{true, 0.0};
-  for (size_t i = 0; i < first.size(); ++i) {
-    // Bytes, not values: equal NaNs are the same output.
-    if (std::memcmp(first[i].const_data_ptr(), last[i].const_data_ptr(), first[i].nbytes()) == 0) {
-      continue;
-    }
-    stability.identical = false;
-    const auto largest = at::sub(first[i], last[i]).abs().max().item<double>();
-    if (!std::isfinite(largest)) return {false, std::nullopt};
-    stability.max_abs_difference = std::max(*stability.max_abs_difference, largest);
-  }
-  return stability;
-}
-
-// The last `count`; all where there are fewer.
-std::vector<int64_t> last(const std::vector<int64_t>& samples, size_t count) {
-  return {samples.end() - static_cast<std::ptrdiff_t>(std::min(count, samples.size())),
-          samples.end()};
 }
 
 template <typename T>
@@ -219,7 +190,7 @@ void Session::remember_proof(Report& report) const {
   }
 }
 
-Report Session::measure() {
+Calls Session::calls() {
   const size_t program = select_program(manifest_.programs, options_.batch);
   const int64_t batch = options_.batch.value_or(manifest_.programs[program].min_batch);
   const Golden golden(artifact_.file(kGoldenFile), manifest_);
@@ -227,40 +198,34 @@ Report Session::measure() {
   for (int64_t i = 0; i < batch; ++i) rows.push_back(i % kOrdinaryRows);
   const at::Tensor input = rows_of(golden.input, rows).to(c10::Device(manifest_.device));
   load(program);
+  return {manifest_, *program_, *engine_, input};
+}
 
-  std::vector<at::Tensor> outputs;
-  std::vector<at::Tensor> first;  // what the first call gave
-  GpuTimer timer(input.device().type());
-  std::vector<int64_t> gpu_ns;  // of every call so far
-  const auto take_gpu_time = [&] {
-    if (const auto ns = timer.take_ns()) gpu_ns.push_back(*ns);
-  };
-  // The program, and on a GPU the wait for it. The input is there already.
-  const auto timed_call = [&] {
-    timer.start();
-    outputs = engine_->run(input);
-    timer.stop();
-    synchronize(manifest_.device);
-  };
-  const auto between = [&] {
-    take_gpu_time();
-    if (first.empty() && !outputs.empty()) {
-      validate_outputs(outputs, batch, manifest_, program_->file);
-      for (const at::Tensor& output : to_host(outputs)) first.push_back(output.clone());
-    }
-    throw_if_interrupted();
-  };
+Report Session::measure() {
+  Calls calls = this->calls();
   const MeasurePlan plan = make_plan(options_.warmup, options_.iterations, options_.duration_s);
-  Measurement measurement = with_torch_errors(program_->file + ": cannot be run", [&] {
-    Measurement measured = zoo::measure(plan, real_clocks(), timed_call, between);
-    take_gpu_time();
-    measured.flaw = engine_->find_flaw(input);
-    return measured;
-  });
-  measurement.gpu_samples_ns = last(gpu_ns, measurement.samples_ns.size());
-  validate_outputs(outputs, batch, manifest_, program_->file);
-  return report_measurement(subject(batch), measurement, compare_outputs(first, to_host(outputs)),
-                            options_.percentiles, options_.strict);
+  Measurement measurement = calls.measure(plan);
+  const Stability stability = calls.stability();
+  measurement.flaw = calls.find_flaw();
+  return report_measurement(subject(calls.batch()), measurement, stability, options_.percentiles,
+                            options_.strict);
+}
+
+void Session::answer_turns(std::istream& in, std::ostream& out) {
+  const c10::InferenceMode no_gradients;
+  Calls calls = this->calls();
+  const Measurement warm = calls.measure(
+      {.warmup_calls = kDefaultWarmupCalls, .min_iterations = 1, .min_duration_ns = 0});
+  write_text(dump_json_line({{"batch", calls.batch()}, {"call_ns", warm.samples_ns.front()}}), out);
+  for (std::string line; std::getline(in, line) && line != kLastTurn;) {
+    const Measurement turn = calls.measure(parse_turn(line));
+    write_text(dump_json_line({{"samples_ns", turn.samples_ns}}), out);
+  }
+  OrderedJson end = describe(subject(calls.batch()));
+  end["first_call_ms"] = to_ms(warm.first_call_ns);
+  end["output_stable"] = calls.stability().identical;
+  end["flaw"] = calls.find_flaw();
+  write_text(dump_json_line(end), out);
 }
 
 }  // namespace zoo

@@ -2,12 +2,13 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <functional>
+#include <iosfwd>
 #include <memory>
 #include <optional>
 #include <vector>
 
 #include "artifact/artifact.h"
+#include "calls.h"
 #include "engines/engine.h"
 #include "options.h"
 #include "report/report.h"
@@ -24,10 +25,16 @@ class Session {
   // Runs --input, --check, or the measurement.
   [[nodiscard]] Report run();
 
+  // For a comparison, in whose process this is one of the programs: loads and warms up, says so in
+  // a line of JSON, then answers each turn that it is given with its times, until the last.
+  void answer_turns(std::istream& in, std::ostream& out);
+
  private:
   [[nodiscard]] Report infer();
   [[nodiscard]] Report check();
   [[nodiscard]] Report measure();
+  // Those of the program for --batch, which is loaded.
+  [[nodiscard]] Calls calls();
 
   // Writes down that a pending artifact passed; where that fails the report warns of it.
   void remember_proof(Report& report) const;

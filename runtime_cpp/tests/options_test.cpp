@@ -21,7 +21,7 @@ void expect_usage(const std::vector<std::string>& arguments, const std::string& 
 
 TEST(Options, Defaults) {
   const Options options = parse({"folder"});
-  EXPECT_EQ(options.artifact, "folder");
+  EXPECT_EQ(options.artifacts, std::vector<std::string>{"folder"});
   EXPECT_FALSE(options.batch || options.threads || options.warmup || options.duration_s);
   EXPECT_FALSE(options.check || options.strict || options.quiet);
   EXPECT_EQ(options.percentiles.size(), 4u);
@@ -48,9 +48,27 @@ TEST(Options, EveryFlag) {
   EXPECT_EQ(options.percentiles[1].thousandths, 99'900);
   EXPECT_TRUE(options.cuda_graph && options.strict && options.quiet && options.json_to_stdout());
   EXPECT_EQ(options.library_path, (std::vector<std::string>{"a", "b"}));
-  EXPECT_EQ(options.artifact, "folder");
+  EXPECT_EQ(options.artifacts, std::vector<std::string>{"folder"});
   EXPECT_TRUE(parse({"a", "--input", "x.npy", "--output", "y.safetensors", "--allow-nonfinite"})
                   .allow_nonfinite);
+}
+
+TEST(Options, SeveralArtifactsAreCompared) {
+  const Options options = parse({"a", "b", "--rounds", "6", "--seed", "0", "--duration", "2", "c"});
+  EXPECT_EQ(options.artifacts, (std::vector<std::string>{"a", "b", "c"}));
+  EXPECT_TRUE(options.compares());
+  EXPECT_EQ(options.rounds, 6);
+  EXPECT_FALSE(parse({"a"}).compares());
+  for (const char* flag : {"--check", "--strict"})
+    expect_usage({"a", "b", flag}, "give one ARTIFACT");
+  expect_usage({"a", "b", "--input", "x.npy"}, "give one ARTIFACT");
+  expect_usage({"a", "b", "--warmup", "3"}, "give one ARTIFACT");
+  expect_usage({"a", "b", "--iterations", "3"}, "give one ARTIFACT");
+  expect_usage({"a", "b", "--rounds", "5"}, "from 6 to 1000");
+  EXPECT_TRUE(parse({"a", "--rounds", "6"}).compares());
+  expect_usage({"a", "--seed", "6"}, "give several artifacts");
+  expect_usage({"a", ""}, "ARTIFACT");
+  expect_usage(std::vector<std::string>(17, "a"), "at most 16");
 }
 
 TEST(Options, BadNumbersNameTheFlagAndTheRange) {
@@ -75,7 +93,6 @@ TEST(Options, BadPercentiles) {
 
 TEST(Options, UnknownRepeatedAndMissing) {
   expect_usage({"a", "--no-such-flag"}, "--no-such-flag");
-  expect_usage({"a", "b"}, "b");
   expect_usage({}, "ARTIFACT");
   expect_usage({"a", "--batch"}, "--batch");
   expect_usage({"a", "--batch", "1", "--batch", "2"}, "--batch");
@@ -119,7 +136,7 @@ TEST(Options, UnprovedIsForTheBuilderAndNotInTheHelp) {
 TEST(Options, HelpNamesTheDefaultsOfMeasuring) {
   const std::string help = parse({"--help"}).print;
   EXPECT_NE(help.find("(10 and 1 s)"), std::string::npos) << help;
-  EXPECT_NE(help.find("at least (3)"), std::string::npos) << help;
+  EXPECT_NE(help.find("at least (3; of a comparison 6)"), std::string::npos) << help;
 }
 
 TEST(Options, HelpFitsATerminalAndNamesEveryFlag) {

@@ -107,6 +107,26 @@ TEST(Report, AFlawOfTheCallsMakesThemInvalid) {
   expect_narrow_and_clean(report.text);
 }
 
+TEST(Report, AComparisonNamesTheFirstAsTheMeasure) {
+  Compared first{.subject = describe(make_subject()), .rounds_ns = {}, .calls = 88};
+  first.rounds_ns.assign(11, 1'000'000);
+  Compared second = first;
+  second.rounds_ns.assign(11, 1'200'000);
+  second.flaw = "repacks 53 weights on every call: built for other threads, CPU or batch";
+  const Report report =
+      report_comparison({.seed = 5, .seconds = 6, .programs = {first, second, first}});
+  const OrderedJson& programs = report.document["programs"];
+  EXPECT_TRUE(programs[0]["ratio"].is_null());
+  EXPECT_EQ(programs[1]["ratio"]["verdict"], "slower");
+  EXPECT_DOUBLE_EQ(programs[1]["ratio"]["value"].get<double>(), 1.2);
+  EXPECT_EQ(programs[1]["verdict"], "INVALID");
+  EXPECT_EQ(programs[2]["ratio"]["verdict"], "no difference shown");
+  EXPECT_EQ(programs[2]["rounds_ms"], OrderedJson(std::vector<double>(11, 1.0)));
+  EXPECT_EQ(report.exit_code, ExitCode::kDone);
+  EXPECT_NE(report.text.find("INVALID B: repacks 53"), std::string::npos) << report.text;
+  expect_narrow_and_clean(report.text);
+}
+
 // Two rows of an output of classes, with these errors and a bound of 0.02.
 OutputResult classes_output(double first, double second) {
   OutputResult result{.name = "y", .shape = {2}, .rows = {}, .num_ordinary_decided = 2};

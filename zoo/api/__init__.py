@@ -8,7 +8,7 @@ allowed and what to do. Torch is imported inside the functions, so that importin
 from zoo.api.compiling import compile  # noqa: A004 the command's name
 from zoo.api.loading import Classifier, load
 from zoo.api.networks import list_models, train
-from zoo.api.proving import bench, check
+from zoo.api.proving import bench, check, compare
 from zoo.models import build, info
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "bench",
     "build",
     "check",
+    "compare",
     "compile",
     "info",
     "list_models",

@@ -1,9 +1,11 @@
-"""An artifact is proved again, and measured: `zoo.check`, `zoo.bench`."""
+"""Artifacts are proved again, and measured: `zoo.check`, `zoo.bench`, `zoo.compare`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from zoo.errors import Unavailable, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,3 +70,56 @@ def bench(
 
     zoo_run = find_runner(None if runner is None else Path(runner))
     return measure(Path(path), zoo_run, duration=duration, iterations=iterations, threads=threads)
+
+
+def compare(
+    *paths: str | Path,
+    duration: float | None = None,
+    rounds: int | None = None,
+    batch: int | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    runner: str | Path | None = None,
+    accept_error: bool = False,
+) -> dict[str, Any]:
+    """Measure artifacts side by side with zoo-run, and say which is faster.
+
+    Args:
+        paths: the artifacts' folders; the first is what the others are held to.
+        duration: seconds of timed calls of each, in all (6).
+        rounds: how often each is started anew (11, at least 6).
+        batch: rows of a call; by default the artifacts' own, which must be the same.
+        seed: decides the order of the turns.
+        threads: CPU threads of each; by default all usable cores.
+        runner: as in `compile`.
+        accept_error: also measure artifacts that failed their proof.
+
+    Returns zoo-run's report. Its `programs` have `latency_ms` and, except for the first, `ratio`:
+    the time over the first one's (`value`), its 95 % `interval`, and a `verdict`: `faster`,
+    `slower` or `no difference shown`.
+
+    Raises:
+        UsageError: no artifact is given, or their batches differ.
+        BadArtifact: one of them cannot be run.
+        Unavailable: zoo-run is not here, or has no engine for one of them.
+
+    >>> compare(path, other)["programs"][1]["ratio"]["verdict"]
+    """
+    from compile.measure.compare import compare as measure
+    from compile.runner import find_runner
+
+    if not paths:
+        raise UsageError("compare takes two artifacts or more; `zoo list` shows them")
+    zoo_run = find_runner(None if runner is None else Path(runner))
+    if zoo_run is None:
+        raise Unavailable("comparing needs zoo-run, which is not here; `just runner` builds it")
+    return measure(
+        [*map(Path, paths)],
+        zoo_run,
+        duration=duration,
+        rounds=rounds,
+        batch=batch,
+        seed=seed,
+        threads=threads,
+        accept_error=accept_error,
+    )

@@ -22,6 +22,7 @@ from zoo.cli.bisect import Bisect
 from zoo.cli.check import Check
 from zoo.cli.clean import Clean
 from zoo.cli.command import SETTINGS, Command, Interrupted, callback, usage_fault
+from zoo.cli.compare import Compare
 from zoo.cli.compile import Compile
 from zoo.cli.doctor import Doctor
 from zoo.cli.eval import Eval
@@ -44,6 +45,7 @@ COMMANDS: dict[str, type[Command]] = {
     "recompile": Recompile,
     "check": Check,
     "bench": Bench,
+    "compare": Compare,
     "inspect": Inspect,
     "bisect": Bisect,
     "import": Import,

@@ -44,4 +44,8 @@ std::string dump_json(const OrderedJson& document) {
   return document.dump(2, ' ', true, OrderedJson::error_handler_t::replace) + "\n";
 }
 
+std::string dump_json_line(const OrderedJson& document) {
+  return document.dump(-1, ' ', true, OrderedJson::error_handler_t::replace) + "\n";
+}
+
 }  // namespace zoo

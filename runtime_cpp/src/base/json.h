@@ -21,4 +21,7 @@ inline constexpr int kMaxJsonDepth = 32;
 // Indented ASCII; a string that is not UTF-8 (a path may be anything) is written with U+FFFD.
 [[nodiscard]] std::string dump_json(const OrderedJson& document);
 
+// The same in one line, with its end.
+[[nodiscard]] std::string dump_json_line(const OrderedJson& document);
+
 }  // namespace zoo

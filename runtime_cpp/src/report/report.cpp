@@ -45,11 +45,19 @@ void check_output_path(const std::string& flag, const std::string& path, const O
     throw RunnerError(ExitCode::kUsage, flag + " " + path + ": " + why + "; name another file");
   };
   if (!options.input.empty() && same_file(path, options.input)) refuse("is the file of --input");
-  if (lies_in(path, options.artifact)) refuse("lies in the artifact's folder, which never changes");
+  for (const std::string& artifact : options.artifacts) {
+    if (lies_in(path, artifact)) refuse("lies in the artifact's folder, which never changes");
+  }
   check_writable(path);
 }
 
 }  // namespace
+
+OrderedJson describe(const Subject& subject) {
+  OrderedJson json = frame(subject);
+  add_footing(json, subject);
+  return json;
+}
 
 Report report_inference(const Subject& subject, const Inference& inference) {
   const std::vector<InferredRow>& top1 = inference.top1;

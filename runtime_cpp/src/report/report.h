@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "machine/conditions.h"
+#include "measure/comparison.h"
 #include "measure/measure.h"
 #include "measure/parity.h"
 #include "options.h"
@@ -54,6 +55,9 @@ struct ProgramCheck {
   [[nodiscard]] bool passed() const;
 };
 
+// The subject alone, as the documents of all reports have it.
+[[nodiscard]] OrderedJson describe(const Subject& subject);
+
 struct InferredRow {
   int64_t top1 = 0;
   float value = 0;
@@ -76,6 +80,22 @@ struct Inference {
   std::string output = {};                // the file that was written; empty: none
 };
 [[nodiscard]] Report report_inference(const Subject& subject, const Inference& inference);
+
+// One of the programs that were compared.
+struct Compared {
+  OrderedJson subject;                  // what its process said of itself in the last round
+  std::vector<int64_t> rounds_ns = {};  // the median of each round
+  int64_t calls = 0;                    // that were timed
+  bool stable = true;                   // no call of a round gave something else than its first
+  std::string flaw = {};
+};
+struct Comparison {
+  uint64_t seed = 0;
+  double seconds = 0;  // for each program, in all
+  std::vector<Compared> programs;
+};
+// The first one is what the others are compared with.
+[[nodiscard]] Report report_comparison(const Comparison& comparison);
 
 // To be called first. Fails with 2 where a file to write is one to read, or lies in the artifact;
 // with 4 where it could not be written.

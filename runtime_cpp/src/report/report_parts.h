@@ -22,6 +22,7 @@ template <typename T>
 [[nodiscard]] std::string line(const std::string& text);
 
 [[nodiscard]] OrderedJson frame(const Subject& subject);
+// The end of a document that frame() began.
 void add_footing(OrderedJson& json, const Subject& subject);
 [[nodiscard]] std::string heading(const Subject& subject);
 
