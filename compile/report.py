@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -41,12 +41,14 @@ def table(
 ) -> Table:
     """A plain table. Cells are aligned right, and those of the columns in `left` are aligned left.
 
-    There are `gap` spaces between two columns, at least one.
+    There are `gap` spaces between two columns, at least one. Where the table is too wide, the first
+    column, which has the names, is broken into lines before any other is cut off.
     """
     padding = (0, gap - 1, 0, 0)
     built = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=padding)
-    for column in columns:
-        built.add_column(column, justify="left" if column in left else "right", no_wrap=True)
+    for number, column in enumerate(columns):
+        justify: JustifyMethod = "left" if column in left else "right"
+        built.add_column(column, justify=justify, no_wrap=number > 0, overflow="fold")
     for row in rows:
         built.add_row(*(Text(_lines(cell), style=_TONES.get(cell, "")) for cell in row))
     return built

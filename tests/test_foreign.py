@@ -99,6 +99,19 @@ def test_a_module_that_is_not_there() -> None:
         find_foreign("no_such_module:make", seed=0, fresh=False, shape=(3, 8, 8))
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("nets.py:make", "such as nets:make"),
+        ("nets.py", "such as nets:make"),
+        ("lib/nets.py:Net", "such as nets:Net, in the folder lib"),
+    ],
+)
+def test_a_file_is_told_the_name_of_its_module(given: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"'{given}' is a file; .*{words}$"):
+        resolve(given, runs=tmp_path, shape=(3, 8, 8))
+
+
 def test_a_callable_needs_its_input(nets: str) -> None:
     with pytest.raises(UsageError, match="give --input"):
         find_foreign(f"{nets}:Net", seed=0, fresh=False, shape=None)

@@ -97,7 +97,7 @@ def _pixels() -> torch.Tensor:
 
 def _exact(net: _Net, x: torch.Tensor) -> torch.Tensor:
     """What the network means, written out in float64 for each of the classes above."""
-    double = Network(net, SHAPE).module.double()
+    double = Network(net, SHAPE).given.double()
     x = double.conv(x.double())
     steps = torch.arange(x.shape[-1], dtype=torch.float64)
     if isinstance(net, _PlaceMadeInForward):

@@ -16,6 +16,7 @@ from compile.report import show, table
 from tests.support.forgery import put_manifest
 from tests.support.runner import write_artifact
 from zoo.cli import _run
+from zoo.cli.tables import wrapped
 
 EVIL = "a\x1b[2J\x1b]0;owned\x07\x9b31m\u202e\nzoo: rebuilt"
 PROGRAM = {"file": "model.onnx", "batch": [1, 8], "entry": None}
@@ -114,3 +115,15 @@ def test_tables_show_names_harmlessly(capfd: pytest.CaptureFixture[str]) -> None
 def test_any_script_stays_as_it_is() -> None:
     assert printable("模型 é 😀 שלום") == "模型 é 😀 שלום"
     assert printable("\x00\x1b\x7f\x85\x9b\u2028\u202e\u2066\udc9b") == 9 * "?"
+
+
+def test_a_narrow_table_breaks_names_and_cuts_no_number(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    cells = ("backbone.layer3.0.conv2.a_long_name", "N x 16x16x16", "4,096")
+    show(table(("output", "shape", "values"), [cells], left=("output", "shape")))
+    header, _, *lines = capfd.readouterr().out.splitlines()
+    assert lines[0].endswith("N x 16x16x16   4,096")
+    assert "".join(line[: header.index("shape")].strip() for line in lines) == cells[0]
+    assert max(map(len, wrapped(["one word after another " * 9]))) < 40

@@ -37,7 +37,7 @@ def check_effects(exported: ExportedProgram) -> None:
 def effects(exported: ExportedProgram) -> Iterator[str]:
     """Yield what the graph does besides computing, in words: the layer, the operator, a remedy."""
     owned = {
-        spec.arg.name: f"{_STATE[spec.kind]} '{spec.target}'"
+        spec.arg.name: f"{_STATE[spec.kind]} '{own_path(spec.target)}'"
         for spec in exported.graph_signature.input_specs
         if spec.kind in _STATE
     }

@@ -22,6 +22,14 @@ from compile.spec import CompileSpec
 _TORCH = str(Path(torch.__file__).parent)
 _OURS = str(Path(__file__).parents[1])
 
+_GUARD = re.compile(r"generated guard:?\s*(.+)")
+"""What an export says of a batch that is compared with something."""
+
+_NUMBER = re.compile(r"(?<![\w\[])\d+")
+
+_LARGEST = 256
+"""Images in one batch that is tried because its size is compared with a number."""
+
 
 @contextmanager
 def reason_of_batches(module: nn.Module, spec: CompileSpec) -> Iterator[None]:
@@ -46,6 +54,25 @@ def why_not(module: nn.Module, spec: CompileSpec) -> str | None:
     if not spec.dynamic:
         return None
     return _breaks(module, spec) or _fixed(module, spec)
+
+
+def sizes_compared(module: nn.Module, spec: CompileSpec) -> list[int]:
+    """Batches of `spec` at which `module` may compute something else, as far as its export says.
+
+    Its forward compares the batch with numbers: these, their neighbours, and a multiple of each.
+    """
+    low, high = spec.batch
+    with quiet_torch():
+        try:
+            exported(module, spec)
+        except Exception as error:
+            guards = _GUARD.findall(str(error))
+        else:
+            return []
+    numbers = {int(number) for guard in guards for number in _NUMBER.findall(guard)} - {0}
+    near = {number + step for number in numbers for step in (-1, 0, 1)}
+    multiples = {-(-low // number) * number for number in numbers}
+    return sorted(size for size in near | multiples if low <= size <= min(high, _LARGEST))
 
 
 def _breaks(module: nn.Module, spec: CompileSpec) -> str | None:
@@ -77,7 +104,7 @@ def _fixed(module: nn.Module, spec: CompileSpec) -> str | None:
             "compute all images at once, or build it for --batch N"
         )
     if "Constraints violated" in said:
-        guard = re.search(r"generated guard:?\s*(.+)", said)
+        guard = _GUARD.search(said)
         return (
             f"{made[0] if made else 'the module'} computes something else at some batches"
             f"{f' ({first_line(ValueError(guard[1]))})' if guard else ''}; compute the same at "

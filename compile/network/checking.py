@@ -85,7 +85,10 @@ def _check_tensors(tensors: Mapping[str, torch.Tensor], batch: int) -> None:
         what = "the module returns" if len(tensors) == 1 else f"the module's output '{name}' is"
         if tensor.dtype != torch.float32:
             kind = str(tensor.dtype).removeprefix("torch.")
-            raise CheckFailed(f"{what} {kind}; it must be float32: call .float() last")
+            last = "torch.view_as_real(x)" if tensor.is_complex() else "x.float()"
+            raise CheckFailed(f"{what} {kind}; it must be float32: return {last}")
+        if tensor.layout != torch.strided:
+            raise CheckFailed(f"{what} sparse; it must be dense: return x.to_dense()")
         if tensor.ndim == 0 or len(tensor) != batch or tensor.numel() == 0:
             raise CheckFailed(
                 f"{what} {tuple(tensor.shape)} for a batch of {batch}; the first dimension must be "

@@ -60,14 +60,16 @@ class _Pair:
     """Whether the second dimension of the weight is that of the output's channels."""
 
 
-def fold_batch_norms(module: nn.Module, example: torch.Tensor) -> nn.Module:
+def fold_batch_norms(
+    module: nn.Module, example: torch.Tensor, columns: Sequence[slice] = (slice(None),)
+) -> nn.Module:
     """Return a copy in which batch norms are folded into the convolution or linear layer before.
 
     A pair is folded when the exported graph shows that the layer feeds this batch norm alone, and
     that nothing else reads their weights; when neither has another name, a hook, a patched forward
     or a computed weight; and when the copy still computes the same. The folded weights are computed
     in float64 and rounded once. The batch norm becomes an Identity; a subclass of it stays and
-    changes nothing. Every other name stays.
+    changes nothing. Every other name stays. `columns` are those of each output in a row.
 
     Raises CheckFailed that names the layer which torch.export cannot follow, which normalises by
     the statistics of its batch, draws random numbers, or writes to a weight or a buffer.
@@ -77,7 +79,7 @@ def fold_batch_norms(module: nn.Module, example: torch.Tensor) -> nn.Module:
     check_statistics(exported)
     check_effects(exported)
     pairs = [each for each in _pairs(exported, module) if _finite(module, each)]
-    reference = _reference(module, example) if pairs else None
+    reference = _reference(module, example, columns) if pairs else None
     return module if reference is None else _folded(module, reference.kept(pairs))
 
 
@@ -195,7 +197,9 @@ class _Reference:
     samples: torch.Tensor
     """(N, C, H, W) in the module's dtype."""
     outputs: torch.Tensor
-    """(N, classes): what the module gives for the samples."""
+    """(N, width): what the module gives for the samples."""
+    columns: Sequence[slice]
+    """Of each output."""
 
     def kept(self, tried: Sequence[_Pair], before: Sequence[_Pair] = ()) -> list[_Pair]:
         """`before`, and those of `tried` that are sound together with it: found by halving."""
@@ -212,11 +216,16 @@ class _Reference:
             found = _outputs(_folded(self.module, pairs), self.samples)
         except Exception:  # what a module says of layers that it did not expect
             return False
-        size, difference = _size(self.outputs), _size(found - self.outputs)
-        return bool((difference <= _SAME[self.samples.dtype] * size).all())
+        limit, difference = _SAME[self.samples.dtype], found - self.outputs
+        return all(
+            bool((_size(difference[:, own]) <= limit * _size(self.outputs[:, own])).all())
+            for own in self.columns
+        )
 
 
-def _reference(module: nn.Module, example: torch.Tensor) -> _Reference | None:
+def _reference(
+    module: nn.Module, example: torch.Tensor, columns: Sequence[slice]
+) -> _Reference | None:
     """In float64, or in float32 where a module insists on that; None where it answers in neither.
 
     The samples are two of normal noise.
@@ -225,7 +234,8 @@ def _reference(module: nn.Module, example: torch.Tensor) -> _Reference | None:
     for dtype in _SAME:
         plain, samples = in_type(copied(module), dtype), noise.to(dtype)
         with suppress(Exception):  # whatever a module raises is its own
-            return _Reference(module=plain, samples=samples, outputs=_outputs(plain, samples))
+            outputs = _outputs(plain, samples)
+            return _Reference(module=plain, samples=samples, outputs=outputs, columns=columns)
     return None
 
 

@@ -15,9 +15,10 @@ from compile.errors import one_line
 from compile.graphs.lifted import types_inside
 from compile.network.checking import check_module, quiet_torch
 from compile.network.copying import own_copy
+from compile.network.flat import Flat
 from compile.network.fold import export, fold_batch_norms
 from compile.network.oracle import Oracle
-from compile.network.outputs import Flat, Named, layout_of, named_tensors
+from compile.network.outputs import Named, layout_of, named_tensors
 from compile.network.structure import structure_sha256
 from compile.network.weights import tensors_of, weights_sha256
 from compile.spec import CompileSpec
@@ -100,29 +101,28 @@ class Network:
             named.overwritten = self._named.overwritten
         return named
 
-    def in_rows(self, compiled: nn.Module) -> nn.Module:
+    def in_rows(self, compiled: nn.Module) -> Flat:
         """A module as `compiled` makes it, or a folded or quantised one, with its outputs in rows:
         (N, C, H, W) -> (N, layout.width), all that a proof looks at.
         """
-        (first, *more) = self.layout.outputs
-        plain = not more and len(first.shape) == 1 and first.positions is None
-        return compiled if plain else Flat(compiled, self.layout)
+        return Flat(compiled, self.layout)
 
     @cached_property
-    def module(self) -> nn.Module:
+    def module(self) -> Flat:
         """The given module, with its outputs in rows."""
         return self.in_rows(self.compiled(self.given))
 
     @cached_property
     def oracle(self) -> Oracle:
         """The rows in float64, and which way they are computed."""
-        return Oracle(self.module, self.shape)
+        return Oracle(self.module, self.shape, self.layout.columns)
 
     @cached_property
     def folded(self) -> nn.Module:
         """A copy of what is compiled, with its batch norms folded into its convolutions."""
-        folded = fold_batch_norms(self.module, self._example())
-        return folded.network if isinstance(folded, Flat) else folded
+        folded = fold_batch_norms(self.module, self._example(), self.layout.columns)
+        assert isinstance(folded, Flat)
+        return folded.network
 
     @cached_property
     def exported(self) -> ExportedProgram:

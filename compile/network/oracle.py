@@ -6,7 +6,7 @@ docs/parity.md, "The oracle", says which ways are tried, and why there is none i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -60,9 +60,16 @@ class Oracle:
     first asked for.
     """
 
-    def __init__(self, module: nn.Module, shape: tuple[int, int, int]) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        shape: tuple[int, int, int],
+        columns: Sequence[slice] = (slice(None),),
+    ) -> None:
+        """`columns` are those of each output, in the rows that the module returns."""
         self.module = module
         self.shape = shape
+        self.columns = columns
         self.allowed = _FAR
         """How far the module in float32 may be from this on ordinary images, as a share of the
         answer's size. More where a part of it computes in a half type."""
@@ -105,7 +112,7 @@ class Oracle:
         example = self._example()
         with torch.no_grad(), quiet_torch():
             single = self.module(example.clone())
-        by_module = _try_module(self.module, example, single)
+        by_module = self._try_module(example, single)
         if by_module.fault is None:
             return MODULE
         by_graph = self._try_graph(example, single)
@@ -131,6 +138,23 @@ class Oracle:
     def _example(self) -> torch.Tensor:
         return CompileSpec(shape=self.shape).example()
 
+    def _try_module(self, example: torch.Tensor, single: torch.Tensor) -> _Tried:
+        """The answer of the module itself in float64; a fault where it rounds, or is far off."""
+        try:
+            double = _in_float64(self.module)
+            with _watched(double) as blamed, _Rounding(blamed) as rounding:
+                output = _answer(double, blamed, example.double())
+        except Exception as error:
+            return _Tried(fault=f"the module cannot be cast to it: {first_line(error)}")
+        if isinstance(output, str):
+            return _Tried(fault=output)
+        if rounding.cast or rounding.made:
+            return _Tried(
+                output=output, fault=rounding.cast or rounding.made, rounds=bool(rounding.cast)
+            )
+        far = _far(output, single, _ROUNDING, self.columns)
+        return _Tried(output=output, fault=far and f"the module in float64 {far}")
+
     def _try_graph(self, example: torch.Tensor, single: torch.Tensor) -> _Tried:
         """The exported graph's answer; a fault unless it agrees with the module in float32."""
         try:
@@ -142,7 +166,7 @@ class Oracle:
         halves = lifted & {torch.bfloat16, torch.float16}
         steps = max((_STEPS * torch.finfo(each).eps for each in halves), default=0.0)
         self.allowed = max(self.allowed, steps)
-        far = _far(output, single, max(_ROUNDING, steps))
+        far = _far(output, single, max(_ROUNDING, steps), self.columns)
         return _Tried(output=output, fault=far and f"its exported graph in float64 {far}")
 
 
@@ -182,31 +206,19 @@ def _answer(module: nn.Module, blamed: Blamed, row: torch.Tensor) -> torch.Tenso
     return output.double()
 
 
-def _try_module(module: nn.Module, example: torch.Tensor, single: torch.Tensor) -> _Tried:
-    """The answer of the module itself in float64; a fault where it rounds, or is far off."""
-    try:
-        double = _in_float64(module)
-        with _watched(double) as blamed, _Rounding(blamed) as rounding:
-            output = _answer(double, blamed, example.double())
-    except Exception as error:
-        return _Tried(fault=f"the module cannot be cast to it: {first_line(error)}")
-    if isinstance(output, str):
-        return _Tried(fault=output)
-    if rounding.cast or rounding.made:
-        return _Tried(
-            output=output, fault=rounding.cast or rounding.made, rounds=bool(rounding.cast)
-        )
-    far = _far(output, single, _ROUNDING)
-    return _Tried(output=output, fault=far and f"the module in float64 {far}")
+def _far(
+    output: torch.Tensor, single: torch.Tensor, share: float, columns: Sequence[slice]
+) -> str | None:
+    """How far float64 is from what the module gives in float32, in words; None where it is near.
 
-
-def _far(output: torch.Tensor, single: torch.Tensor, share: float) -> str | None:
-    """How far float64 is from what the module gives in float32, in words; None where it is near."""
-    size = single.double().square().mean().sqrt()
-    error = (output - single.double()).square().mean().sqrt()
-    if not bool(torch.isfinite(size)) or bool(error <= share * size):
-        return None
-    return f"is {float(error / size):.1e} of the output's size away from float32"
+    Each output is measured by its own size.
+    """
+    for own in columns:
+        one, other = output[:, own], single[:, own].double()
+        size, error = other.square().mean().sqrt(), (one - other).square().mean().sqrt()
+        if bool(torch.isfinite(size)) and not bool(error <= share * size):
+            return f"is {float(error / size):.1e} of the output's size away from float32"
+    return None
 
 
 class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -65,7 +65,7 @@ class Named(nn.Module):
 
     def named(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """The same by their names."""
-        network = _inside(self)
+        network = inside(self)
         if self.places is None:
             return named_tensors(network(x))
         with _watched(network, self.places.values(), self.overwritten) as seen:
@@ -75,32 +75,15 @@ class Named(nn.Module):
     def find_overwritten(self, x: torch.Tensor) -> None:
         """Run the network once, and note which places have to be copied from now on."""
         versions: dict[str, int] = {}
-        with _watched(_inside(self), (self.places or {}).values(), versions=versions) as seen:
-            _inside(self)(x)
+        with _watched(inside(self), (self.places or {}).values(), versions=versions) as seen:
+            inside(self)(x)
         self.overwritten = frozenset(
             place for place, version in versions.items() if seen[place]._version != version
         )
 
 
-class Flat(nn.Module):
-    """A network whose outputs are joined to rows (N, width) of the values that a proof looks at."""
-
-    def __init__(self, network: nn.Module, layout: Layout) -> None:
-        super().__init__()
-        self.add_module(NETWORK, network)
-        self.layout = layout
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) -> (N, width)."""
-        return self.layout.join(self.network(x))
-
-    @property
-    def network(self) -> nn.Module:
-        """The network inside."""
-        return _inside(self)
-
-
-def _inside(wrapper: nn.Module) -> nn.Module:
+def inside(wrapper: nn.Module) -> nn.Module:
+    """The network that a wrapper holds."""
     network = wrapper._modules[NETWORK]
     assert network is not None
     return network

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+
+WHOLE = (slice(None),)
+"""The columns of an answer that is one output."""
 
 LIMIT = {torch.float64: 1e-9, torch.float32: 1e-5}
 """Largest distance that counts as rounding, relative to the root mean square of the answer.
@@ -13,12 +18,21 @@ same image in the same shape, which mostly give the same bits.
 """
 
 
-def distances(output: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Root mean square of output - wanted over that of wanted, per row: (N, ...) -> (N,) float64.
+def distances(
+    output: torch.Tensor, wanted: torch.Tensor, columns: Sequence[slice] = WHOLE
+) -> torch.Tensor:
+    """Root mean square of output - wanted over that of wanted: (N, ...) -> (N, outputs) float64.
 
-    A value that is not finite is 0 away from itself, and infinitely far from everything else.
+    `columns` has those of each output. Each is measured by its own size: beside a large output a
+    small one would not count. A value that is not finite is 0 away from itself, and infinitely far
+    from everything else.
     """
     one, other = output.double().flatten(1), wanted.double().flatten(1)
+    return torch.stack([_distances(one[:, own], other[:, own]) for own in columns], dim=1)
+
+
+def _distances(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """The same for one output, per row: (N, width) -> (N,)."""
     same = (one == other) | (one.isnan() & other.isnan())
     difference = torch.where(same, 0.0, one - other)
     size = torch.where(same & ~other.isfinite(), 0.0, other).square().mean(dim=1).sqrt()
@@ -26,11 +40,11 @@ def distances(output: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     return torch.where(same.all(dim=1), 0.0, far.nan_to_num(torch.inf, torch.inf))
 
 
-def distance(output: torch.Tensor, wanted: torch.Tensor) -> float:
+def distance(output: torch.Tensor, wanted: torch.Tensor, columns: Sequence[slice] = WHOLE) -> float:
     """The largest of the distances; infinite for two shapes."""
     if output.shape != wanted.shape:
         return float("inf")
-    return float(distances(output, wanted).max())
+    return float(distances(output, wanted, columns).max())
 
 
 def in_words(far: float) -> str:

@@ -14,6 +14,8 @@ from typing import Any
 
 from torch import nn
 
+from compile.network.flat import unwrapped
+
 _MANY = sorted({10**power for power in range(2, 8)} | {2**power for power in range(8, 21)})
 """Numbers of calls, of which and of one less a counter is told."""
 
@@ -79,7 +81,7 @@ def _places(
     module: nn.Module,
 ) -> Iterator[tuple[str, Mapping[str, Any], Callable[[str, float], None]]]:
     """What a name begins with in words, the names and values, and what sets one of them."""
-    for path, layer in module.named_modules():
+    for path, layer in unwrapped(module).named_modules():
         yield f"attribute '{path}{'.' if path else ''}", vars(layer), partial(setattr, layer)
         for kind in type(layer).__mro__:
             if kind.__module__.partition(".")[0] in ("torch", "builtins"):

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from compile.errors import CheckFailed
+from compile.network.batches import sizes_compared
 from compile.network.checking import quiet_torch
 from compile.network.copying import copied
 from compile.network.network import Network
@@ -63,24 +64,44 @@ class Function:
     @cached_property
     def _fault(self) -> str | None:
         """What makes answers to one image differ, in words; None where nothing does."""
+        return (
+            self._unsteady
+            or self._fault_in_float64()
+            or self._not_finite()
+            or self._fault_in_float32()
+        )
+
+    @cached_property
+    def _unsteady(self) -> str | None:
+        columns = self.network.layout.columns
         given, self._untouched = self._untouched, None
         assert given is not None
         module = self.network.in_rows(self.network.compiled(given))
         images, _ = choose_samples(self.network.shape, self.samples.real)
-        return (
-            unsteady(module, [images[:1], images[-1:]])
-            or self._fault_in_float64()
-            or self._fault_in_float32()
-        )
+        return unsteady(module, [images[:1], images[-1:]], columns)
 
     def _fault_in_float64(self) -> str | None:
         golden = self.samples.of_type("float32")
+        columns = golden.layout.columns
         with own_randomness():
             for number in (1, 2):
                 seed(number)
-                far = distance(self.network.oracle(golden.pixels[:1]), golden.oracle[:1])
+                far = distance(self.network.oracle(golden.pixels[:1]), golden.oracle[:1], columns)
                 if far > LIMIT[torch.float64]:
                     return f"in float64 answers to the same image differ by {in_words(far)}"
+        return None
+
+    def _not_finite(self) -> str | None:
+        """Which answer to an ordinary sample cannot be compared with anything."""
+        golden = self.samples.of_type("float32").ordinary
+        for output, columns in enumerate(golden.layout.columns):
+            finite = golden.oracle[:, columns].isfinite().all(dim=1)
+            if not bool(finite.all()):
+                row = int(finite.int().argmin())
+                return (
+                    f"the answer to row {row} ({golden.what(row, output)}) is not finite, in "
+                    "float64 either; return finite numbers: x.clamp_min(1e-6).log() for x.log()"
+                )
         return None
 
     def _fault_in_float32(self) -> str | None:
@@ -89,20 +110,23 @@ class Function:
         with torch.no_grad(), quiet_torch(), own_randomness():
             rows = torch.split(golden.pixels.float(), 1)
             single = torch.cat([self.network.module(row) for row in rows])
-        far = distances(single, golden.oracle)
-        row = int(far.argmax())
-        if float(far[row]) <= self.network.oracle.allowed:
+        far = distances(single, golden.oracle, golden.layout.columns)
+        row, output = divmod(int(far.argmax()), far.shape[1])
+        if float(far[row, output]) <= self.network.oracle.allowed:
             return None
         return (
-            f"in float32 the answer to row {row} ({golden.kinds[row]}) is "
-            f"{in_words(float(far[row]))} away from the one in float64: the module computes "
-            "something else there, or loses its digits; compute the same for every type, and "
-            "choose with torch.where"
+            f"in float32 the answer to row {row} ({golden.what(row, output)}) is "
+            f"{in_words(float(far[row, output]))} away from the one in float64: the module "
+            "computes something else there, or loses its digits; compute the same for every type, "
+            "and choose with torch.where"
         )
 
     def _find_mixing(self, input_type: str) -> str | None:
         return mixing(self.network.oracle, self.samples.of_type(input_type))
 
     def _find_mixing_at(self, input_type: str, batch: tuple[int, int]) -> str | None:
-        sizes = [size for size in _SIZES if batch[0] <= size <= batch[1]]
-        return mixing_at(sizes, self.network.oracle, self.samples.of_type(input_type))
+        sizes = {size for size in _SIZES if batch[0] <= size <= batch[1]}
+        if batch[0] < batch[1] and batch[1] > max(_SIZES):
+            module = copied(self.network.compiled(self.network.given))
+            sizes.update(sizes_compared(module, CompileSpec(shape=self.network.shape, batch=batch)))
+        return mixing_at(sorted(sizes - {1}), self.network.oracle, self.samples.of_type(input_type))

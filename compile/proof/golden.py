@@ -41,6 +41,11 @@ class Golden:
         """Indices of `count` ordinary rows, from the start again where 16 are not enough."""
         return torch.arange(count) % min(ROWS, len(self.input))
 
+    def what(self, row: int, output: int) -> str:
+        """The kind of a sample, and where there are several outputs the name of one, in words."""
+        names = self.layout.names
+        return f"{self.kinds[row]}, {names[output]}" if len(names) > 1 else self.kinds[row]
+
     @property
     def ordinary(self) -> Golden:
         """Without the hostile rows."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import nn
 
 from compile.network.copying import copied, in_type
+from compile.network.flat import OtherShapes
 from compile.network.oracle import Oracle
 from compile.proof.apart import LIMIT, distance, distances, in_words
 from compile.proof.culprit import first_apart, record
@@ -49,45 +50,50 @@ def _mixing_in(batches: Iterable[Sequence[int]], oracle: Oracle, golden: Golden)
         try:
             with own_randomness():
                 together = oracle.together(golden.pixels[list(rows)])
+        except OtherShapes as error:
+            return str(error)
         except Exception:  # it may take one image alone, or an even number of them
             continue
         found = _apart(oracle, golden, rows, together)
         if found is not None:
-            place, size = found
+            place, what, size = found
             mixer = _mixer(oracle.module, golden.pixels[list(rows)], place)
             return (
                 f"an answer depends on the other images of its batch: row {rows[place]} "
-                f"({golden.kinds[rows[place]]}) differs {size} in a batch of {len(rows)}{mixer}"
+                f"({what}) differs by {size} in a batch of {len(rows)}{mixer}"
             )
     return None
 
 
 def _apart(
     oracle: Oracle, golden: Golden, rows: Sequence[int], together: torch.Tensor
-) -> tuple[int, str] | None:
-    """The place in the batch whose answer is furthest from that alone, and how far in words."""
+) -> tuple[int, str, str] | None:
+    """The place in the batch whose answer is furthest from that alone; what it is, and how far, in
+    words.
+    """
     alone = golden.oracle[list(rows)]
-    if together.shape != alone.shape:
-        return 0, "in its shape"
-    far = distances(together, alone)
-    for place in far.argsort(descending=True).tolist():
-        size = float(far[place])
+    far = distances(together, alone, golden.layout.columns)
+    moved = cache(lambda row: _moved(oracle, golden, row))
+    for number in far.flatten().argsort(descending=True).tolist():
+        place, output = divmod(number, far.shape[1])
+        size = float(far[place, output])
         if size <= LIMIT[torch.float64]:
             return None
-        if size > _GROWTH * _moved(oracle, golden, rows[place]):
-            return place, f"by {in_words(size)}"
+        if size > _GROWTH * float(moved(rows[place])[output]):
+            return place, golden.what(rows[place], output), in_words(size)
     return None
 
 
-def _moved(oracle: Oracle, golden: Golden, row: int) -> float:
-    """How far the answer to a sample moves when each of its pixels moves by a rounding step.
+def _moved(oracle: Oracle, golden: Golden, row: int) -> torch.Tensor:
+    """How far each output of a sample moves when each of its pixels moves by a rounding step.
 
     Dividing by the spread of a channel that hardly varies makes rounding errors large.
     """
     pixels = golden.pixels[row : row + 1]
     signs = torch.randint(0, 2, pixels.shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
     step = _STEP * pixels.abs().maximum(pixels.square().mean().sqrt())
-    return distance(oracle(pixels + signs * step), golden.oracle[row : row + 1])
+    moved = oracle(pixels + signs * step)
+    return distances(moved, golden.oracle[row : row + 1], golden.layout.columns)[0]
 
 
 def _mixer(module: nn.Module, batch: torch.Tensor, place: int) -> str:

@@ -13,7 +13,8 @@ from torch import nn
 
 from compile.errors import first_line
 from compile.network.copying import copied
-from compile.proof.apart import LIMIT, distance, in_words
+from compile.network.flat import OtherShapes
+from compile.proof.apart import LIMIT, WHOLE, distance, in_words
 from compile.proof.counters import counters, put_back
 from compile.proof.culprit import Recorded, first_apart, record
 from compile.proof.state import State, changed, state_of
@@ -73,16 +74,21 @@ def _moved(number: int) -> set[str]:
     return {name for name, state in _generators().items() if state != now[name]}
 
 
-def unsteady(module: nn.Module, images: Sequence[torch.Tensor]) -> str | None:
+def unsteady(
+    module: nn.Module, images: Sequence[torch.Tensor], columns: Sequence[slice] = WHOLE
+) -> str | None:
     """What makes answers to one image differ, in words; None where nothing does.
 
     Args:
         module: on the CPU, in evaluation mode, and never called before; it is called.
         images: two, (1, C, H, W) each.
+        columns: of each output, in the rows that the module returns.
     """
     with own_randomness():
         try:
-            return _Repeats(module, images).fault()
+            return _Repeats(module, images, columns).fault()
+        except OtherShapes as error:
+            return str(error)
         except Exception as error:
             return f"the module breaks when it is called again: {first_line(error)}"
 
@@ -90,10 +96,13 @@ def unsteady(module: nn.Module, images: Sequence[torch.Tensor]) -> str | None:
 class _Repeats:
     """Two copies of a module that were never called. They are given the images in other orders."""
 
-    def __init__(self, module: nn.Module, images: Sequence[torch.Tensor]) -> None:
+    def __init__(
+        self, module: nn.Module, images: Sequence[torch.Tensor], columns: Sequence[slice]
+    ) -> None:
         self.module = module
         self.twin = copied(module)
         self.images = images
+        self.columns = columns
         self.drew: set[str] = set()
         """The generators that moved in calls whose answers differ."""
 
@@ -113,7 +122,7 @@ class _Repeats:
                 continue
             self.drew |= _moved(call + 1)
             if not self._same(answer, wanted[which]):
-                return self._reason(call + 1, which, distance(answer, wanted[which]))
+                return self._reason(call + 1, which, self._far(answer, wanted[which]))
         assert settled is not None
         written = [name for name in changed(settled, state_of(self.module)) if _registered(name)]
         if written:
@@ -127,7 +136,7 @@ class _Repeats:
                 with torch.no_grad(), surroundings():
                     answer = self._call(self.twin, 0, 0)
                 if not self._same(answer, wanted):
-                    far = in_words(distance(answer, wanted))
+                    far = in_words(self._far(answer, wanted))
                     return f"the answer is another one {where}: it differs by {far}; {_ADVICE}"
         return None
 
@@ -143,7 +152,7 @@ class _Repeats:
                         if not self._same(answer, wanted):
                             return (
                                 "the answer changes with the number of calls: by "
-                                f"{in_words(distance(answer, wanted))} once {counter.name} is "
+                                f"{in_words(self._far(answer, wanted))} once {counter.name} is "
                                 f"{value:g}; {_ADVICE}"
                             )
         return None
@@ -158,15 +167,28 @@ class _Repeats:
         seed(number)
         return module(self.images[which].clone()).detach().clone()
 
-    def _same(self, one: torch.Tensor, other: torch.Tensor) -> bool:
-        """Whether two tensors count as the same: to the bit, where numbers were drawn."""
-        return distance(one, other) <= (0.0 if self.drew else LIMIT[torch.float32])
+    def _far(self, answer: torch.Tensor, wanted: torch.Tensor) -> float:
+        """How far two answers are apart, in the output where they are furthest."""
+        return distance(answer, wanted, self.columns)
+
+    def _same(self, answer: torch.Tensor, wanted: torch.Tensor) -> bool:
+        """Whether two answers count as the same."""
+        return self._far(answer, wanted) <= self._limit
+
+    def _same_inside(self, one: torch.Tensor, other: torch.Tensor) -> bool:
+        """Whether two tensors inside the module do."""
+        return distance(one, other) <= self._limit
+
+    @property
+    def _limit(self) -> float:
+        """Not one bit may differ where numbers were drawn."""
+        return 0.0 if self.drew else LIMIT[torch.float32]
 
     def _reason(self, call: int, which: int, far: float) -> str:
         """Words for answers that are `far` apart: the layer, and what it keeps or draws."""
         kept = changed(state_of(self.twin), state_of(self.module))
         apart = self._two_answers(which)
-        culprit = first_apart(*apart, self._same) if apart else None
+        culprit = first_apart(*apart, self._same_inside) if apart else None
         layer = culprit.layer if culprit else "the module"
         drawn = [name for where, name in apart[1].drawn if where == layer] if apart else []
         if drawn or self.drew - {"torch"} or (self.drew and culprit is None):

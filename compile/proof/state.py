@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from compile.network.flat import unwrapped
+
 State = Mapping[str, Any]
 """`weight 'NAME'`, `buffer 'NAME'` or `attribute 'NAME'` -> a copy of its value."""
 
@@ -25,7 +27,7 @@ _DEEPEST = 50
 def state_of(module: nn.Module) -> State:
     """Copy the weights, buffers, and plain tensors, numbers and lists of all layers."""
     state: dict[str, Any] = {}
-    for path, layer in module.named_modules():
+    for path, layer in unwrapped(module).named_modules():
         prefix = f"{path}." if path else ""
         for kind, tensors in (("weight", layer._parameters), ("buffer", layer._buffers)):
             for name, value in tensors.items():

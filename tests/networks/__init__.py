@@ -11,6 +11,7 @@ from tests.networks import (
     sound_outputs,
     wrong_batches,
     wrong_draws,
+    wrong_outputs,
 )
 from tests.networks.network import Network
 
@@ -23,6 +24,7 @@ _TABLES = (
     sound_outputs.TABLE,
     wrong_draws.TABLE,
     wrong_batches.TABLE,
+    wrong_outputs.TABLE,
 )
 
 NETWORKS: dict[str, Network] = {name: row for table in _TABLES for name, row in table.items()}

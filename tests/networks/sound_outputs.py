@@ -109,9 +109,19 @@ def image_itself() -> nn.Module:
     return Do(lambda self, x: (x, self.features(x)), features=nn.Sequential(stem(), nn.ReLU()))
 
 
+def anchors() -> nn.Module:
+    """Scores, and the places of the anchors, which are the same for all images."""
+
+    def heads(self: Do, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"scores": self.scores(x), "places": self.places.expand(x.shape[0], -1, -1)}
+
+    parts = {"scores": nn.Conv2d(16, 6, 1), "places": torch.rand(9, 4)}
+    return nn.Sequential(stem(), nn.ReLU(), Do(heads, **parts))
+
+
 _ALL = (
     *(scores_and_features, feature_map, one_value, number_of_each_image, unit_embedding),
     *(segmentation, pyramid, detector, tokens, same_twice, dead_channels, sizes_apart),
-    image_itself,
+    *(image_itself, anchors),
 )
 TABLE = {each.__name__: Network(make=each) for each in _ALL}

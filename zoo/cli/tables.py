@@ -80,8 +80,11 @@ def counted(numbers: Iterable[int], noun: str) -> str:
 
 
 def wrapped(lines: list[str], indent: int = 2) -> list[str]:
-    """Break lines at 79 columns, only between words: paths and commands stay whole."""
+    """Break lines at 79 columns, or as the terminal is narrower, only between words: paths and
+    commands stay whole.
+    """
+    width = max(20, min(79, Console().width - 1))
     wrap = textwrap.TextWrapper(
-        79, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+        width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
     )
     return [part for line in lines for part in wrap.wrap(line)]

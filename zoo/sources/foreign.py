@@ -24,6 +24,7 @@ from zoo.models.calibration import calibrate_batch_norms
 Shape = tuple[int, int, int]
 
 _CALLABLE = re.compile(r"(?P<module>\w+(\.\w+)*):(?P<name>\w+(\.\w+)*)")
+_FILE = re.compile(r"(?P<file>.+)\.py(:(?P<name>[\w.]*))?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +45,8 @@ class Foreign:
 
 
 def is_foreign(model: str) -> bool:
-    """Whether MODEL is `timm:NAME` or `package.module:callable`."""
-    return model.startswith("timm:") or _CALLABLE.fullmatch(model) is not None
+    """Whether MODEL is `timm:NAME` or `package.module:callable`, or a Python file in its place."""
+    return any((model.startswith("timm:"), _CALLABLE.fullmatch(model), _FILE.fullmatch(model)))
 
 
 def find_foreign(model: str, *, seed: int, fresh: bool, shape: Shape | None) -> Foreign:
@@ -57,6 +58,14 @@ def find_foreign(model: str, *, seed: int, fresh: bool, shape: Shape | None) -> 
     """
     if model.startswith("timm:"):
         return _from_timm(model.removeprefix("timm:"), seed, fresh, shape)
+    file = _FILE.fullmatch(model)
+    if file is not None:
+        path = Path(file["file"])
+        where = "" if path.parent == Path() else f", in the folder {path.parent}"
+        raise UsageError(
+            f"'{model}' is a file; name its module and what makes the network, such as "
+            f"{path.name}:{file['name'] or 'make'}{where}"
+        )
     return _from_callable(model, seed, fresh, shape)
 
 

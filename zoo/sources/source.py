@@ -144,7 +144,7 @@ def resolve(
         if fresh:
             raise UsageError("--fresh needs a model's name, such as: zoo compile resnet18 --fresh")
         return _trained(newest_run(runs), shape)
-    if is_foreign(model) and not Path(model).exists():
+    if is_foreign(model) and (model.endswith(".py") or not Path(model).exists()):
         return _foreign(model, seed, fresh, shape)
     if Path(model).exists() and (model not in names() or "/" in model):
         return _trained(load_run(model), shape)
