@@ -13,6 +13,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
+from torch import nn
 
 import results.corpus.report
 from results.corpus import table
@@ -26,7 +27,7 @@ from results.corpus.judging import (
     judged,
 )
 from results.corpus.report import WIDTH, report, share
-from results.corpus.row import failures
+from results.corpus.row import failures, with_head
 from results.corpus.running import Running
 from results.corpus.table import Table
 from results.corpus.truth import first_off, in_double
@@ -88,25 +89,47 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Monk
     assert Table.newest(tmp_path).rows == {}
 
 
-def test_the_report_falls_back_on_the_newest_commit_that_has_rows(
+def test_the_report_has_each_part_of_the_newest_commit_that_ran_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for commit, network in (("first", "random-0"), ("second", "random-1")):
+    for commit, part, network in (
+        ("first", "d", "random-0"),
+        ("first", "c", "resnet20"),
+        ("second", "d", "random-1"),
+    ):
         monkeypatch.setattr(table, "commit", lambda commit=commit: commit)
-        Table.newest(tmp_path).append(made(part="d", network=network, **FIGURES))
+        Table.newest(tmp_path).append(made(part=part, network=network, **FIGURES))
     monkeypatch.setattr(table, "commit", lambda: "third")
     now = Table.newest(tmp_path)
     shown = now.reported()
-    assert [row["network"] for row in shown.rows.values()] == ["random-1"]
-    text = report([*shown.rows.values()], shown.conditions, now.conditions["commit"])
-    assert "rows of commit second. The sources are at third now" in text
+    assert {row["network"] for row in shown.rows.values()} == {"resnet20", "random-1"}
+    text = report([*shown.rows.values()], shown.conditions).replace("\n", " ")
+    assert "part c of commit first, part d of commit second; the sources are at third now" in text
     now.append(made(part="d", network="random-2", **FIGURES))
-    assert now.reported() is now
+    now.append(made(part="c", network="resnet20", **FIGURES))
+    shown = now.reported()
+    assert {row["network"] for row in shown.rows.values()} == {"resnet20", "random-2"}
+    text = report([*shown.rows.values()], shown.conditions)
+    assert "parts c and d of commit third." in text
+
+
+def test_a_classifier_of_zeros_is_made_random() -> None:
+    class Network(nn.Module):
+        def __init__(self, weight: float) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 3)
+            nn.init.constant_(self.fc.weight, weight)
+
+        def get_classifier(self) -> nn.Module:
+            return self.fc
+
+    assert bool(with_head(Network(0.0), 0).fc.weight.any())
+    assert torch.equal(with_head(Network(1.0), 0).fc.weight, torch.ones(3, 4))
 
 
 def made(**given: Any) -> dict[str, Any]:
     row = {"part": "a", "network": "smallest", "backend": "onnx", "precision": "fp32", "seed": 0}
-    return {**row, "built": "passed", "stage": "publish", "failures": [], **given}
+    return {**row, "commit": "c", "built": "passed", "stage": "publish", "failures": [], **given}
 
 
 @pytest.mark.parametrize(
@@ -147,7 +170,7 @@ def test_the_report_counts_and_fits_the_page(
         made(network="dilated", built="error", failures=["the process ended with -11"]),
         made(network="dilated", backend="pytorch", built="measured"),
     ]
-    text = report(rows, {"cpu": "A", "torch": "2", "commit": "c"}, "c")
+    text = report(rows, {"cpu": "A", "torch": "2", "commit": "c"})
     assert "The sources" not in text and text.replace("\n  ", " ").count("A person looked.") == 20
     assert f"| a: Networks with a truth | fp32 | 0 | 6 of {len(NETWORKS)} |" in text
     total = next(line for line in text.splitlines() if line.startswith("| all"))

@@ -31,9 +31,9 @@ def main() -> None:
         done = sum(job.key in table.rows for job in jobs)
         print(f"{done} of {len(jobs)} rows: {table.path}")
         shown = table.reported()
-        made = report([*shown.rows.values()], shown.conditions, table.conditions["commit"])
+        made = report([*shown.rows.values()], shown.conditions)
         shown.path.with_suffix(".md").write_text(made)
-        print(f"report: {shown.path.with_suffix('.md')}, of commit {shown.conditions['commit']}")
+        print(f"report: {shown.path.with_suffix('.md')}")
 
 
 def run(table: Table, jobs: list[Job], options: argparse.Namespace) -> None:

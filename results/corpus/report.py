@@ -42,18 +42,16 @@ _WORDS = {
 }
 
 
-def report(rows: list[Row], conditions: dict[str, Any], now: str) -> str:
-    """The whole file, in Markdown. `now` is the commit of the sources as they are."""
+def report(rows: list[Row], conditions: dict[str, Any]) -> str:
+    """The whole file, in Markdown. `conditions` are those of the sources as they are."""
     rows = sorted(rows, key=lambda row: (row["part"], row["precision"]))
     run = [row for row in rows if row["backend"] != WAYS]
-    commit = conditions["commit"]
-    older = f" The sources are at {now} now, of which no row has been run." if now != commit else ""
     lines = [
         "# The proof against networks that it was not made for",
         "",
         *_wrapped(
-            f"`just corpus`: {conditions['cpu']}, torch {conditions['torch']}, rows of commit "
-            f"{commit}.{older}"
+            f"`just corpus`: {conditions['cpu']}, torch {conditions['torch']}, "
+            f"{_commits(run)}{_older(run, conditions['commit'])}."
         ),
         "",
         *rates(run),
@@ -62,6 +60,24 @@ def report(rows: list[Row], conditions: dict[str, Any], now: str) -> str:
         *_reasons(run),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _commits(rows: list[Row]) -> str:
+    """`part a of commit 1, parts b and c of commit 2`."""
+    parts: dict[str, set[str]] = {}
+    for row in rows:
+        parts.setdefault(row["commit"], set()).add(row["part"])
+    return ", ".join(
+        f"part{'s' if len(own) > 1 else ''} {' and '.join(sorted(own))} of commit {commit}"
+        for commit, own in parts.items()
+    )
+
+
+def _older(rows: list[Row], now: str) -> str:
+    """Words for sources that have changed since the rows were run; nothing if they have not."""
+    if {row["commit"] for row in rows} <= {now}:
+        return ""
+    return f"; the sources are at {now} now"
 
 
 def rates(rows: list[Row]) -> Iterator[str]:

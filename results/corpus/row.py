@@ -53,7 +53,7 @@ def make(part: str, name: str, seed: int) -> tuple[nn.Module, CompileSpec]:
         import_timm()
         shape = chosen()[name]
         made = find_foreign(f"timm:{name}", seed=seed, fresh=True, shape=shape)
-        return made.network, CompileSpec(shape=shape)
+        return with_head(made.network, seed), CompileSpec(shape=shape)
     if part == "d":
         spec = specification(name, seed)
         return generated.build(spec), CompileSpec(shape=tuple(spec["image"]))
@@ -61,6 +61,18 @@ def make(part: str, name: str, seed: int) -> tuple[nn.Module, CompileSpec]:
     network = build(name, seed=seed)
     calibrate_batch_norms(network, (3, size, size), seed)
     return network.eval(), CompileSpec(shape=(3, size, size))
+
+
+def with_head(network: nn.Module, seed: int) -> nn.Module:
+    """The network of timm, with a random classifier if that is all zeros before training.
+
+    It would answer 0 to every image, of which nothing can be proved.
+    """
+    head = network.get_classifier()  # type: ignore[operator]
+    if isinstance(head, nn.Linear) and not bool(head.weight.any()):
+        with torch.no_grad():
+            head.weight.normal_(std=0.02, generator=torch.Generator().manual_seed(seed))
+    return network
 
 
 class Bench:

@@ -36,20 +36,21 @@ class Table:
         conditions = {"commit": commit(), "torch": torch, "cpu": cpu}
         today = folder / f"{_stem(cpu)}-{machine.now()[:10]}.jsonl"
         for path in _files(folder, cpu)[:1]:
-            rows = read(path, conditions)
+            rows = {key_of(row): row for row in read(path, conditions)}
             if rows or path == today:
                 return cls(path=path, conditions=conditions, rows=rows)
         return cls(path=today, conditions=conditions)
 
     def reported(self) -> Table:
-        """This table; if it has no rows, those of the newest commit that has some."""
-        if self.rows:
-            return self
-        for path in _files(self.path.parent, self.conditions["cpu"]):
-            for last in reversed(_lines(path)):
-                conditions = {name: last[name] for name in self.conditions}
-                return Table(path=path, conditions=conditions, rows=read(path, conditions))
-        return self
+        """Of each part, the rows of this commit, or else of the newest that has some."""
+        files = _files(self.path.parent, self.conditions["cpu"])
+        here = {name: self.conditions[name] for name in ("torch", "cpu")}
+        every = [row for path in reversed(files) for row in read(path, here)]
+        newest = {row["part"]: row["commit"] for row in every}
+        newest |= {row["part"]: row["commit"] for row in self.rows.values()}
+        rows = {key_of(row): row for row in every if row["commit"] == newest[row["part"]]}
+        path = self.path if self.rows or not files else files[0]
+        return Table(path=path, conditions=self.conditions, rows=rows)
 
     def append(self, row: dict[str, Any]) -> None:
         """Add a row; it is on the disk when this returns."""
@@ -61,9 +62,9 @@ class Table:
         self.rows[key_of(row)] = row
 
 
-def read(path: Path, conditions: dict[str, Any]) -> dict[tuple[str, ...], dict[str, Any]]:
-    """The rows that were measured under these conditions."""
-    return {key_of(row): row for row in _lines(path) if conditions.items() <= row.items()}
+def read(path: Path, conditions: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows that were measured under these conditions, the newest last."""
+    return [row for row in _lines(path) if conditions.items() <= row.items()]
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
