@@ -63,6 +63,11 @@ table-resnet50: install runner
     {{ zoo }} compile resnet50 --fresh --backend all --precision all
     {{ python }} -m results.resnet50
 
+# Count how often a comparison tells 3 % apart, and twins; 20 minutes on a quiet machine
+[group('check')]
+comparing *options: install runner
+    {{ python }} -m results.comparing {{ options }}
+
 # Run the tests, Python's and C++'s, and a slice of each long suite
 [group('check')]
 test: test-py test-cpp
