@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         info,
         list_models,
         load,
+        report,
         train,
     )
 
@@ -39,6 +40,7 @@ __all__ = [
     "info",
     "list_models",
     "load",
+    "report",
     "train",
 ]
 

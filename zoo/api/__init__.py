@@ -9,6 +9,7 @@ from zoo.api.compiling import compile  # noqa: A004 the command's name
 from zoo.api.loading import Classifier, load
 from zoo.api.networks import list_models, train
 from zoo.api.proving import bench, check
+from zoo.api.reporting import report
 from zoo.models import build, info
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "info",
     "list_models",
     "load",
+    "report",
     "train",
 ]
