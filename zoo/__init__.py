@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         info,
         list_models,
         load,
+        report,
         train,
     )
 
@@ -41,6 +42,7 @@ __all__ = [
     "info",
     "list_models",
     "load",
+    "report",
     "train",
 ]
 

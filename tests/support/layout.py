@@ -20,7 +20,7 @@ FLOORS = (
     {"compile.backends", "compile.network"},
     {"compile.loading"},
     {"compile.measure", "compile.proof"},
-    {"compile.bisect", "compile.api"},
+    {"compile.bisect", "compile.page", "compile.api"},
     {"zoo.errors"},
     {"zoo.models"},
     {"zoo.data"},

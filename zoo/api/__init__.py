@@ -9,6 +9,7 @@ from zoo.api.compiling import compile  # noqa: A004 the command's name
 from zoo.api.loading import Classifier, load
 from zoo.api.networks import list_models, train
 from zoo.api.proving import bench, check, compare
+from zoo.api.reporting import report
 from zoo.models import build, info
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "info",
     "list_models",
     "load",
+    "report",
     "train",
 ]

@@ -32,6 +32,7 @@ from zoo.cli.inspect import Inspect
 from zoo.cli.list_ import List
 from zoo.cli.predict import Predict
 from zoo.cli.recompile import Recompile
+from zoo.cli.report import Report
 from zoo.cli.study import Study
 from zoo.cli.train import Train
 from zoo.errors import ZooError
@@ -46,6 +47,7 @@ COMMANDS: dict[str, type[Command]] = {
     "check": Check,
     "bench": Bench,
     "compare": Compare,
+    "report": Report,
     "inspect": Inspect,
     "bisect": Bisect,
     "import": Import,

@@ -1,0 +1,194 @@
+"""What a set of documents says: measurements, proofs, and manifests, each by artifact."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from compile.page.fields import MOST, Json, mapping, numbers, objects, positive, text, texts
+from compile.page.naming import leaf_of, name_of_manifest, name_of_path, task_of
+from compile.page.proofs import Proof, proofs_of_check, proofs_of_manifest, proofs_of_runner
+from compile.page.reading import Document
+
+VALID = "VALID"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """An artifact measured in one place. Times are in milliseconds; None is not recorded."""
+
+    artifact: str
+    place: str
+    """`zoo-run` or `Python`."""
+    backend: str
+    precision: str
+    batch: int | None
+    device: str
+    latency: Json
+    """`latency_ms` of the report."""
+    samples_ns: tuple[float, ...]
+    """Each timed call, in order of time; empty where the report has none."""
+    report: Json
+    """All of it."""
+
+    @property
+    def task(self) -> str:
+        """What the artifact computes, as `task_of` names it."""
+        return task_of(self.artifact)
+
+    @property
+    def leaf(self) -> str:
+        """The artifact's own folder."""
+        return leaf_of(self.artifact)
+
+    @property
+    def median(self) -> float:
+        """Of one call, in ms."""
+        return positive(self.latency, "median") or math.nan  # NaN: `collect` lets none in
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The median's 95 % interval, in ms."""
+        ends = numbers(self.latency, "median_interval")
+        fits = len(ends) == 2 and 0 < ends[0] <= self.median <= ends[1] < MOST
+        return (ends[0], ends[1]) if fits else None
+
+    @property
+    def valid(self) -> bool:
+        """Whether the report calls its own figures VALID."""
+        return text(self.report, "verdict") == VALID
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why they are INVALID."""
+        return texts(self.report, "reasons")
+
+    @property
+    def conditions(self) -> Json:
+        """What it was measured under."""
+        return mapping(self.report, "conditions")
+
+    @property
+    def machine(self) -> tuple[str, str, int | None]:
+        """Host, CPU and threads. Figures of two of them are never compared."""
+        host = text(self.conditions, "host") or text(self.conditions, "machine") or ""
+        threads = positive(self.conditions, "threads")
+        cpu = text(self.conditions, "gpu_arch") or text(self.conditions, "cpu") or "unknown CPU"
+        return host, cpu, None if threads is None else int(threads)
+
+
+@dataclass(kw_only=True)
+class Evidence:
+    """Everything that the documents say."""
+
+    measured: list[Measured] = field(default_factory=list)
+    proofs: list[Proof] = field(default_factory=list)
+    manifests: dict[str, Json] = field(default_factory=dict)
+    """By the artifact's name."""
+    errors: list[str] = field(default_factory=list)
+    """What kept a command from measuring or proving an artifact."""
+    no_data: dict[str, str] = field(default_factory=dict)
+    """Artifact -> why its accuracy was not counted."""
+    statuses: dict[str, str] = field(default_factory=dict)
+    """Artifact -> `proved`, `pending` or `accepted`."""
+
+    def names(self) -> list[str]:
+        """The artifacts, in the order of the documents."""
+        measured = [each.artifact for each in self.measured]
+        proved = [each.artifact for each in self.proofs]
+        return list(dict.fromkeys([*measured, *proved, *self.manifests]))
+
+    def proofs_for(self, artifact: str) -> list[Proof]:
+        """Of one artifact, in the order of the documents."""
+        return [proof for proof in self.proofs if proof.artifact == artifact]
+
+    def is_proved(self, artifact: str) -> bool | None:
+        """Whether it has a proof that holds; None where the documents do not say."""
+        proofs = self.proofs_for(artifact)
+        status = self.statuses.get(artifact)
+        if any(proof.passed is False for proof in proofs) or status == "accepted":
+            return False
+        if any(proof.passed for proof in proofs) or status == "proved":
+            return True
+        return None if status is None else False
+
+
+def collect(documents: Iterable[Document]) -> Evidence:
+    """Put together what the documents say. What is given twice counts once."""
+    evidence, manifests = Evidence(), []
+    for document in documents:
+        body = document.body
+        if document.kind == "manifest":
+            manifests.append((document.path, body))
+        elif document.kind == "check":
+            _add_check(evidence, body)
+        elif document.kind == "proof":
+            name = name_of_path(body["artifact"], body)
+            evidence.proofs += proofs_of_runner(name, body)
+            _add_status(evidence, name, body)
+        else:
+            _add_measurements(evidence, document.kind, body)
+    known = {*evidence.names()}
+    for path, manifest in manifests:
+        _add_manifest(evidence, path, manifest, known)
+    evidence.proofs = [p for i, p in enumerate(evidence.proofs) if p not in evidence.proofs[:i]]
+    return evidence
+
+
+def _add_check(evidence: Evidence, body: Json) -> None:
+    evidence.proofs += proofs_of_check(body)
+    evidence.errors += texts(body, "errors")
+    reasons = mapping(body, "no_data")
+    evidence.no_data |= {key: why for key, why in reasons.items() if isinstance(why, str)}
+    for row in objects(body, "rows"):
+        _add_status(evidence, str(row["artifact"]), row)
+
+
+def _add_manifest(evidence: Evidence, path: Path, manifest: Json, known: set[str]) -> None:
+    name = name_of_manifest(manifest, path, known)
+    evidence.manifests[name] = manifest
+    evidence.proofs += proofs_of_manifest(name, manifest)
+    evidence.statuses.setdefault(name, manifest["status"])
+
+
+def _add_status(evidence: Evidence, name: str, body: Json) -> None:
+    status = text(body, "status")
+    if status is not None:
+        evidence.statuses[name] = status
+
+
+def _add_measurements(evidence: Evidence, kind: str, body: Json) -> None:
+    if kind == "measurement":
+        places = [(str(body["artifact"]), "zoo-run", body)]
+    else:
+        evidence.errors += texts(body, "errors")
+        reports = [body] if kind == "single bench" else objects(body, "reports")
+        places = [
+            (text(report, "artifact") or "", place, mapping(report, key))
+            for report in reports
+            for key, place in (("runner", "zoo-run"), ("python", "Python"))
+        ]
+    for path, place, report in places:
+        if positive(report, "latency_ms", "median") is None:
+            continue
+        one = _measured(name_of_path(path, report), place, report)
+        _add_status(evidence, one.artifact, report)
+        if one not in evidence.measured:
+            evidence.measured.append(one)
+
+
+def _measured(name: str, place: str, report: Json) -> Measured:
+    batch = positive(report, "batch")
+    return Measured(
+        artifact=name,
+        place=place,
+        backend=text(report, "backend") or "unknown",
+        precision=text(report, "precision") or "unknown",
+        batch=None if batch is None else int(batch),
+        device=text(report, "device") or "cpu",
+        latency=mapping(report, "latency_ms"),
+        samples_ns=tuple(each for each in numbers(report, "samples_ns") if 0 < each < MOST),
+        report=report,
+    )
