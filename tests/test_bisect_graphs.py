@@ -195,7 +195,7 @@ def test_torch_compile_compiles_parts_of_the_graph_it_loads(tmp_path: Path) -> N
     )
     report = bisect(made.path, prepared, full=True)
     assert (report.passed, report.blocks) == (True, ["conv", "fc"])
-    plant(made.path, prepared.network.module.conv.weight, seed=2)
+    plant(made.path, prepared.network.given.conv.weight, seed=2)
     assert bisect(made.path, prepared).culprit == "conv"
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from compile.backends.eager import NAME as EAGER
 from compile.page.evidence import Evidence, Measured
 from compile.page.fields import mapping, number
+from compile.precision import REFERENCE
 
 QUANTISED = ("int8", "fp8")
 """Precisions whose proof is about the quantised graph, not about the network before it."""
@@ -37,7 +39,7 @@ class Group:
     @property
     def eager(self) -> Measured | None:
         """The row that others are compared with: eager in fp32, if its figures are VALID."""
-        found = (row for row in self.rows if (row.backend, row.precision) == ("eager", "fp32"))
+        found = (row for row in self.rows if (row.backend, row.precision) == (EAGER, REFERENCE))
         return next((row for row in found if row.valid), None)
 
     def times_eager(self, row: Measured) -> float | None:
