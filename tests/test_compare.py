@@ -13,6 +13,8 @@ from torch import nn
 import zoo
 from compile.errors import BadArtifact, UsageError
 from compile.measure.compare import hold, read_baseline
+from compile.measure.defaults import ROUNDS
+from compile.runner import call_runner
 from zoo.cli import _run
 from zoo.cli.compare import share
 
@@ -81,6 +83,10 @@ def test_what_is_no_baseline_is_refused(tmp_path: Path) -> None:
         (tmp_path / "old.json").write_text(text)
         with pytest.raises(BadArtifact, match="is not a report of a comparison"):
             read_baseline(tmp_path / "old.json")
+
+
+def test_zoo_run_has_the_same_default(runner: Path) -> None:
+    assert f"in so many rounds ({ROUNDS})" in call_runner(runner, ["--help"])
 
 
 def test_shares() -> None:

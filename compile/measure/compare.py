@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from compile.errors import BadArtifact, UsageError
+from compile.measure.defaults import ROUNDS
 from compile.runner import measure_several
 
 MAX_REGRESS = 0.05
@@ -85,10 +86,6 @@ def compare(
         options += ["--rounds", str(ROUNDS)]
     options += ["--seed", str(seed), *(["--accept-error"] if accept_error else [])]
     return measure_several(runner, paths, options)
-
-
-ROUNDS = 11
-"""zoo-run's own default, of which it is told for one artifact alone."""
 
 
 def read_baseline(path: Path) -> dict[str, Any]:

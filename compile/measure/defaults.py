@@ -7,3 +7,6 @@ ITERATIONS = 10
 WARMUP_S = 1.0
 WARMUP_CALLS = 10
 """Calls before the timed ones, as long as WARMUP_S."""
+
+ROUNDS = 11
+"""Rounds of a comparison."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from compile.backends.eager import NAME as EAGER
 from compile.page.evidence import Evidence, Measured
 from compile.page.fields import mapping, number
-from compile.precision import REFERENCE
+from compile.precision import PRECISIONS, REFERENCE
 
-QUANTISED = ("int8", "fp8")
+QUANTISED = tuple(name for name, row in PRECISIONS.items() if row.quantised)
 """Precisions whose proof is about the quantised graph, not about the network before it."""
 
 
