@@ -60,7 +60,7 @@ class Compile(CompileOptions):
             show(*compile_table(cells))
         raise_worst([cell.located_failure() for cell in cells if cell.failed is not None])
         if not self.json:
-            show("next: zoo check")
+            show(self.next_line("check"))
 
     def source(self) -> Source:
         """The network that MODEL means."""
