@@ -89,42 +89,36 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Monk
     assert Table.newest(tmp_path).rows == {}
 
 
-def test_the_report_has_each_part_of_the_newest_commit_that_ran_it(
+def test_the_report_has_the_newest_row_of_each_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for commit, part, network in (
-        ("first", "d", "random-0"),
-        ("first", "c", "resnet20"),
-        ("second", "d", "random-1"),
+    for commit, network, ratio in (
+        ("first", "resnet20", 0.5),
+        ("first", "plain20", 0.25),
+        ("second", "resnet20", 0.75),
     ):
         monkeypatch.setattr(table, "commit", lambda commit=commit: commit)
-        Table.newest(tmp_path).append(made(part=part, network=network, **FIGURES))
+        Table.newest(tmp_path).append(made(part="c", network=network, **FIGURES, parts=ratio))
     monkeypatch.setattr(table, "commit", lambda: "third")
-    now = Table.newest(tmp_path)
-    shown = now.reported()
-    assert {row["network"] for row in shown.rows.values()} == {"resnet20", "random-1"}
+    shown = Table.newest(tmp_path).reported()
+    found = {row["network"]: (row["commit"], row["parts"]) for row in shown.rows.values()}
+    assert found == {"resnet20": ("second", 0.75), "plain20": ("first", 0.25)}
     text = report([*shown.rows.values()], shown.conditions).replace("\n", " ")
-    assert "part c of commit first, part d of commit second; the sources are at third now" in text
-    now.append(made(part="d", network="random-2", **FIGURES))
-    now.append(made(part="c", network="resnet20", **FIGURES))
-    shown = now.reported()
-    assert {row["network"] for row in shown.rows.values()} == {"resnet20", "random-2"}
-    text = report([*shown.rows.values()], shown.conditions)
-    assert "parts c and d of commit third." in text
+    assert "part c: 1 rows of commit second, 1 of first; the sources are at third now" in text
 
 
 def test_a_classifier_of_zeros_is_made_random() -> None:
     class Network(nn.Module):
         def __init__(self, weight: float) -> None:
             super().__init__()
-            self.fc = nn.Linear(4, 3)
-            nn.init.constant_(self.fc.weight, weight)
+            self.head = nn.Sequential(nn.Dropout(), nn.Linear(4, 3))
+            nn.init.constant_(self.head[1].weight, weight)
 
         def get_classifier(self) -> nn.Module:
-            return self.fc
+            return self.head
 
-    assert bool(with_head(Network(0.0), 0).fc.weight.any())
-    assert torch.equal(with_head(Network(1.0), 0).fc.weight, torch.ones(3, 4))
+    assert bool(with_head(Network(0.0), 0).head[1].weight.any())
+    assert torch.equal(with_head(Network(1.0), 0).head[1].weight, torch.ones(3, 4))
 
 
 def made(**given: Any) -> dict[str, Any]:
@@ -149,6 +143,9 @@ def made(**given: Any) -> dict[str, Any]:
         (made(network="padded_pool_rounded_up", backend="openvino"), FALSE_ACCEPT),
         (made(network="padded_pool_rounded_up"), RIGHT),
         (made(part="b", network="test_vit", built="refused"), FALSE_REFUSAL),
+        (made(part="b", network="csatv2", backend="openvino", built="refused"), RIGHT),
+        (made(part="b", network="csatv2", backend="openvino"), FALSE_ACCEPT),
+        (made(part="b", network="csatv2", built="refused"), FALSE_REFUSAL),
     ],
 )
 def test_rows_are_judged(row: dict[str, Any], word: str) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from results.corpus.jobs import WAYS
@@ -14,12 +17,31 @@ Row = dict[str, Any]
 RIGHT, FALSE_ACCEPT, FALSE_REFUSAL = "right", "false accept", "false refusal"
 NOT_BUILT, BROKE = "not built", "broke"
 
+FAULTY = Path(__file__).with_name("faulty.json")
+"""Part, network, seed and backend -> the network of part a that has the same fault of the backend,
+and nothing else."""
+
 
 def truth(row: Row) -> str:
-    """`sound`, `refuse` or `either`. Networks that nobody made wrong on purpose are sound."""
+    """`sound`, `refuse` or `either`.
+
+    Networks that nobody made wrong on purpose are sound, unless the backend has a known fault.
+    """
     if row["part"] != "a":
-        return "sound"
+        return "refuse" if same_fault(row) else "sound"
     return NETWORKS[row["network"]].truth_for(row["backend"])
+
+
+def same_fault(row: Row) -> str | None:
+    """The network of part a that has the fault which this row shows, if one is known."""
+    return _faulty().get(
+        " ".join(str(row[name]) for name in ("part", "network", "seed", "backend"))
+    )
+
+
+@cache
+def _faulty() -> dict[str, str]:
+    return json.loads(FAULTY.read_text())
 
 
 def judged(row: Row) -> str:

@@ -20,6 +20,7 @@ from results.corpus.judging import (
     Row,
     counted,
     judged,
+    same_fault,
     truth,
 )
 from results.corpus.row import ratio
@@ -63,14 +64,16 @@ def report(rows: list[Row], conditions: dict[str, Any]) -> str:
 
 
 def _commits(rows: list[Row]) -> str:
-    """`part a of commit 1, parts b and c of commit 2`."""
-    parts: dict[str, set[str]] = {}
+    """`part a: 9 rows of commit 1; part b: 5 rows of commit 2, 3 of 1`."""
+    parts: dict[str, Counter[str]] = {}
     for row in rows:
-        parts.setdefault(row["commit"], set()).add(row["part"])
-    return ", ".join(
-        f"part{'s' if len(own) > 1 else ''} {' and '.join(sorted(own))} of commit {commit}"
-        for commit, own in parts.items()
-    )
+        parts.setdefault(row["part"], Counter())[row["commit"]] += 1
+    words = []
+    for part, counts in sorted(parts.items()):
+        (first, most), *others = counts.most_common()
+        others_too = "".join(f", {count} of {commit}" for commit, count in others)
+        words.append(f"part {part}: {most} rows of commit {first}{others_too}")
+    return "; ".join(words)
 
 
 def _older(rows: list[Row], now: str) -> str:
@@ -187,6 +190,8 @@ def _why(row: Row) -> str:
     """What the proof said, which of the two is right, and what a person found out."""
     failed = "; ".join(row["failures"]).replace("\n", " ")[:400]
     truth = f" Truth: {row['truth']}." if "truth" in row else ""
+    if fault := same_fault(row):
+        truth += f" The backend is wrong; {fault} shows the same fault by itself."
     explained = json.loads(EXPLAINED.read_text()).get(" ".join(key_of(row)))
     return f"{failed}.{truth}" + (f" Explained: {explained}" if explained else "")
 

@@ -68,10 +68,12 @@ def with_head(network: nn.Module, seed: int) -> nn.Module:
 
     It would answer 0 to every image, of which nothing can be proved.
     """
-    head = network.get_classifier()  # type: ignore[operator]
-    if isinstance(head, nn.Linear) and not bool(head.weight.any()):
-        with torch.no_grad():
-            head.weight.normal_(std=0.02, generator=torch.Generator().manual_seed(seed))
+    classifier = network.get_classifier()  # type: ignore[operator]
+    generator = torch.Generator().manual_seed(seed)
+    for layer in classifier.modules() if isinstance(classifier, nn.Module) else ():
+        if isinstance(layer, nn.Linear) and not bool(layer.weight.any()):
+            with torch.no_grad():
+                layer.weight.normal_(std=0.02, generator=generator)
     return network
 
 

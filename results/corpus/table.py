@@ -42,13 +42,10 @@ class Table:
         return cls(path=today, conditions=conditions)
 
     def reported(self) -> Table:
-        """Of each part, the rows of this commit, or else of the newest that has some."""
+        """The newest row of each key, whatever its commit; the report says which these are."""
         files = _files(self.path.parent, self.conditions["cpu"])
         here = {name: self.conditions[name] for name in ("torch", "cpu")}
-        every = [row for path in reversed(files) for row in read(path, here)]
-        newest = {row["part"]: row["commit"] for row in every}
-        newest |= {row["part"]: row["commit"] for row in self.rows.values()}
-        rows = {key_of(row): row for row in every if row["commit"] == newest[row["part"]]}
+        rows = {key_of(row): row for path in reversed(files) for row in read(path, here)}
         path = self.path if self.rows or not files else files[0]
         return Table(path=path, conditions=self.conditions, rows=rows)
 

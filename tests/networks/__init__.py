@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.networks import (
     known,
+    misread,
     sound_attention,
     sound_convs,
     sound_habits,
@@ -17,6 +18,7 @@ from tests.networks.network import Network
 
 _TABLES = (
     known.TABLE,
+    misread.TABLE,
     sound_convs.TABLE,
     sound_layers.TABLE,
     sound_attention.TABLE,
