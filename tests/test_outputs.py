@@ -191,6 +191,17 @@ class _Wrong(nn.Module):
         return first * factor, second, features
 
 
+@pytest.mark.parametrize(("backend", "precision"), [("onnx", "fp16"), ("torchscript", "bf16")])
+def test_an_output_that_is_a_constant_has_a_type_of_its_own(
+    backend: str, precision: str, tmp_path: Path
+) -> None:
+    row = NETWORKS["constant_maps"]
+    spec = CompileSpec(shape=row.shape, precision=precision, batch=(1, 3))
+    built = compile_module(row.build(), spec, backend=backend, root=tmp_path).manifest
+    assert built["precision"] == precision
+    assert [output["name"] for output in built["outputs"]] == ["features", "zeros", "same"]
+
+
 @pytest.mark.parametrize("name", ["torchscript", "onnx", "openvino"])
 @pytest.mark.parametrize(
     ("fault", "words"),

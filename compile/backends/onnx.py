@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from compile.artifact.programs import Program, ProgramFile
 from compile.artifact.triton import Platform
-from compile.backends import onnx_session
+from compile.backends import onnx_constants, onnx_session
 from compile.backends.base import Built
 from compile.errors import CheckFailed, ZooError, first_line, root_cause
 from compile.graphs.blocks import Operation, Steps
@@ -272,14 +272,5 @@ def triton(precision: str) -> Platform:
 
 def constants(path: str, program: ProgramFile) -> Iterator[torch.Tensor]:
     """The graph's initializers, int8 or floating point."""
-    import onnx
-    import torch
-
     del program
-    kinds = onnx.TensorProto
-    for tensor in onnx.load(path).graph.initializer:
-        array = onnx.numpy_helper.to_array(tensor)
-        if tensor.data_type == kinds.BFLOAT16:  # which numpy itself has not
-            yield torch.from_numpy(array.view("int16").copy()).view(torch.bfloat16)
-        elif tensor.data_type in (kinds.FLOAT, kinds.FLOAT16, kinds.DOUBLE, kinds.INT8):
-            yield torch.from_numpy(array.copy())
+    return onnx_constants.read(path)

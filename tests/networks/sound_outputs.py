@@ -119,9 +119,19 @@ def anchors() -> nn.Module:
     return nn.Sequential(stem(), nn.ReLU(), Do(heads, **parts))
 
 
+def constant_maps() -> nn.Module:
+    """Features, zeros in their shape, and a map that is the same for all images."""
+
+    def maps(self: Do, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        same = self.same.expand(x.shape[0], -1, -1, -1)
+        return {"features": x, "zeros": torch.zeros_like(x), "same": same}
+
+    return nn.Sequential(stem(), nn.ReLU(), Do(maps, same=torch.rand(1, 4, 5, 5)))
+
+
 _ALL = (
     *(scores_and_features, feature_map, one_value, number_of_each_image, unit_embedding),
     *(segmentation, pyramid, detector, tokens, same_twice, dead_channels, sizes_apart),
-    *(image_itself, anchors),
+    *(image_itself, anchors, constant_maps),
 )
 TABLE = {each.__name__: Network(make=each) for each in _ALL}
