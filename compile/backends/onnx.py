@@ -34,6 +34,7 @@ from compile.spec import CompileSpec
 if TYPE_CHECKING:
     import torch
     from torch import nn
+    from torch.export import ExportedProgram
 
     from compile.artifact.reading import Artifact
     from compile.graphs.taps import Taps
@@ -164,20 +165,37 @@ def export(module: nn.Module, spec: CompileSpec, opset: int | None = None) -> An
 
     module = module.cpu()
     try:
-        with _quiet(), torch.no_grad():
-            program = torch.onnx.export(
-                exported(module, replace(spec, device="cpu")) if _holds_graph(module) else module,
-                (spec.example(),),
-                dynamo=True,
-                opset_version=opset or _OPSETS.get(spec.precision),
-                input_names=["input"],
-                output_names=list(spec.outputs),
-                dynamic_shapes=spec.dynamic_shapes(),  # whence the batch has its name, too
-                external_data=False,
-                verbose=False,
-            )
+        if _holds_graph(module):
+            return _translated(exported(module, replace(spec, device="cpu")), spec, opset)
+        try:
+            return _translated(module, spec, opset)
+        except torch.onnx.errors.OnnxExporterError as error:
+            if "scaled_dot_product_attention" not in f"{error}\n{error.__cause__}":
+                raise
+            from compile.backends.onnx_attention import flattened
+
+            graph = flattened(exported(module, replace(spec, device="cpu")))
+            return _translated(graph, spec, opset)
     except torch.onnx.errors.OnnxExporterError as error:
         raise CheckFailed(_untranslated(error, module, spec)) from error
+
+
+def _translated(module: nn.Module | ExportedProgram, spec: CompileSpec, opset: int | None) -> Any:
+    """The ModelProto of a module or of its graph."""
+    import torch
+
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            module,
+            (spec.example(),),
+            dynamo=True,
+            opset_version=opset or _OPSETS.get(spec.precision),
+            input_names=["input"],
+            output_names=list(spec.outputs),
+            dynamic_shapes=spec.dynamic_shapes(),  # whence the batch has its name, too
+            external_data=False,
+            verbose=False,
+        )
     if program is None:
         raise CheckFailed("torch.onnx.export returned no program")
     return program.model_proto

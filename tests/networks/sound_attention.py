@@ -44,6 +44,19 @@ def attention_by_hand() -> nn.Module:
     return Do(forward, **parts, **free, index=index, last=head(24))
 
 
+def attention_in_windows() -> nn.Module:
+    """Attention inside each quarter of the image: a window stands before the heads."""
+
+    def forward(self: Do, x: torch.Tensor) -> torch.Tensor:
+        tokens = _tokens(self.patches(x)).unflatten(1, (4, 4))
+        q, k, v = self.qkv(tokens).unflatten(-1, (3, 2, 12)).permute(3, 0, 1, 4, 2, 5).unbind(0)
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        return self.last(mixed.transpose(2, 3).flatten(3).mean((1, 2)))
+
+    parts = {"patches": nn.Conv2d(3, 24, 8, stride=8), "qkv": nn.Linear(24, 72)}
+    return Do(forward, **parts, last=head(24))
+
+
 def fused_attention() -> nn.Module:
     """F.scaled_dot_product_attention with a mask."""
 
@@ -104,6 +117,7 @@ def rolled_windows() -> nn.Module:
 TABLE = {
     "attention": Network(make=attention, batch=BATCH),
     "attention_by_hand": Network(make=attention_by_hand, batch=BATCH),
+    "attention_in_windows": Network(make=attention_in_windows),
     "fused_attention": Network(make=fused_attention),
     "linear_attention": Network(make=linear_attention, batch=BATCH),
     "mixer": Network(make=mixer),
