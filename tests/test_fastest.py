@@ -11,15 +11,17 @@ from typing import Any
 
 import pytest
 
+import zoo
 from compile.artifact.evidence import write_evidence
 from compile.artifact.manifest import read_manifest
 from compile.artifact.publishing import find_artifacts, withdraw
 from compile.artifact.reading import open_artifact
 from compile.backends import BACKENDS
-from compile.errors import BadArtifact
+from compile.errors import BadArtifact, CheckFailed, UsageError
 from compile.measure import compare
 from compile.measure.fastest import ratio_of
 from compile.runner import call_runner
+from tests.support.networks import SHAPE, small_net
 from zoo.cli import _run, cells
 from zoo.cli.cells import plan
 from zoo.cli.inspect import inspect_lines
@@ -210,3 +212,22 @@ def test_evidence_of_another_kind_is_shown_by_no_one(copy_of: Callable[[str], Pa
     for other in ({}, {"kind": "oracle bone"}, {"kind": "fastest", "candidates": 3, "goal": []}):
         lines = inspect_lines(folder, write_evidence(folder, other), None)
         assert not any("chosen " in str(line) for line in lines)
+
+
+def test_the_function_keeps_the_fastest_too(quick: None, runner: Path, tmp_path: Path) -> None:
+    where: dict[str, Any] = {"root": tmp_path, "runner": runner, "shape": SHAPE}
+    result = zoo.compile(small_net(), backend="fastest", keep_all=True, **where)
+    assert len(find_artifacts(tmp_path)) == 2 and result.path in find_artifacts(tmp_path)
+    evidence = result.manifest["evidence"]
+    assert (evidence["chosen"], evidence["goal"]) == (result.path.name, "latency")
+    assert read_manifest(result.path) == result.manifest
+    with pytest.raises(
+        CheckFailed, match=r"no candidate could be built: .*no labelled test images"
+    ):
+        zoo.compile(
+            small_net(), backend="fastest", precision="bf16", max_accuracy_loss=1.0, **where
+        )
+    with pytest.raises(UsageError, match="are for backend='fastest'; leave them out"):
+        zoo.compile(small_net(), backend="eager", max_accuracy_loss=1.0, **where)
+    with pytest.raises(UsageError, match="leave out accept_error"):
+        zoo.compile(small_net(), backend="fastest", accept_error=True, **where)

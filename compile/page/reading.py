@@ -10,7 +10,7 @@ from typing import Any
 
 from compile.artifact.manifest import MANIFEST, MAX_DEPTH, check_manifest
 from compile.artifact.strict_json import parse_object
-from compile.errors import BadArtifact, Unavailable, UsageError
+from compile.errors import BadArtifact, Unavailable, UsageError, printable
 from compile.files import is_of_the_machine, read_regular
 from compile.page.fields import Json, mapping, objects, positive, text
 
@@ -64,7 +64,9 @@ def _is_comparison(body: Json) -> bool:
 
 
 def _is_fastest(body: Json) -> bool:
-    return _is_comparison(mapping(body, "comparison")) and bool(mapping(body, "manifests"))
+    named = mapping(body, "manifests")
+    plain = all(printable(path) == path for path in named)
+    return _is_comparison(mapping(body, "comparison")) and bool(named) and plain
 
 
 def _is_manifest(body: Json) -> bool:
@@ -107,7 +109,8 @@ def manifests_of(kind: str, body: Json) -> dict[str, Json]:
     """Path of an artifact, or "" for the document's own -> its manifest."""
     if kind == "manifest":
         return {"": body}
-    return mapping(body, "manifests") if kind == "fastest" else {}
+    named = mapping(body, "manifests") if kind == "fastest" else {}
+    return {path: each for path, each in named.items() if isinstance(each, dict)}
 
 
 def _parse(path: Path) -> dict[str, Any]:

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compile.backends import BACKENDS
+from compile.backends import backend as find_backend
+from compile.backends import choose as choose_backend
+from compile.machine import emulated
+from compile.precision import REFERENCE
 from compile.precision import precision as find_precision
-from zoo.errors import UsageError
+from zoo.errors import CheckFailed, Unavailable, UsageError, ZooError
 
 if TYPE_CHECKING:
+    from compile.api import Result
     from compile.artifact.manifest import Manifest
     from compile.measure.fastest import Candidate, Choice
     from compile.proof.images import Labelled
     from zoo.sources.source import Source
 
+FASTEST = "fastest"
+"""In the place of a backend: every one whose artifacts zoo-run can compare; one artifact stays."""
+
 GOALS = ("latency", "throughput")
 """What is to be fast: one call of the smallest batch, or images in calls of the largest one."""
 
 UNLABELLED = "there are no labelled test images"
+UNJUDGED = UNLABELLED + ", so what {} loses is not known"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +76,88 @@ class Fastest:
     """zoo-run's report."""
     removed: tuple[Path, ...]
     """Candidates that are not there any more."""
+
+
+def backends_of(device: str | None) -> list[str]:
+    """The backends that build for a device, the CPU by default. A CPU's programs are not compared
+    with a GPU's.
+    """
+    return [name for name in BACKENDS if (device or "cpu") in find_backend(name).PRECISIONS]
+
+
+def build_fastest(
+    build: Callable[[str, str], Result],
+    runner: Path | None,
+    wish: Wish,
+    *,
+    source: Source,
+    precision: str,
+    device: str,
+    before: Collection[Path],
+) -> Result:
+    """Build every candidate by `build(backend, precision)` and keep the fastest; see keep_fastest.
+
+    `before` are artifacts that must stay. Raises Unavailable without a zoo-run, and CheckFailed if
+    nothing could be built, or nothing can be taken.
+    """
+    if runner is None:
+        raise Unavailable("comparing needs zoo-run, which is not here; `just runner` builds it")
+    unlabelled = wish.max_accuracy_loss is not None and source.labelled() is None
+    built: list[Result] = []
+    left_out: list[dict[str, str]] = []
+    for name in backends_of(device):
+        for each in precisions_of(name, precision, device, wish.max_accuracy_loss):
+            left = {"backend": name, "precision": each}
+            reason = _obstacle(name, each, device, runner, unlabelled=unlabelled)
+            if reason is not None:
+                left_out.append({**left, "reason": reason})
+                continue
+            try:
+                built.append(build(name, each))
+            except UsageError:
+                raise
+            except ZooError as error:
+                left_out.append({**left, "reason": str(error)})
+    if not built:
+        said = "; ".join(f"{each['backend']}: {each['reason']}" for each in left_out)
+        raise CheckFailed(f"no candidate could be built: {said}")
+    places = [result.path for result in built]
+    disposable = [each.path for each in built if each.built and each.path not in before]
+    fastest = keep_fastest(
+        places, runner, wish, source=source, disposable=disposable, left_out=left_out
+    )
+    chosen = built[places.index(fastest.path)]
+    seconds = sum(result.seconds for result in built)
+    return replace(chosen, seconds=seconds, manifest=fastest.manifest)
+
+
+def _obstacle(
+    backend: str, precision: str, device: str, runner: Path, *, unlabelled: bool
+) -> str | None:
+    """Why an artifact cannot be built, compared or judged here; None if it can."""
+    from compile.runner import has_engine
+
+    if not has_engine(runner, backend):
+        return "zoo-run has no engine for it"
+    if unlabelled and find_precision(precision).lowered:
+        return UNJUDGED.format(precision)
+    try:
+        choose_backend(backend, precision, device)
+    except (Unavailable, UsageError) as error:
+        return str(error)
+    return None
+
+
+def precisions_of(
+    backend: str, precision: str, device: str, max_accuracy_loss: float | None
+) -> list[str]:
+    """The precisions to try: those named, with commas between them; every one that this machine
+    computes in where full precision may be lost and none is named.
+    """
+    if max_accuracy_loss is None or precision != REFERENCE:
+        return list(dict.fromkeys(precision.split(",")))
+    known = find_backend(backend).PRECISIONS[device]
+    return [each for each in known if emulated(each, device) is None]
 
 
 def keep_fastest(

@@ -12,14 +12,12 @@ from compile.machine import emulated
 from compile.precision import REFERENCE
 from compile.precision import precision as find_precision
 from compile.report import size, table
+from zoo.api.fastest import FASTEST, backends_of
 from zoo.cli.labels import batched
 from zoo.cli.tables import wrapped
 
 ALL = "all"
 """Every backend, or every precision that a backend has."""
-
-FASTEST = "fastest"
-"""Every backend whose artifacts zoo-run can compare; the fastest artifact stays."""
 
 
 @dataclass(kw_only=True)
@@ -77,7 +75,7 @@ def plan(backend_name: str, precision: str, device: str | None) -> list[Cell]:
         raise UsageError(f"unknown --device '{device}'; choose cpu or cuda")
     several = backend_name in (ALL, FASTEST)
     cells = []
-    for name in _candidates(device) if backend_name == FASTEST else _backends(backend_name):
+    for name in backends_of(device) if backend_name == FASTEST else _backends(backend_name):
         known = backend(name).PRECISIONS
         where = device or ("cpu" if "cpu" in known else "cuda")
         for each in known.get(where, (REFERENCE,)) if named is None else named:
@@ -96,11 +94,6 @@ def plan(backend_name: str, precision: str, device: str | None) -> list[Cell]:
 
 def _backends(name: str) -> list[str]:
     return [*BACKENDS] if name == ALL else [name]
-
-
-def _candidates(device: str | None) -> list[str]:
-    """The backends that build for one device: a CPU's programs are not compared with a GPU's."""
-    return [name for name in BACKENDS if (device or "cpu") in backend(name).PRECISIONS]
 
 
 def require_some(cells: list[Cell]) -> None:

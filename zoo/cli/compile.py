@@ -15,7 +15,8 @@ from compile.errors import NotBuildable, Unavailable, UsageError, ZooError, one_
 from compile.precision import precision
 from compile.report import show, to_json
 from compile.spec import CompileSpec, parse_batch, parse_shape
-from zoo.cli.cells import FASTEST, Cell, compile_table, require_some
+from zoo.api.fastest import FASTEST
+from zoo.cli.cells import Cell, compile_table, require_some
 from zoo.cli.child_build import build_in_child
 from zoo.cli.command import words
 from zoo.cli.compile_options import (
@@ -97,7 +98,7 @@ class Compile(CompileOptions):
 
     def build(self, cells: list[Cell], source: Source, tell: Callable[[str], None]) -> None:
         """Build the cells that can be built here, and note in each what came out."""
-        from zoo.api.compiling import prepare
+        from zoo.api.preparing import prepare
 
         runner = ready_runner(self.runner)
         with self._no_other_output():
@@ -157,7 +158,7 @@ def _build_here(
     stage: Callable[[str], None],
 ) -> None:
     from compile.api import compile_module
-    from zoo.api.compiling import manifest_model
+    from zoo.api.preparing import manifest_model
 
     result = compile_module(
         prepared,

@@ -15,8 +15,8 @@ from compile.errors import UsageError
 from compile.machine import LEVELS
 from compile.precision import PRECISIONS, REFERENCE, precision
 from compile.spec import INPUT_TYPES, CompileSpec, parse_batch, parse_shape
-from zoo.api.fastest import GOALS, Wish
-from zoo.cli.cells import ALL, FASTEST, Cell, plan
+from zoo.api.fastest import FASTEST, GOALS, Wish
+from zoo.cli.cells import ALL, Cell, plan
 from zoo.cli.command import Command, changed, parameters, words
 from zoo.cli.options import (
     ArtifactsOption,

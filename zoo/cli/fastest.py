@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from compile.precision import precision
 from compile.report import short, size, table
-from zoo.api.fastest import GOALS, UNLABELLED, Fastest, Wish, keep_fastest
+from zoo.api.fastest import GOALS, UNJUDGED, Fastest, Wish, keep_fastest
 from zoo.cli.cells import Cell, refusals, require_some
 from zoo.cli.labels import broken
 from zoo.cli.selecting import raise_worst
@@ -34,7 +34,7 @@ def leave_out(cells: list[Cell], runner: Path, source: Source, max_loss: float |
         if cell.refused is None and not has_engine(runner, cell.backend):
             cell.refused = "zoo-run has no engine for it"
         elif cell.refused is None and unlabelled and cell in lowered:
-            cell.refused = f"{UNLABELLED}, so what {cell.precision} loses is not known"
+            cell.refused = UNJUDGED.format(cell.precision)
     require_some(cells)
 
 
@@ -108,7 +108,7 @@ def fastest_table(fastest: Fastest, cells: list[Cell]) -> list[Any]:
         *refusals(cells),
         _conditions(evidence),
         *_removed(fastest),
-        f"take {fastest.path}: {fastest.choice.reason}{_cost(fastest.choice.best)}",
+        f"take {fastest.path.name}: {fastest.choice.reason}{_cost(fastest.choice.best)}",
     ]
     return [table(_columns(evidence), rows, left=("candidate", "verdict")), *wrapped(notes)]
 

@@ -25,7 +25,8 @@ from compile.artifact.strict_json import parse_object
 from compile.errors import printable
 from compile.files import read_regular
 from compile.report import show, to_json
-from zoo.cli.cells import ALL, FASTEST
+from zoo.api.fastest import FASTEST
+from zoo.cli.cells import ALL
 from zoo.cli.command import Command, changed, parameters, parse
 from zoo.cli.compile import Compile
 from zoo.cli.compile_options import OF_THE_CALL
