@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,43 +108,29 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
     wanted = _wanted(output)
     wish = _wish(backend, goal, batch, seed, max_accuracy_loss, accept_error, keep_all=keep_all)
     source = _source(model, shape=shape, runs=Path(runs), fresh=fresh, seed=seed, name=name)
+    quantised = max_accuracy_loss is not None or _quantises(precision)
+    places = find_outputs(source, wanted)
     prepared = prepare(
-        source,
-        quantised=any(find_precision(each).quantised for each in precision.split(","))
-        or max_accuracy_loss is not None,
-        images=images,
-        calibrate=calibrate,
-        outputs=find_outputs(source, wanted),
+        source, quantised=quantised, images=images, calibrate=calibrate, outputs=places
     )
     zoo_run = find_runner(None if runner is None else Path(runner))
+    make = partial(compile_module, prepared, model=manifest_model(source), root=root, force=force)
 
-    def build(backend: str, precision: str, portable: bool = portable) -> Result:
-        spec = _spec(
-            source, backend, precision, batch, device, input_type, target, portable=portable
-        )
-        return compile_module(
-            prepared,
-            spec,
-            backend=backend,
-            root=root,
-            model=manifest_model(source),
-            force=force,
-            accept_error=accept_error,
-            runner=zoo_run,
-            command=_command(source, spec, wanted, backend, images, calibrate, accept_error),
-        )
+    def build(name: str, each: str) -> Result:
+        only = portable and (wish is None or find_backend(name).PORTABLE)
+        spec = _spec(source, name, each, batch, device, input_type, target, portable=only)
+        told = _command(source, spec, wanted, name, images, calibrate, accept_error)
+        return make(spec, backend=name, accept_error=accept_error, runner=zoo_run, command=told)
 
     if wish is None:
         return build(backend, precision)
-    return build_fastest(
-        lambda name, each: build(name, each, portable and find_backend(name).PORTABLE),
-        zoo_run,
-        wish,
-        source=source,
-        precision=precision,
-        device=device or "cpu",
-        before=find_artifacts(Path(root)),
-    )
+    before = find_artifacts(Path(root))
+    return build_fastest(build, zoo_run, wish, source, precision, device or "cpu", before)
+
+
+def _quantises(precision: str) -> bool:
+    """Whether one of the precisions, with commas between them, needs images to calibrate with."""
+    return True in {find_precision(each).quantised for each in precision.split(",")}
 
 
 def _wish(

@@ -89,7 +89,6 @@ def build_fastest(
     build: Callable[[str, str], Result],
     runner: Path | None,
     wish: Wish,
-    *,
     source: Source,
     precision: str,
     device: str,
