@@ -60,7 +60,7 @@ class CompileOptions(
         str,
         Option(
             help=f"{', '.join(BACKENDS)} or all. {FASTEST} builds with every backend, compares the "
-            "artifacts side by side in zoo-run, and keeps one: its manifest says why."
+            "artifacts side by side, and keeps one: its manifest says why."
         ),
     ] = DEFAULT
     precision: Annotated[
