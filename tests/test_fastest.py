@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,12 +10,11 @@ from typing import Any
 import pytest
 
 import zoo
-from compile.artifact.evidence import write_evidence
 from compile.artifact.manifest import read_manifest
-from compile.artifact.publishing import find_artifacts, withdraw
+from compile.artifact.publishing import find_artifacts
 from compile.artifact.reading import open_artifact
 from compile.backends import BACKENDS
-from compile.errors import BadArtifact, CheckFailed, UsageError
+from compile.errors import CheckFailed, UsageError
 from compile.measure import compare
 from compile.measure.fastest import ratio_of
 from compile.runner import call_runner
@@ -180,38 +177,6 @@ def test_one_reason_is_said_once() -> None:
         row.refused = "is not here"
     rows[3].refused = None
     assert cells.refusals(rows) == ["a, b: is not here"]
-
-
-def test_evidence_leaves_the_proof_as_it_is(copy_of: Callable[[str], Path], runner: Path) -> None:
-    folder = copy_of("torchscript")
-    before = read_manifest(folder)
-    written = write_evidence(folder, {"kind": "fastest", "candidates": []})
-    assert read_manifest(folder) == written == {**before, "evidence": written["evidence"]}
-    assert open_artifact(folder).manifest == written
-    call_runner(runner, [str(folder), "--check", "--quiet"])
-    assert [path.name for path in folder.parent.iterdir()] == [folder.name], "no staging is left"
-
-
-def test_no_evidence_is_written_into_what_is_damaged(copy_of: Callable[[str], Path]) -> None:
-    folder = copy_of("torchscript")
-    program = folder / "model.ts"
-    program.write_bytes(program.read_bytes()[:-1] + b"?")
-    with pytest.raises(BadArtifact, match=r"model\.ts does not match its sha256"):
-        write_evidence(folder, {})
-
-
-def test_an_artifact_is_withdrawn_whole(copy_of: Callable[[str], Path]) -> None:
-    folder = copy_of("torchscript")
-    other = Path(shutil.copytree(folder, folder.with_name("other")))
-    withdraw(folder)
-    assert [*folder.parent.iterdir()] == [other]
-
-
-def test_evidence_of_another_kind_is_shown_by_no_one(copy_of: Callable[[str], Path]) -> None:
-    folder = copy_of("torchscript")
-    for other in ({}, {"kind": "oracle bone"}, {"kind": "fastest", "candidates": 3, "goal": []}):
-        lines = inspect_lines(folder, write_evidence(folder, other), None)
-        assert not any("chosen " in str(line) for line in lines)
 
 
 def test_the_function_keeps_the_fastest_too(quick: None, runner: Path, tmp_path: Path) -> None:
