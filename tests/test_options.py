@@ -17,6 +17,7 @@ from compile.backends import BACKENDS
 from compile.precision import PRECISIONS
 from zoo.cli import COMMANDS, _run
 from zoo.cli.cells import Cell
+from zoo.cli.check import Check
 from zoo.cli.command import Command, Parameter, changed, parameters, parse, words
 from zoo.cli.compile import Compile
 from zoo.cli.compile_options import OF_THE_CALL, rebuild_command, rebuilding
@@ -223,3 +224,10 @@ def test_resume_takes_no_option_that_says_what_to_train(
             options.run()
     with pytest.raises(UsageError, match="no unfinished run"):
         Train(resume=tmp_path, workers=2, save_every=1.0, quiet=True).run()
+
+
+def test_the_next_command_is_about_the_same_artifacts() -> None:
+    asked = Check(what="resnet20", out=Path("else where"))
+    assert asked.next_line("bench", *asked.asked()) == "next: zoo bench resnet20 --out 'else where'"
+    assert Check(all_=True).next_line("bench", *Check(all_=True).asked()) == "next: zoo bench --all"
+    assert Check().next_line("bench", *Check().asked()) == "next: zoo bench"

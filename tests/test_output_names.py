@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zoo.errors import UsageError
+from zoo.errors import UsageError, ZooError
 from zoo.models import build, names
 from zoo.models.levels import LEVELS, levels
 from zoo.sources.outputs import calls_of, find_outputs, named_outputs, parse_outputs
@@ -68,6 +68,22 @@ class Dict(Small):
         return {"map": self.conv(x), "scores": self.head(self.conv(x).mean((2, 3)))}
 
 
+class Pair(Small):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        y = self.conv(x)
+        return y, self.head(y.mean((2, 3)))
+
+
+class TwoHeads(Small):
+    def __init__(self) -> None:
+        super().__init__()
+        self.other = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x).mean((2, 3))
+        return (self.head(y) + self.other(y)) / 2
+
+
 class Twice(Small):
     def forward(self, x: Tensor) -> Tensor:
         y = self.head(self.conv(x).mean((2, 3)))
@@ -76,15 +92,48 @@ class Twice(Small):
 
 def test_the_features_of_other_networks() -> None:
     assert named_outputs(source(Small())) == {"logits": "", "features": "head:input"}
-    for unclear in (Dict(), Twice(), nn.Flatten()):
-        assert named_outputs(source(unclear)) == {"logits": ""}
+    for unclear in (Dict(), Twice(), TwoHeads(), nn.Flatten()):
+        assert "features" not in named_outputs(source(unclear))
         with pytest.raises(UsageError, match="it is not clear what the features of net are"):
             find_outputs(source(unclear), {"features": None})
 
 
-def test_a_network_is_not_run_for_a_path() -> None:
+def test_a_network_is_not_run_for_a_path_with_a_name() -> None:
     broken = source(nn.Sequential(nn.Linear(7, 7)))
-    assert find_outputs(broken, {"0": None, "given": "0:input"}) == {"0": "0", "given": "0:input"}
+    assert find_outputs(broken, {"all": "0", "given": "0:input"}) == {
+        "all": "0",
+        "given": "0:input",
+    }
+    with pytest.raises(ZooError, match="net cannot be run: mat1 and mat2"):
+        find_outputs(broken, {"0": None})
+
+
+def test_each_tensor_that_a_network_returns_has_a_name() -> None:
+    """A key comes before a path of the same name."""
+    both = source(Dict())
+    assert named_outputs(both) == {"map": ":map", "scores": ":scores"}
+    assert find_outputs(both, parse_outputs(["scores,inner=:map,conv"])) == {
+        "scores": ":scores",
+        "inner": ":map",
+        "conv": "conv",
+    }
+    pair = source(nn.Sequential(Pair()))
+    assert find_outputs(pair, parse_outputs(["a=0:output1"])) == {"a": "0:output1"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("x=:boxes", "net returns no tensor 'boxes'; it returns map, scores"),
+        ("x=conv:out", "module 'conv' of net returns no tensor 'out'; write x=conv"),
+        ("x=cnov:out", "net has no module 'cnov'; did you mean conv?"),
+        ("logits", "net has no output 'logits'; it has map, scores, and each module by its path"),
+    ],
+)
+def test_a_tensor_that_is_not_returned(given: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        find_outputs(source(Dict()), parse_outputs([given]))
+    assert said in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +147,7 @@ def test_a_network_is_not_run_for_a_path() -> None:
 )
 def test_the_levels_of_timm(name: str, known: dict[str, str], libraries: SimpleNamespace) -> None:
     found = source(libraries.timm.create_model(name), (3, 224, 224))
-    said = named_outputs(found, features=False)
+    said = named_outputs(found)
     assert known.items() <= said.items()
     assert ("features" in said) is ("features" in known), "of two classifiers none is the one"
 
@@ -124,6 +173,7 @@ def test_names_are_read(given: list[str], wanted: dict[str, str | None]) -> None
         ("=layer3", "'=layer3' is not a name"),
         ("../x", "'../x' is not a name"),
         ("fc:input", "fc:input needs a name, such as features=fc:input"),
+        ("fpn:output1", "fpn:output1 needs a name, such as output1=fpn:output1"),
         ("c3,c4,c3", "names 'c3' twice"),
         (",".join(f"x{i}" for i in range(17)), "17 outputs; the most are 16"),
         (",".join(i * 60 for i in "abc"), "longer than 150 letters"),
@@ -143,7 +193,6 @@ def test_names_that_cannot_be_meant(given: str, said: str) -> None:
         ("layer3.0.conv4", "net has no output 'layer3.0.conv4'; did you mean layer3.0.conv"),
         ("feature", "did you mean features?"),
         ("x=layer9", "net has no module 'layer9'; did you mean layer"),
-        ("x=fc:output", "net has no module 'fc:output'"),
         ("x=zzz:input", "net has no module 'zzz'; `--output list` shows"),
         ("x=c3", "'c3' is a name; write c3 alone, or x=layer2"),
     ],

@@ -16,9 +16,9 @@ from compile.artifact.outputs import MAX_GROUPS, Layout, Output
 from compile.artifact.reading import open_artifact
 from compile.backends import backend
 from compile.errors import BadArtifact, CheckFailed, UsageError
-from compile.network import outputs as network_outputs
+from compile.network import thinning
+from compile.network.naming import named_tensors
 from compile.network.network import Network
-from compile.network.outputs import layout_of, named_tensors
 from compile.proof.golden import proof_of
 from compile.proof.prepared import PreparedModel
 from compile.spec import CompileSpec
@@ -80,7 +80,7 @@ def test_large_outputs_are_thinned_and_keep_every_corner() -> None:
         name: torch.zeros(1, *shape)
         for name, shape in (("c3", (512, 28, 28)), ("c4", (1024, 14, 14)), ("small", (4, 9, 9)))
     }
-    layout = layout_of(tensors, asked=True, classes=None, input_bytes=4 * 3 * 224 * 224)
+    layout = thinning.layout_of(tensors, asked=True, classes=None, input_bytes=4 * 3 * 224 * 224)
     c3, c4, small = layout.outputs
     assert small.positions is None, "what is small is kept whole"
     for output in (c3, c4):
@@ -98,7 +98,7 @@ def test_large_outputs_are_thinned_and_keep_every_corner() -> None:
 
 def test_thousands_of_channels_and_huge_vectors_are_thinned_too() -> None:
     tensors = {"many": torch.zeros(1, 200_000, 3, 3), "long": torch.zeros(1, 500_000)}
-    layout = layout_of(tensors, asked=False, classes=None, input_bytes=2**24)
+    layout = thinning.layout_of(tensors, asked=False, classes=None, input_bytes=2**24)
     assert 8 * 25 * layout.width <= 4 * 2**20
     for output in layout.outputs:
         assert output.positions is not None and 0 < output.kept < math.prod(output.shape)
@@ -106,7 +106,9 @@ def test_thousands_of_channels_and_huge_vectors_are_thinned_too() -> None:
 
 def test_scores_are_where_classes_are() -> None:
     def scores(returned: object, *, asked: bool = False, classes: int | None = None) -> list[bool]:
-        layout = layout_of(named_tensors(returned), asked=asked, classes=classes, input_bytes=4)
+        layout = thinning.layout_of(
+            named_tensors(returned), asked=asked, classes=classes, input_bytes=4
+        )
         return [output.scores for output in layout.outputs]
 
     vector, other, map_ = torch.zeros(1, 10), torch.zeros(1, 64), torch.zeros(1, 10, 4)
@@ -236,8 +238,8 @@ def test_a_renamed_output_is_refused(name: str, tmp_path: Path) -> None:
 def test_thinned_outputs_are_proved_and_a_wrong_row_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(network_outputs, "_MOST_BYTES", 2**17)
-    monkeypatch.setattr(network_outputs, "_LEAST_BYTES", 2**17)
+    monkeypatch.setattr(thinning, "_MOST_BYTES", 2**17)
+    monkeypatch.setattr(thinning, "_LEAST_BYTES", 2**17)
     thinned = PreparedModel(small_net(), SHAPE, outputs=LEVELS)
     spec = CompileSpec(shape=SHAPE)
     made = compile_module(thinned, spec, backend="torchscript", root=tmp_path)

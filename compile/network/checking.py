@@ -15,7 +15,7 @@ from torch import nn
 
 from compile.errors import BadArtifact, CheckFailed, first_line
 from compile.network.layers import layer_text
-from compile.network.outputs import named_tensors
+from compile.network.naming import named_tensors
 from compile.network.weights import check_finite, tensors_of
 
 if TYPE_CHECKING:

@@ -17,9 +17,11 @@ from compile.network.checking import check_module, quiet_torch
 from compile.network.copying import own_copy
 from compile.network.flat import Flat
 from compile.network.fold import export, fold_batch_norms
+from compile.network.naming import named_tensors
 from compile.network.oracle import Oracle
-from compile.network.outputs import Named, layout_of, named_tensors
+from compile.network.outputs import Named
 from compile.network.structure import structure_sha256
+from compile.network.thinning import layout_of
 from compile.network.weights import tensors_of, weights_sha256
 from compile.spec import CompileSpec
 

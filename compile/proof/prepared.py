@@ -40,7 +40,8 @@ class PreparedModel:
         labelled: samples that measure what quantisation costs, or None.
         mean, std: per channel, of pixels scaled to 0..1: what a byte input is normalised with.
         outputs: what is returned instead, by name: the path of a module for what that module
-            returns, with `:input` behind it for what it is given. None: what `module` returns.
+            returns, `PATH:input` for what it is given, `PATH:KEY` for one tensor of several that it
+            returns. None: what `module` returns.
         classes: how many class names are known. An output of so many values holds their scores.
 
     Raises BadArtifact for images that do not fit the shape or are not finite, UsageError for an

@@ -35,7 +35,8 @@ FLOORS = (
 """From the ground up. `compile` and `zoo` stand for the files that lie in them directly."""
 
 OPEN_TO_ZOO = {"compile.errors", "compile.files", "compile.machine", "compile.artifact.archive"}
-OPEN_TO_ZOO |= {"compile.network.weights", "compile.network.given", "compile.measure.stats"}
+OPEN_TO_ZOO |= {"compile.network.weights", "compile.network.given", "compile.network.naming"}
+OPEN_TO_ZOO |= {"compile.measure.stats"}
 """What all of zoo may use; the rest of compile is for DOORS alone."""
 
 DOORS = {"zoo.api", "zoo.cli"}

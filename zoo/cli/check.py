@@ -70,7 +70,7 @@ class Check(
             show(*check_table(checked.rows, runner, checked.no_data, special))
         raise_worst([*checked.errors, *checked.failures()])
         if not self.json:
-            show("next: zoo bench")
+            show(self.next_line("bench", *self.asked()))
 
     def _check(self, paths: list[Path], runner: Path | None) -> _Checked:
         from compile.artifact.manifest import read_manifest

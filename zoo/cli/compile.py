@@ -63,7 +63,7 @@ class Compile(CompileOptions):
             show(*compile_table(cells))
         raise_worst([cell.located_failure() for cell in cells if cell.failed is not None])
         if not self.json:
-            show("next: zoo check")
+            show(self.next_line("check"))
 
     def _keep_fastest(self, cells: list[Cell], source: Source) -> None:
         """Build the candidates, compare them, keep one, and print the table and the choice."""

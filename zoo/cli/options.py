@@ -5,6 +5,7 @@ So an option has one name, one meaning and one default, whichever command it bel
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -32,6 +33,10 @@ class ArtifactsArgument:
     all_: bool = False
     """Take every artifact below --out."""
 
+    def asked(self) -> list[str]:
+        """The words that mean the same artifacts in another command."""
+        return ["--all"] if self.all_ else [self.what] if self.what else []
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunsOption:
@@ -47,6 +52,11 @@ class ArtifactsOption:
 
     out: Path = ARTIFACTS
     """Root folder of the artifacts."""
+
+    def next_line(self, *words: str) -> str:
+        """The command to run next, about the artifacts in the same place."""
+        where = [] if self.out == ARTIFACTS else ["--out", str(self.out)]
+        return f"next: {shlex.join(['zoo', *words, *where])}"
 
 
 @dataclass(frozen=True, kw_only=True)

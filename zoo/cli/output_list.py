@@ -41,6 +41,7 @@ def list_outputs(source: Source, *, json: bool) -> None:
         raise UsageError(f"{source.name} has no modules whose outputs could be named")
     one = rows[min(1, len(rows) - 1)].output
     paths = [row.output for row in rows if row.is_path and row.shape is not None]
+    paths = [path for path in paths if ":" not in path]  # else it needs a name
     if paths:
         show(*wrapped([f"several: --output {one},{paths[-1]}; renamed: --output mine={paths[-1]}"]))
     given = [] if source.shape == source.native else ["--input", f"1x{size}"]
@@ -53,23 +54,37 @@ def listed(source: Source) -> list[Listed]:
 
     calls = {call.path: call for call in calls_of(source)}  # the last run of each
     names = [
-        Listed(output=name, what=place or "what it returns", shape=_shape(place, calls))
+        Listed(output=name, what=_what(place), shape=_shape(place, calls))
         for name, place in named_outputs(source).items()
     ]
     paths = [
-        Listed(output=path, what=type(module).__name__, shape=_shape(path, calls), is_path=True)
+        Listed(output=place, what=what, shape=_shape(place, calls), is_path=True)
         for path, module in source.network.named_modules()
         if path
+        for place, what in _places(path, type(module).__name__, calls.get(path))
     ]
     return [row for row in names if row.shape is not None] + paths
 
 
+def _what(place: str) -> str:
+    return "what it returns" if place.partition(":")[0] == "" else place
+
+
+def _places(path: str, kind: str, call: Call | None) -> list[tuple[str, str]]:
+    """A module's path and kind; of one that returns several tensors, the place of each."""
+    if call is None or len(call.tensors) < 2:
+        return [(path, kind)]
+    return [(f"{path}:{name}", f"one of {len(call.tensors)} of {kind}") for name in call.tensors]
+
+
 def _shape(place: str, calls: dict[str, Call]) -> tuple[int, ...] | None:
-    path, colon, _ = place.partition(":")
+    path, _, part = place.partition(":")
     call = calls.get(path)
     if call is None:
         return None
-    return call.given if colon else call.returned
+    if part:
+        return call.given if part == "input" else call.tensors.get(part)
+    return call.returned
 
 
 def _table(rows: list[Listed]) -> Any:

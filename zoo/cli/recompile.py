@@ -72,7 +72,7 @@ class Recompile(RunsOption, ArtifactsOption, RunnerOption, ThreadsOption, QuietO
             print(to_json({"artifacts": [asdict(row) for row in rows]}), end="")
         raise_worst(errors)
         if not self.json:
-            show("next: zoo check --all")
+            show(self.next_line("check", "--all"))
 
     def _folders(self) -> list[Path]:
         if self.all_ == bool(self.artifacts):

@@ -1,8 +1,9 @@
 """Which outputs of a network to compile: names on the command line become places in the network.
 
 `c3,c4` are names of feature levels, `layer3` is the path of a module and `mid=layer3.0.conv2` a
-path with a name. A place is a module's path, for what the module returns, or `PATH:input`, for the
-first tensor that it is given. Importing this imports no torch.
+path with a name. If the network returns several tensors, each has a name too. A place is a module's
+path, for what the module returns, `PATH:input`, for the first tensor that it is given, or
+`PATH:KEY`, for one tensor of several that it returns. Importing this imports no torch.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ MAX_LETTERS = 150
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 _INPUT = ":input"
+_WHOLE = ("", "input")
+"""Behind a place's colon: no single one of the tensors that a module returns."""
 
 Wanted = dict[str, str | None]
 """Name -> place; None where the name itself says which place."""
@@ -43,8 +46,10 @@ def parse_outputs(given: Iterable[str]) -> Wanted:
     wanted: Wanted = {}
     for word in [word.strip() for words in given for word in words.split(",")]:
         name, equals, place = word.partition("=")
-        if not equals and _INPUT in name:
-            raise UsageError(f"--output {word} needs a name, such as features={word}")
+        _, colon, part = name.rpartition(":")
+        if not equals and colon:
+            one = "features" if part == "input" else part if _NAME.fullmatch(part) else "mine"
+            raise UsageError(f"--output {word} needs a name, such as {one}={word}")
         if not _NAME.fullmatch(name) or (equals and not place):
             raise UsageError(
                 f"--output '{word}' is not a name or NAME=PATH; write c4, layer3 or "
@@ -68,11 +73,14 @@ def parse_outputs(given: Iterable[str]) -> Wanted:
 def find_outputs(source: Source, wanted: Wanted) -> dict[str, str] | None:
     """Name -> place for what was asked for; None if nothing was, for what the network returns.
 
-    Raises UsageError for a name or path that the network does not have.
+    The network is run, unless names of levels and paths with a name are all that was asked for.
+    Raises UsageError for a name or place that the network does not have.
     """
     if not wanted:
         return None
-    known = named_outputs(source, features="features" in wanted)
+    known = _known_levels(source.network)
+    if any(place is None and name not in known for name, place in wanted.items()):
+        known = named_outputs(source)
     paths = {path for path, _ in source.network.named_modules() if path}
     found = {}
     for name, place in wanted.items():
@@ -82,24 +90,36 @@ def find_outputs(source: Source, wanted: Wanted) -> dict[str, str] | None:
                 raise _no_output(source, name, known, paths)
         else:
             found[name] = place
-            if place.removesuffix(_INPUT) not in paths:
+            path, colon, part = place.partition(":")
+            inside = not (colon and path == "" and part != "input")
+            if inside and path not in paths:
                 raise _no_module(source, name, place, known, paths)
+            if part not in _WHOLE:
+                _check_part(source, name, path, part)
     return found
 
 
-def named_outputs(source: Source, *, features: bool = True) -> dict[str, str]:
-    """Name -> place: `logits`, the feature levels, and `features` if it is clear which they are.
+def named_outputs(source: Source) -> dict[str, str]:
+    """Name -> place: what the network returns, the feature levels, and `features`.
 
-    Without `features`, a network is not run to find them.
+    One tensor that is returned is called `logits`; of several, each by its own name. There are
+    `features` if it is clear which they are.
     """
-    network = source.network
-    known = levels(network)
-    if known is None:
-        known = _levels_of_timm(network)
-    if "features" not in known and features:
-        place = _last_linear(source)
+    calls = calls_of(source)
+    returned = [*calls[-1].tensors]
+    known = _known_levels(source.network)
+    if "features" not in known:
+        place = _last_linear(calls)
         known |= {} if place is None else {"features": place}
-    return {LOGITS: "", **{name: known[name] for name in sorted(known, key=len, reverse=True)}}
+    own = {LOGITS: ""} if len(returned) <= 1 else {name: f":{name}" for name in returned}
+    ordered = sorted(known.keys() - own.keys(), key=lambda name: (-len(name), name))
+    return {**own, **{name: known[name] for name in ordered}}
+
+
+def _known_levels(network: nn.Module) -> dict[str, str]:
+    """Those that can be told without running the network."""
+    known = levels(network)
+    return _levels_of_timm(network) if known is None else dict(known)
 
 
 def _levels_of_timm(network: nn.Module) -> dict[str, str]:
@@ -142,8 +162,13 @@ class Call:
     module: nn.Module
     given: tuple[int, ...] | None
     """Shape of one sample of its first input; None if that is not a tensor."""
-    returned: tuple[int, ...] | None
-    """Shape of one sample of what it returns; None if that is not a tensor."""
+    tensors: dict[str, tuple[int, ...]]
+    """Name -> shape of one sample of each tensor that it returns; empty for anything else."""
+
+    @property
+    def returned(self) -> tuple[int, ...] | None:
+        """Shape of one sample of what it returns; None if that is not one tensor."""
+        return next(iter(self.tensors.values())) if len(self.tensors) == 1 else None
 
 
 def calls_of(source: Source) -> list[Call]:
@@ -157,9 +182,8 @@ def calls_of(source: Source) -> list[Call]:
     def note(path: str) -> Any:
         def hook(module: nn.Module, given: Any, returned: Any) -> None:
             first = given[0] if given else None
-            calls.append(
-                Call(path=path, module=module, given=_shape(first), returned=_shape(returned))
-            )
+            tensors = _shapes(returned)
+            calls.append(Call(path=path, module=module, given=_shape(first), tensors=tensors))
 
         return hook
 
@@ -179,18 +203,47 @@ def _shape(value: Any) -> tuple[int, ...] | None:
     return tuple(value.shape[1:]) if hasattr(value, "shape") else None
 
 
-def _last_linear(source: Source) -> str | None:
+def _shapes(returned: Any) -> dict[str, tuple[int, ...]]:
+    """Of each tensor that a module returns."""
+    from compile.errors import CheckFailed
+    from compile.network.naming import tensors_in
+
+    try:
+        return {name: tuple(tensor.shape[1:]) for name, tensor in tensors_in(returned)}
+    except CheckFailed:  # it holds something else than tensors
+        return {}
+
+
+def _last_linear(calls: list[Call]) -> str | None:
     """`fc:input` if the network ends with one linear layer, after which no weights follow."""
     from torch import nn
 
-    *calls, whole = calls_of(source)
+    *calls, whole = calls
     weighted = [each for each in calls if [*each.module.parameters(recurse=False)]]
     if not weighted:
         return None
-    last = weighted[-1]
-    alone = sum(each.module is last.module for each in weighted) == 1
+    *others, last = weighted
+    alone = not any(  # else it may be one of several heads
+        each.module is last.module
+        or (isinstance(each.module, nn.Linear) and each.returned == last.returned)
+        for each in others
+    )
     is_end = isinstance(last.module, nn.Linear) and last.returned == whole.returned
     return last.path + _INPUT if alone and is_end else None
+
+
+def _check_part(source: Source, name: str, path: str, part: str) -> None:
+    """UsageError if a module does not return a tensor of that name."""
+    tensors = [call.tensors for call in calls_of(source) if call.path == path]
+    if not tensors or part in tensors[-1]:  # a module that is not run is refused later
+        return
+    module = f"module '{path}' of {source.name}" if path else source.name
+    several = f"it returns {', '.join(tensors[-1])}"
+    one = f"write {name}={path}" if path else f"write {LOGITS}"
+    raise UsageError(
+        f"--output {name}={path}:{part}: {module} returns no tensor '{part}'; "
+        f"{several if len(tensors[-1]) > 1 else one}"
+    )
 
 
 def _no_output(source: Source, what: str, known: dict[str, str], paths: set[str]) -> UsageError:
@@ -220,9 +273,10 @@ def _no_module(
             f"--output {name}={place} wants a module's path, and '{place}' is a name; write "
             f"{place} alone, or {name}={known[place]}"
         )
-    close = difflib.get_close_matches(place.removesuffix(_INPUT), paths, n=3)
+    path = place.partition(":")[0]
+    close = difflib.get_close_matches(path, paths, n=3)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
     return UsageError(
-        f"{source.name} has no module '{place.removesuffix(_INPUT)}'; {hint}`--output {LIST}` "
+        f"{source.name} has no module '{place.partition(':')[0]}'; {hint}`--output {LIST}` "
         "shows all of them"
     )
