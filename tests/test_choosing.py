@@ -45,7 +45,7 @@ def test_the_fastest_is_taken_whatever_its_error_and_size() -> None:
         choice = choose(order)
         assert choice.best is fast
         assert choice.reason.startswith("the fastest; b takes 2.0")
-        assert choice.reason.endswith(" of its time")
+        assert choice.reason.endswith(" times as long")
 
 
 def test_where_no_difference_is_shown_the_more_exact_one_is_taken_then_the_smaller() -> None:

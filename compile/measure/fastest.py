@@ -158,7 +158,7 @@ def _reason(
     if not others:
         second = able[1]
         ratio = ratio_of(second.rounds_ms, best.rounds_ms)
-        return f"the fastest; {second.artifact} takes {ratio} of its time"
+        return f"the fastest; {second.artifact} takes {ratio} times as long"
     names = " and ".join(each.artifact for each in others)
     why = "the most exact" if len(exact) == 1 else "the smallest of those that are as exact"
     return f"no difference in speed shown to {names}, and it is {why}"

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compile.precision import precision
-from compile.report import short, size, table
+from compile.report import short, table
 from zoo.api.fastest import GOALS, UNJUDGED, Fastest, Wish, keep_fastest
 from zoo.cli.cells import Cell, refusals, require_some
-from zoo.cli.labels import broken
+from zoo.cli.labels import batch_of, broken, traits
 from zoo.cli.selecting import raise_worst
 from zoo.cli.tables import counted, wrapped
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from compile.measure.fastest import Candidate
     from zoo.sources.source import Source
 
-_LABEL_WIDTH = 22
+_LABEL_WIDTH = 16
 
 
 def leave_out(cells: list[Cell], runner: Path, source: Source, max_loss: float | None) -> None:
@@ -90,11 +90,12 @@ def fastest_entries(fastest: Fastest) -> dict[str, Any]:
 def fastest_table(fastest: Fastest, cells: list[Cell]) -> list[Any]:
     """A row for each candidate, the fastest first; what could not take part; and which to take."""
     evidence = fastest.manifest["evidence"]
+    labels = _labels(fastest, evidence["batch"])
     rows = [
-        _row(candidate, entry, fastest)
-        for candidate, entry in sorted(
-            zip(fastest.candidates, evidence["candidates"], strict=True),
-            key=lambda pair: pair[0].median_ms,
+        _row(*each, evidence)
+        for each in sorted(
+            zip(fastest.candidates, evidence["candidates"], labels, strict=True),
+            key=lambda each: each[0].median_ms,
         )
     ]
     failed = [cell for cell in cells if cell.failed is not None]
@@ -114,26 +115,43 @@ def fastest_table(fastest: Fastest, cells: list[Cell]) -> list[Any]:
 
 
 def _columns(evidence: dict[str, Any]) -> tuple[str, ...]:
-    speed = ("images\n/s",) if evidence["goal"] == GOALS[1] else ()
-    head = ("candidate", "median\nms", *speed, "time /\nchosen's", "95 %\ninterval")
-    return (*head, "error", "points\nlost", "file", "verdict")
+    speed = "images\n/s" if evidence["goal"] == GOALS[1] else "median\nms"
+    head = ("candidate", speed, "time /\nchosen's", "95 %\ninterval")
+    return (*head, "error", "points\nlost", "file\nMB", "verdict")
 
 
-def _row(candidate: Candidate, entry: dict[str, Any], fastest: Fastest) -> tuple[str, ...]:
-    evidence, ratio = fastest.manifest["evidence"], entry["ratio"]
-    rate = short(1000 * evidence["batch"] / candidate.median_ms)
-    verdict = ratio["verdict"].replace(" shown", "\nshown") if ratio else "taken"
+def _row(
+    candidate: Candidate, entry: dict[str, Any], label: str, evidence: dict[str, Any]
+) -> tuple[str, ...]:
+    ratio, median = entry["ratio"], candidate.median_ms
+    verdict = "\n".join(ratio["verdict"].split()) if ratio else "taken"
     return (
-        "\n".join(broken(candidate.artifact, _LABEL_WIDTH)),
-        short(candidate.median_ms),
-        *((rate,) if evidence["goal"] == GOALS[1] else ()),
+        label,
+        short(1000 * evidence["batch"] / median if evidence["goal"] == GOALS[1] else median),
         f"{ratio['value']:.3f}" if ratio else "1",
         "{:.3f}\nto {:.3f}".format(*ratio["interval"]) if ratio else "",
         "-" if candidate.error is None else f"{candidate.error:.0e}",
         "-" if candidate.loss is None else f"{candidate.loss:.2f}",
-        size(candidate.num_bytes),
+        f"{candidate.num_bytes / 1e6:.1f}",
         "refused" if candidate.flaws else verdict,
     )
+
+
+def _labels(fastest: Fastest, rows: int) -> list[str]:
+    """What the table calls the candidates, measured in calls of `rows` rows."""
+    names = {f"{Path(path).parent.name}/{Path(path).name}": path for path in fastest.manifests}
+    manifests = {name: fastest.manifests[path] for name, path in names.items()}
+    special = traits(manifests)
+    return [
+        "\n".join(
+            [
+                manifest["backend"],
+                f"{manifest['precision']} {batch_of(manifest, rows)}",
+                *broken(special[name], _LABEL_WIDTH),
+            ]
+        )
+        for name, manifest in manifests.items()
+    ]
 
 
 def _conditions(evidence: dict[str, Any]) -> str:
