@@ -73,7 +73,7 @@ def test_the_fastest_stands_first_and_what_is_refused_has_a_reason() -> None:
     rows = [line.split() for line in lines]
     assert ["openvino", "1.90", "0.950"] in [row[:3] for row in rows]
     verdicts = ("taken", "refused", "FAILED")
-    firsts = [row[0] for row in rows if row[-1:] and row[-1] in verdicts]
+    firsts = [row[0] for row in rows if {*row} & {*verdicts} and row[0] != "take"]
     assert firsts == ["openvino", "torchscript", "inductor", "onnx"]
     for line in (
         "openvino-int8-b1-64-cpu: it loses 0.80 points of accuracy, 0.5 are allowed",
