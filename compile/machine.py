@@ -64,6 +64,17 @@ def vnni() -> str | None:
     return next((flag for flag in VNNI if flag in cpu_flags()), None)
 
 
+def emulated(precision: str, device: str) -> str | None:
+    """Why this machine only emulates a precision, in one line; None where it computes in it."""
+    flags = find_precision(precision).computing_flags
+    if device != "cpu" or not flags or not cpu_flags().isdisjoint(flags):
+        return None
+    return (
+        f"this CPU only emulates {precision}, as it has no {' and no '.join(flags)}: a build takes "
+        f"minutes, a call several times as long as in float32; --precision {precision} builds it"
+    )
+
+
 def resolve_target(target: str, precision: str) -> str:
     """Return the named level for `target`; `native` is the nearest one of this machine."""
     if target == "native":

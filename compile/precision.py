@@ -48,6 +48,9 @@ class Precision:
     """What a CPU needs to run machine code at this precision: of each group, one flag."""
     without_flags: str = ""
     """What to say of CPUs that may lack one, and what to do instead; follows `CPUs of LEVEL`."""
+    computing_flags: tuple[str, ...] = ()
+    """CPU flags of which one computes at this precision. A CPU without all of them emulates it: a
+    build takes minutes, and a call several times as long as in float32."""
 
     @property
     def eager_dtype(self) -> str:
@@ -70,6 +73,7 @@ PRECISIONS = {
         cpu_flags=(("avx512bw",), ("avx512dq",), ("avx512vl",)),
         without_flags="run no bf16, torch's needs AVX-512: "
         "use --target x86-64-v4 or --precision fp32",
+        computing_flags=("avx512_bf16", "amx_bf16"),
     ),
     "fp16": Precision(dtype="float16", eps=2.0**-10, k=3.0, least=2.0**-10),
     "int8": Precision(

@@ -92,6 +92,18 @@ def publish(folder: Path, final: Path, *, option: str = "--out DIR") -> None:
         raise Unavailable(f"cannot publish {final} ({error.strerror}); choose {option}") from None
 
 
+def withdraw(final: Path) -> None:
+    """Remove a published artifact: no reader ever sees half of it.
+
+    Raises Unavailable where the place cannot be written.
+    """
+    with staging(final) as folder:
+        try:
+            final.rename(folder / final.name)
+        except OSError as error:
+            raise Unavailable(f"cannot remove {final} ({error.strerror})") from None
+
+
 def _rename(source: Path, target: Path, flag: int) -> bool:
     """renameat2; False when NOREPLACE met something in the target's place."""
     libc = ctypes.CDLL(None, use_errno=True)

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from compile.artifact.manifest import MANIFEST
 from compile.page.fields import MOST, Json, mapping, numbers, objects, positive, text, texts
 from compile.page.naming import leaf_of, name_of_manifest, name_of_path, task_of
 from compile.page.proofs import Proof, proofs_of_check, proofs_of_manifest, proofs_of_runner
-from compile.page.reading import Document
+from compile.page.reading import Document, manifests_of
 
 VALID = "VALID"
 
@@ -117,19 +118,23 @@ class Evidence:
 
 def collect(documents: Iterable[Document]) -> Evidence:
     """Put together what the documents say. What is given twice counts once."""
-    evidence, manifests = Evidence(), []
+    evidence = Evidence()
+    manifests: list[tuple[Path, Json]] = []
     for document in documents:
         body = document.body
+        for place, manifest in manifests_of(document.kind, body).items():
+            path = Path(place, MANIFEST) if place else document.path
+            manifests.append((path, manifest))
         if document.kind == "manifest":
-            manifests.append((document.path, body))
-        elif document.kind == "check":
+            continue
+        if document.kind == "check":
             _add_check(evidence, body)
         elif document.kind == "proof":
             name = name_of_path(body["artifact"], body)
             evidence.proofs += proofs_of_runner(name, body)
             _add_status(evidence, name, body)
         else:
-            _add_measurements(evidence, document.kind, body)
+            _add_measurements(evidence, body, _places(document.kind, body))
     known = {*evidence.names()}
     for path, manifest in manifests:
         _add_manifest(evidence, path, manifest, known)
@@ -159,17 +164,28 @@ def _add_status(evidence: Evidence, name: str, body: Json) -> None:
         evidence.statuses[name] = status
 
 
-def _add_measurements(evidence: Evidence, kind: str, body: Json) -> None:
+_Place = tuple[str, str, Json]
+"""Path of an artifact, where it was measured, and what was measured there."""
+
+
+def _places(kind: str, body: Json) -> list[_Place]:
     if kind == "measurement":
-        places = [(str(body["artifact"]), "zoo-run", body)]
-    else:
-        evidence.errors += texts(body, "errors")
-        reports = [body] if kind == "single bench" else objects(body, "reports")
-        places = [
-            (text(report, "artifact") or "", place, mapping(report, key))
-            for report in reports
-            for key, place in (("runner", "zoo-run"), ("python", "Python"))
-        ]
+        return [(str(body["artifact"]), "zoo-run", body)]
+    if kind in ("comparison", "fastest"):
+        programs = objects(
+            body if kind == "comparison" else mapping(body, "comparison"), "programs"
+        )
+        return [(text(each, "artifact") or "", "zoo-run", each) for each in programs]
+    reports = [body] if kind == "single bench" else objects(body, "reports")
+    return [
+        (text(report, "artifact") or "", place, mapping(report, key))
+        for report in reports
+        for key, place in (("runner", "zoo-run"), ("python", "Python"))
+    ]
+
+
+def _add_measurements(evidence: Evidence, body: Json, places: list[_Place]) -> None:
+    evidence.errors += texts(body, "errors")
     for path, place, report in places:
         if positive(report, "latency_ms", "median") is None:
             continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from compile.measure.fastest import relative_error
 from compile.page.choosing import QUANTISED, Group
 from compile.page.drawing import Axis, axis, below, drawing, label, line, spread, tick
 from compile.page.evidence import Evidence, Measured
@@ -14,8 +15,6 @@ from compile.page.sizes import file_bytes
 _TOP, _BOTTOM, _LEFT, _RIGHT = 22.0, 218.0, 38.0, 216.0
 _LARGEST = 15.0
 """Radius of the largest file."""
-_ABSURD_DB = 600
-"""No float64 has such a ratio of signal to noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +30,7 @@ class Point:
     """VALID, and not failed."""
 
 
-def relative_error(row: Measured, evidence: Evidence) -> float | None:
+def error_of_row(row: Measured, evidence: Evidence) -> float | None:
     """The error against the network in float64, as a share of the outputs' size.
 
     Of int8 and fp8 it is what quantisation adds as well; None where that is not recorded, and where
@@ -39,13 +38,8 @@ def relative_error(row: Measured, evidence: Evidence) -> float | None:
     """
     proofs = evidence.proofs_for(row.artifact)
     levels = [proof.sqnr_db for proof in proofs if proof.sqnr_db is not None]
-    known = [10 ** (-level / 20) for level in levels if abs(level) < _ABSURD_DB]
-    if not known:
-        return None
-    if row.precision not in QUANTISED:
-        return max(known)
     noise = [proof.quantisation_noise for proof in proofs if proof.quantisation_noise is not None]
-    return math.hypot(max(known), max(noise)) if noise else None
+    return relative_error(levels, noise, quantised=row.precision in QUANTISED)
 
 
 def points_of(group: Group, evidence: Evidence) -> list[Point]:
@@ -58,7 +52,7 @@ def points_of(group: Group, evidence: Evidence) -> list[Point]:
             sound=row.valid and evidence.is_proved(row.artifact) is not False,
         )
         for row in group.rows
-        if (error := relative_error(row, evidence))
+        if (error := error_of_row(row, evidence))
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from compile.measure.fastest import NOISE_GATE
 from compile.page.fields import Json, mapping, number, objects, text, texts, truth
 
 _PASSED = "PASSED"
@@ -49,7 +50,7 @@ class Proof:
     @property
     def quantisation_noise(self) -> float | None:
         """What int8 or fp8 adds, as a share of how much the outputs vary; None without the gate."""
-        noise = (gate.value for gate in self.gates if gate.name == "quantisation noise")
+        noise = (gate.value for gate in self.gates if gate.name == NOISE_GATE)
         return next(noise, None)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from compile.artifact.manifest import MANIFEST, MAX_DEPTH, check_manifest
 from compile.artifact.strict_json import parse_object
-from compile.errors import BadArtifact, Unavailable, UsageError
+from compile.errors import BadArtifact, Unavailable, UsageError, printable
 from compile.files import is_of_the_machine, read_regular
 from compile.page.fields import Json, mapping, objects, positive, text
 
@@ -18,8 +18,8 @@ MAX_BYTES = 256 * 2**20
 """Of one file. A million samples take 10 MB."""
 
 WANTED = (
-    "a report of `zoo-run --json FILE`, of `zoo bench`, `zoo check` or `zoo inspect` with --json, "
-    "or a manifest.json"
+    "a report of `zoo-run --json FILE`, of `zoo bench`, `zoo compare`, `zoo check` or "
+    "`zoo inspect` with --json, of `zoo compile --backend fastest --json`, or a manifest.json"
 )
 
 
@@ -59,6 +59,16 @@ def _is_proof(body: Json) -> bool:
     return text(body, "artifact") is not None and text(body, "check", "verdict") is not None
 
 
+def _is_comparison(body: Json) -> bool:
+    return text(body, "kind") == "comparison" and bool(objects(body, "programs"))
+
+
+def _is_fastest(body: Json) -> bool:
+    named = mapping(body, "manifests")
+    plain = all(printable(path) == path for path in named)
+    return _is_comparison(mapping(body, "comparison")) and bool(named) and plain
+
+
 def _is_manifest(body: Json) -> bool:
     return {"schema", "model", "parity", "programs", "build"} <= {*body}
 
@@ -70,10 +80,13 @@ KINDS: dict[str, Callable[[Json], bool]] = {
     "check": _is_check,
     "proof": _is_proof,
     "measurement": _is_measurement,
+    "comparison": _is_comparison,
+    "fastest": _is_fastest,
 }
 """By what each is called here, in the order in which they are tried: `bench` and `check` are those
 of the command, `single bench` is what the function zoo.bench returns, `proof` and `measurement` are
-zoo-run's, with and without --check.
+zoo-run's, with and without --check. `comparison` is zoo-run's of several artifacts, and `fastest`
+what `zoo compile --backend fastest` prints, with a comparison and manifests in it.
 """
 
 
@@ -87,9 +100,17 @@ def read_document(path: Path) -> Document:
     kind = next((name for name, fits in KINDS.items() if fits(body)), None)
     if kind is None:
         raise BadArtifact(f"{path} is JSON of something else; give {WANTED}")
-    if kind == "manifest":
-        check_manifest(body, path.parent)
+    for manifest in manifests_of(kind, body).values():
+        check_manifest(manifest, path.parent)
     return Document(path=path, kind=kind, body=body)
+
+
+def manifests_of(kind: str, body: Json) -> dict[str, Json]:
+    """Path of an artifact, or "" for the document's own -> its manifest."""
+    if kind == "manifest":
+        return {"": body}
+    named = mapping(body, "manifests") if kind == "fastest" else {}
+    return {path: each for path, each in named.items() if isinstance(each, dict)}
 
 
 def _parse(path: Path) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from compile.backends import backend_of
 from compile.errors import Unavailable, UsageError, ZooError
 from compile.files import write_atomic
 from compile.loading import load_artifact
-from compile.network.pixels import normalisation_of
 from compile.proof import determinism, gates, parity
 from compile.proof.accuracy import score
+from compile.proof.counting import classes_of
 from compile.proof.determinism import Repeats
 from compile.proof.golden import Bounds, Golden, proof_of
 from compile.proof.images import Labelled
@@ -187,13 +187,12 @@ def _run(artifact: Artifact, call: Program, golden: Golden, data: Labelled | Non
         output = each(call(golden.input), lambda y: y[:count])
         if data is None or scores is None:
             return _Ran(output=output)
-        answer = call(_as_input(artifact, data.images))
+        classes = classes_of(artifact, call, data.images, scores)
     except ZooError as error:
         shapes = [(count, *one.shape) for one in golden.layout.outputs]
         nothing = as_returned([torch.full(shape, torch.nan) for shape in shapes])
         return _Ran(output=nothing, failure=str(error))
-    logits = answer if isinstance(answer, torch.Tensor) else answer[scores]
-    return _Ran(output=output, classes=logits[: len(data.images)].argmax(dim=1))
+    return _Ran(output=output, classes=classes)
 
 
 def _row(
@@ -280,13 +279,6 @@ def _determinism(
         beside=beside,
         calls=calls,
     )
-
-
-def _as_input(artifact: Artifact, images: torch.Tensor) -> torch.Tensor:
-    """Preprocessed images (N, C, H, W) as the artifact takes them, bytes perhaps."""
-    if artifact.input.dtype == "float32":
-        return images
-    return normalisation_of(artifact).to_bytes(images)
 
 
 def _write_report(path: Path, rows: list[Row]) -> None:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compile.backends import DEFAULT
 from compile.backends import backend as find_backend
 from compile.precision import precision as find_precision
+from zoo.api.fastest import FASTEST, GOALS, Wish, build_fastest
+from zoo.api.preparing import manifest_model, prepare
 from zoo.errors import UsageError
 from zoo.sources.outputs import Wanted, find_outputs, parse_outputs
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from compile.api import Model, Result
-    from compile.proof.prepared import PreparedModel
+    from compile.api import Result
     from compile.spec import CompileSpec
     from zoo.runs.checkpoint import Run
     from zoo.sources.source import Source
@@ -45,6 +47,9 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
     runner: str | Path | None = None,
     force: bool = False,
     accept_error: bool | float = False,
+    goal: str = GOALS[0],
+    max_accuracy_loss: float | None = None,
+    keep_all: bool = False,
 ) -> Result:
     """Compile a network into an artifact below `root`, prove it, and return where it stands.
 
@@ -53,8 +58,10 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
             `zoo compile` takes: the path of a run, the name of a network (its newest run, else
             seeded weights), `timm:NAME` or `package.module:callable`.
         backend: `inductor`, `torchscript`, `onnx`, `openvino`, `eager`, `torch-compile`,
-            `tensorrt` or `tensorrt-plan`.
-        precision: `fp32`, `tf32`, `bf16`, `fp16`, `int8` or `fp8`.
+            `tensorrt` or `tensorrt-plan`; or `fastest`: each that zoo-run can run is built, they
+            are compared side by side, and one stays, whose manifest says why.
+        precision: `fp32`, `tf32`, `bf16`, `fp16`, `int8` or `fp8`; for `fastest` also several, such
+            as `fp32,int8`.
         batch: how many images one call takes, or the smallest and the largest number.
         shape: channels, height and width of one image. A module needs it.
         output: which outputs, as on the command line: `features`, `c3,c4,c5`, `layer3` or
@@ -76,6 +83,10 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
         force: build again what stands there.
         accept_error: publish the artifact though its proof failed, by up to so many bounds, or
             by anything if True; its manifest says so.
+        goal: what is to be `fastest`: `latency`, a call of the smallest batch, or `throughput`.
+        max_accuracy_loss: percentage points of test accuracy that the `fastest` may lose; then
+            every precision is tried, unless some are named. Without it, any loss is allowed.
+        keep_all: keep what was built for `fastest` in this call and not chosen.
 
     Returns:
         `path`, `built` (False if the same artifact stood there already), `seconds` and
@@ -91,30 +102,61 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
     >>> compile(torch.nn.Sequential(...), shape=(3, 32, 32), name="mine").path
     >>> compile("resnet50", output="c3,c4,c5").path
     """
-    from compile.api import compile_module
+    from compile.api import compile_module, find_artifacts
     from compile.runner import find_runner
 
     wanted = _wanted(output)
+    wish = _wish(backend, goal, batch, seed, max_accuracy_loss, accept_error, keep_all=keep_all)
     source = _source(model, shape=shape, runs=Path(runs), fresh=fresh, seed=seed, name=name)
-    spec = _spec(source, backend, precision, batch, device, input_type, target, portable=portable)
+    quantised = max_accuracy_loss is not None or _quantises(precision)
+    places = find_outputs(source, wanted)
     prepared = prepare(
-        source,
-        quantised=find_precision(precision).quantised,
-        images=images,
-        calibrate=calibrate,
-        outputs=find_outputs(source, wanted),
+        source, quantised=quantised, images=images, calibrate=calibrate, outputs=places
     )
-    return compile_module(
-        prepared,
-        spec,
-        backend=backend,
-        root=root,
-        model=manifest_model(source),
-        force=force,
-        accept_error=accept_error,
-        runner=find_runner(None if runner is None else Path(runner)),
-        command=_command(source, spec, wanted, backend, images, calibrate, accept_error),
+    zoo_run = find_runner(None if runner is None else Path(runner))
+    make = partial(compile_module, prepared, model=manifest_model(source), root=root, force=force)
+
+    def build(name: str, each: str) -> Result:
+        only = portable and (wish is None or find_backend(name).PORTABLE)
+        spec = _spec(source, name, each, batch, device, input_type, target, portable=only)
+        told = _command(source, spec, wanted, name, images, calibrate, accept_error)
+        return make(spec, backend=name, accept_error=accept_error, runner=zoo_run, command=told)
+
+    if wish is None:
+        return build(backend, precision)
+    before = find_artifacts(Path(root))
+    return build_fastest(build, zoo_run, wish, source, precision, device or "cpu", before)
+
+
+def _quantises(precision: str) -> bool:
+    """Whether one of the precisions, with commas between them, needs images to calibrate with."""
+    return True in {find_precision(each).quantised for each in precision.split(",")}
+
+
+def _wish(
+    backend: str,
+    goal: str,
+    batch: int | tuple[int, int],
+    seed: int,
+    max_accuracy_loss: float | None,
+    accept_error: bool | float,
+    *,
+    keep_all: bool,
+) -> Wish | None:
+    """What the fastest is to be; None for another backend, which takes none of these options."""
+    ends = (batch, batch) if isinstance(batch, int) else batch
+    wish = Wish(
+        goal=goal, batch=ends, seed=seed, max_accuracy_loss=max_accuracy_loss, keep_all=keep_all
     )
+    if backend == FASTEST and accept_error is not False:
+        raise UsageError(
+            f"backend={FASTEST!r} chooses among artifacts that are proved: leave out accept_error"
+        )
+    if backend != FASTEST and wish != Wish(batch=ends, seed=seed):
+        raise UsageError(
+            f"goal, max_accuracy_loss and keep_all are for backend={FASTEST!r}; leave them out"
+        )
+    return wish if backend == FASTEST else None
 
 
 def _source(
@@ -215,60 +257,3 @@ def _command(
     flags = ["--portable"] * spec.portable
     pairs = [word for pair in options.items() for word in pair]
     return shlex.join(["zoo", "compile", *source.words, *pairs, *flags])
-
-
-def prepare(
-    source: Source,
-    *,
-    quantised: bool,
-    images: Tensor | None = None,
-    calibrate: Tensor | str | Path | None = None,
-    num_images: int = 256,
-    outputs: Mapping[str, str] | None = None,
-) -> PreparedModel:
-    """The network made ready to be compiled, with the data that proves it.
-
-    Only quantised precisions need images to calibrate with and to count errors on. They come from
-    `calibrate`, or from the run's own data, `num_images` of them. `outputs` are names and places,
-    as zoo.sources.outputs.find_outputs gives them.
-    """
-    import torch
-
-    from compile.proof.images import Calibration, Labelled
-    from compile.proof.prepared import PreparedModel
-
-    calibration = labelled = None
-    if quantised:
-        labelled = source.labelled()
-        if isinstance(calibrate, torch.Tensor):
-            calibration = calibrate, "given"
-        else:
-            folder = None if calibrate is None else Path(calibrate)
-            calibration = source.calibration(folder, num_images)
-    pixels = source.preprocessing
-    return PreparedModel(
-        source.network,
-        source.shape,
-        samples=source.samples() if images is None else images,
-        calibration=calibration and Calibration(images=calibration[0], source=calibration[1]),
-        labelled=labelled and Labelled(images=labelled[0], labels=labelled[1]),
-        mean=pixels["mean"] if pixels else None,
-        std=pixels["std"] if pixels else None,
-        outputs=outputs,
-        classes=len(source.classes) if source.classes else None,
-    )
-
-
-def manifest_model(source: Source) -> Model:
-    """What the manifest says of the network besides its weights."""
-    from compile.api import Model
-
-    pixels = source.preprocessing
-    return Model(
-        name=source.name,
-        source=source.origin,
-        classes=source.classes,
-        preprocessing=dict(pixels) if pixels else None,
-        macs=None if source.origin == "module" else source.macs,
-        shape=source.native,
-    )

@@ -11,7 +11,7 @@ from typer import Option
 from compile.measure.defaults import DURATION_S, ITERATIONS
 from compile.report import short, table
 from zoo.cli.command import Command
-from zoo.cli.labels import broken, traits
+from zoo.cli.labels import batch_of, broken, traits
 from zoo.cli.options import (
     ArtifactsArgument,
     ArtifactsOption,
@@ -25,6 +25,8 @@ from zoo.errors import ZooError
 
 if TYPE_CHECKING:
     from compile.artifact.manifest import Manifest
+    from compile.page.choosing import Group
+    from compile.page.evidence import Evidence
 
 _LABEL_WIDTH = 14
 
@@ -70,21 +72,33 @@ class Bench(ArtifactsArgument, ArtifactsOption, RunnerOption, ThreadsOption, Qui
         if self.json:
             print(to_json({"reports": reports, "errors": list(map(str, errors))}), end="")
         elif reports:
-            show(*bench_table(reports, list(traits(manifests).values())))
+            show(*bench_table(reports, manifests))
         raise_worst(errors)
         if not self.json:
             show(f"next: zoo inspect {paths[0]}")
 
 
-def bench_table(reports: list[dict[str, Any]], special: list[str]) -> list[Any]:
-    """A row for each artifact: what zoo-run measured, and the median in Python; then notes.
+def bench_table(reports: list[dict[str, Any]], manifests: dict[str, Manifest]) -> list[Any]:
+    """A row for each artifact, the fastest first: what zoo-run measured, and the median in Python.
+    Then which one to take, and notes.
 
-    `special` has what `traits` says of each artifact.
+    `manifests` are those of the artifacts, in the order of the reports.
     """
-    rows = [_bench_row(*each) for each in zip(reports, special, strict=True)]
+    evidence, groups = compared(reports, manifests)
+    special = traits(manifests)
+    named = {
+        id(report["runner"] or report["python"]): (report, manifest, special[name])
+        for report, (name, manifest) in zip(reports, manifests.items(), strict=True)
+    }
+    rows = [
+        _bench_row(*named[id(row.report)], group.times_eager(row))
+        for group in groups
+        for row in group.rows
+        if id(row.report) in named
+    ]
     columns = (
         *("artifact", "load ms\nfirst", "median\nms", "p90\nms", "p99\nms", "per s"),
-        *("peak\nMB", "file\nMB", "verdict", "Python\nms"),
+        *("peak\nMB", "file\nMB", "x\neager", "Python\nms"),
     )
     lines: list[Any] = [table(columns, rows, left=("artifact",))]
     doubts = [
@@ -102,12 +116,39 @@ def bench_table(reports: list[dict[str, Any]], special: list[str]) -> list[Any]:
         f"commit {conditions.get('commit') or here['commit']}, {here['date']}"
     )
     notes = [
-        "first: the first call; median: with its 95 % interval; Python: the median of the same "
-        "file in Python; -: too few samples for it, or zoo-run has no engine for the backend",
+        "first: the first call; median: with its 95 % interval and verdict; Python: the median of "
+        "the same file in Python; x eager: eager's median in Python over this one; -: too few "
+        "samples for it, no VALID eager, or zoo-run has no engine for the backend",
         *(f"INVALID {doubt}" for doubt in doubts),
         facts,
     ]
-    return [*lines, *wrapped(notes)]
+    return [*lines, *wrapped([*notes, *_advice(groups, evidence)])]
+
+
+def compared(
+    reports: list[dict[str, Any]], manifests: dict[str, Manifest]
+) -> tuple[Evidence, list[Group]]:
+    """The reports as `zoo report` sees them: in groups that can be compared, the fastest first."""
+    from compile.artifact.manifest import MANIFEST
+    from compile.page.choosing import grouped
+    from compile.page.evidence import collect
+    from compile.page.reading import Document
+
+    said = [Document(path=Path(), kind="bench", body={"reports": reports, "errors": []})]
+    for report, manifest in zip(reports, manifests.values(), strict=True):
+        path = Path(report["artifact"], MANIFEST)
+        said.append(Document(path=path, kind="manifest", body=manifest))
+    evidence = collect(said)
+    return evidence, grouped(evidence)
+
+
+def _advice(groups: list[Group], evidence: Evidence) -> list[str]:
+    """Which artifact to take of each group that has a choice."""
+    from compile.page.choosing import advice
+
+    several = [group for group in groups if len(group.rows) > 1]
+    said = [(group.title, " ".join(advice(group, evidence))) for group in several]
+    return [text if len(groups) == 1 else f"{title}: {text}" for title, text in said]
 
 
 def allocators(reports: list[dict[str, Any]]) -> tuple[str, str]:
@@ -129,35 +170,37 @@ def _same(one: str, other: str) -> bool:
     return one.startswith(other) or other.startswith(one)
 
 
-def _bench_row(report: dict[str, Any], special: str) -> tuple[str, ...]:
-    own = report["runner"]
-    python = report["python"]
-    name = "{}\n{} b{}".format(*(python[key] for key in ("backend", "precision", "batch")))
-    name = "\n".join([name, *broken(special, _LABEL_WIDTH)])
+def _bench_row(
+    report: dict[str, Any], manifest: Manifest, special: str, times_eager: float | None
+) -> tuple[str, ...]:
+    own, python = report["runner"], report["python"]
+    batch = f"{python['precision']} {batch_of(manifest, python['batch'])}"
+    name = "\n".join([python["backend"], batch, *broken(special, _LABEL_WIDTH)])
+    times = "-" if times_eager is None else f"{times_eager:.2f}"
     if own is None:
-        empty = ("-",) * 7
-        return (name, *empty, python["verdict"], _median(python["latency_ms"]))
+        return (name, *("-",) * 7, times, _median(python))
     latency = own["latency_ms"]
     return (
         name,
         f"{short(own['load_ms'])}\n{short(own['first_call_ms'])}",
-        _median(latency),
+        _median(own),
         short(latency["p90"]),
         short(latency["p99"]),
         short(own["throughput_per_s"]),
         f"{own['peak_rss_bytes'] / 1e6:.0f}",
         f"{own['file_bytes'] / 1e6:.1f}",
-        own["verdict"],
-        _median(python["latency_ms"]),
+        times,
+        _median(python),
     )
 
 
-def _median(latency: dict[str, Any]) -> str:
+def _median(report: dict[str, Any]) -> str:
+    """A median with its interval and its verdict."""
+    latency = report["latency_ms"]
     interval = latency["median_interval"]
     if interval is None:
-        return short(latency["median"])
+        return f"{short(latency['median'])}\n{report['verdict']}"
     width = max(latency["median"] - interval[0], interval[1] - latency["median"])
     share = 100 * width / latency["median"]
-    return f"{short(latency['median'])}\n" + (
-        f"+-{share:.1f}%" if share < 9.95 else f"+-{share:.0f}%" if share < 99.5 else "+->99%"
-    )
+    shown = f"+-{share:.1f}%" if share < 9.95 else f"+-{share:.0f}%" if share < 99.5 else "+->99%"
+    return f"{short(latency['median'])}\n{shown}\n{report['verdict']}"

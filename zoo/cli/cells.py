@@ -8,10 +8,16 @@ from typing import Any
 
 from compile.backends import BACKENDS, backend, choose
 from compile.errors import Unavailable, UsageError, ZooError
+from compile.machine import emulated
+from compile.precision import REFERENCE
 from compile.precision import precision as find_precision
 from compile.report import size, table
+from zoo.api.fastest import FASTEST, backends_of
 from zoo.cli.labels import batched
 from zoo.cli.tables import wrapped
+
+ALL = "all"
+"""Every backend, or every precision that a backend has."""
 
 
 @dataclass(kw_only=True)
@@ -57,26 +63,37 @@ class Cell:
 
 
 def plan(backend_name: str, precision: str, device: str | None) -> list[Cell]:
-    """Return the cells asked for; raise at once when a single one cannot be built here."""
-    if precision != "all":
-        find_precision(precision)
+    """Return the cells asked for; raise at once when a single one cannot be built here.
+
+    `precision` is a name, several with commas between them, or `all`. Those that this CPU only
+    emulates have to be named.
+    """
+    named = None if precision == ALL else [*dict.fromkeys(precision.split(","))]
+    for each in named or ():
+        find_precision(each)
     if device not in (None, "cpu", "cuda"):
         raise UsageError(f"unknown --device '{device}'; choose cpu or cuda")
+    several = backend_name in (ALL, FASTEST)
     cells = []
-    for name in BACKENDS if backend_name == "all" else [backend_name]:
+    for name in backends_of(device) if backend_name == FASTEST else _backends(backend_name):
         known = backend(name).PRECISIONS
         where = device or ("cpu" if "cpu" in known else "cuda")
-        for each in known.get(where, ("fp32",)) if precision == "all" else (precision,):
+        for each in known.get(where, (REFERENCE,)) if named is None else named:
             cell = Cell(backend=name, precision=each, device=where)
             try:
                 choose(name, each, where)
+                cell.refused = emulated(each, where) if named is None else None
             except (Unavailable, UsageError) as error:
                 cell.refused = str(error).removeprefix(f"{name} ")
-                if backend_name != "all" and precision != "all":
+                if not several and named is not None and len(named) == 1:
                     raise
             cells.append(cell)
     require_some(cells)
     return cells
+
+
+def _backends(name: str) -> list[str]:
+    return [*BACKENDS] if name == ALL else [name]
 
 
 def require_some(cells: list[Cell]) -> None:
@@ -103,9 +120,17 @@ def compile_table(cells: list[Cell]) -> list[Any]:
     columns = ("backend", "precision", "device", "size", "time", "result")
     lines: list[Any] = [table(columns, rows, left=("backend", "precision", "device", "result"))]
     root = next((cell.path.parent for cell in cells if cell.path), None)
-    reasons = {f"{cell.backend}: {cell.refused}" for cell in cells if cell.refused}
-    lines += [*wrapped(sorted(reasons)), *_returned(cells), *([f"in {root}/"] if root else [])]
+    lines += [*wrapped(refusals(cells)), *_returned(cells), *([f"in {root}/"] if root else [])]
     return lines
+
+
+def refusals(cells: list[Cell]) -> list[str]:
+    """Why some cells cannot be built here: a line for each reason, with its backends."""
+    backends: dict[str, list[str]] = {}
+    for cell in cells:
+        if cell.refused:
+            backends.setdefault(cell.refused, []).append(cell.backend)
+    return sorted(f"{', '.join(dict.fromkeys(names))}: {why}" for why, names in backends.items())
 
 
 def _returned(cells: list[Cell]) -> list[str]:

@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 from compile.report import short, table
 from zoo.cli.command import Command
-from zoo.cli.labels import broken, traits
+from zoo.cli.labels import batch_of, broken, traits
 from zoo.cli.options import ArtifactsOption, QuietOption, RunnerOption, SeedOption, ThreadsOption
 from zoo.cli.selecting import ready_runner, select
 from zoo.cli.tables import StageLine, counted, wrapped
@@ -79,7 +79,12 @@ class Compare(ArtifactsOption, RunnerOption, ThreadsOption, SeedOption, QuietOpt
         else:
             names = [f"{path.parent.name}/{path.name}" for path in paths]
             special = traits(dict(zip(names, manifests, strict=True)))
-            show(*comparison_table(report, [special[name] for name in names]))
+            batches = [
+                batch_of(manifest, program["batch"])
+                for manifest, program in zip(manifests, report["programs"], strict=True)
+            ]
+            labels = [(batch, special[name]) for batch, name in zip(batches, names, strict=True)]
+            show(*comparison_table(report, labels))
             if changes:
                 show(*change_table(changes, relative))
         fail_regressed(changes)
@@ -128,10 +133,10 @@ def fail_regressed(changes: list[Change]) -> None:
         )
 
 
-def comparison_table(report: dict[str, Any], special: list[str]) -> list[Any]:
-    """A row for each program, then notes. `special` has what `traits` says of each."""
+def comparison_table(report: dict[str, Any], labels: list[tuple[str, str]]) -> list[Any]:
+    """A row for each program, then notes. `labels`: what `batch_of` and `traits` say of each."""
     programs = report["programs"]
-    rows = [_row(*each) for each in zip(programs, special, strict=True)]
+    rows = [_row(program, *label) for program, label in zip(programs, labels, strict=True)]
     columns = ("artifact", "load\nms", "median\nms", "time /\nfirst's", "95 %\ninterval", "verdict")
     conditions = programs[0]["conditions"]
     doubts = [
@@ -166,9 +171,9 @@ def change_table(changes: list[Change], relative: str) -> list[Any]:
     return [table(columns, rows, left=("program", "verdict")), *wrapped([note])]
 
 
-def _row(program: dict[str, Any], special: str) -> tuple[str, ...]:
+def _row(program: dict[str, Any], batch: str, special: str) -> tuple[str, ...]:
     ratio = program["ratio"]
-    name = f"{program['backend']}\n{program['precision']} b{program['batch']}"
+    name = f"{program['backend']}\n{program['precision']} {batch}"
     return (
         "\n".join([name, *broken(special, _LABEL_WIDTH)]),
         short(program["load_ms"]),

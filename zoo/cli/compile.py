@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compile.backends import backend
-from compile.errors import NotBuildable, UsageError, ZooError, one_line
+from compile.errors import NotBuildable, Unavailable, UsageError, ZooError, one_line
 from compile.precision import precision
 from compile.report import show, to_json
 from compile.spec import CompileSpec, parse_batch, parse_shape
+from zoo.api.fastest import FASTEST
 from zoo.cli.cells import Cell, compile_table, require_some
 from zoo.cli.child_build import build_in_child
 from zoo.cli.command import words
@@ -24,6 +25,7 @@ from zoo.cli.compile_options import (
     rebuild_command,
     rebuilding,
 )
+from zoo.cli.fastest import fastest_entries, fastest_table, leave_out, take_fastest
 from zoo.cli.options import set_threads
 from zoo.cli.output_list import list_outputs
 from zoo.cli.selecting import raise_worst, ready_runner
@@ -49,18 +51,36 @@ class Compile(CompileOptions):
         source = self.source()
         if not self.json:
             show(f"{source.name} from {source.origin}")
+        if self.backend == FASTEST:
+            self._keep_fastest(cells, source)
+            return
         with StageLine(quiet=self.quiet or self.json) as tell:
             self.build(cells, source, tell)
         if self.json:
-            rows = [_row(cell) for cell in cells]
-            report = {"model": source.name, "source": source.origin, "cells": rows}
-            print(to_json(report), end="")
+            print(to_json(_document(cells, source)), end="")
         require_some(cells)
         if not self.json:
             show(*compile_table(cells))
         raise_worst([cell.located_failure() for cell in cells if cell.failed is not None])
         if not self.json:
             show(self.next_line("check"))
+
+    def _keep_fastest(self, cells: list[Cell], source: Source) -> None:
+        """Build the candidates, compare them, keep one, and print the table and the choice."""
+        from compile.artifact.publishing import find_artifacts
+
+        runner = ready_runner(self.runner)
+        if runner is None:
+            raise Unavailable("comparing needs zoo-run, which is not here; `just runner` builds it")
+        leave_out(cells, runner, source, self.max_accuracy_loss)
+        before = find_artifacts(self.out)
+        with StageLine(quiet=self.quiet or self.json) as tell:
+            self.build(cells, source, tell)
+            fastest = take_fastest(cells, runner, self.wish(), source, before, tell)
+        if self.json:
+            print(to_json(_document(cells, source) | fastest_entries(fastest)), end="")
+        else:
+            show(*fastest_table(fastest, cells), f"next: zoo check {fastest.path}")
 
     def source(self) -> Source:
         """The network that MODEL means."""
@@ -78,7 +98,7 @@ class Compile(CompileOptions):
 
     def build(self, cells: list[Cell], source: Source, tell: Callable[[str], None]) -> None:
         """Build the cells that can be built here, and note in each what came out."""
-        from zoo.api.compiling import prepare
+        from zoo.api.preparing import prepare
 
         runner = ready_runner(self.runner)
         with self._no_other_output():
@@ -138,7 +158,7 @@ def _build_here(
     stage: Callable[[str], None],
 ) -> None:
     from compile.api import compile_module
-    from zoo.api.compiling import manifest_model
+    from zoo.api.preparing import manifest_model
 
     result = compile_module(
         prepared,
@@ -170,6 +190,15 @@ def _build_in_child(options: Compile, cell: Cell, timeout: float) -> None:
     report = build_in_child(words(child), options.out, timeout)
     path = Path(report["path"])
     cell.note(path, read_manifest(path), built=report["built"], seconds=report["seconds"])
+
+
+def _document(cells: list[Cell], source: Source) -> dict[str, Any]:
+    """What --json prints."""
+    return {
+        "model": source.name,
+        "source": source.origin,
+        "cells": [_row(cell) for cell in cells],
+    }
 
 
 def _row(cell: Cell) -> dict[str, Any]:

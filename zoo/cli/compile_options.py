@@ -13,10 +13,11 @@ from typer import Option
 from compile.backends import BACKENDS, DEFAULT, backend, check_portable
 from compile.errors import UsageError
 from compile.machine import LEVELS
-from compile.precision import PRECISIONS, precision
+from compile.precision import PRECISIONS, REFERENCE, precision
 from compile.spec import INPUT_TYPES, CompileSpec, parse_batch, parse_shape
-from zoo.cli.cells import Cell, plan
-from zoo.cli.command import Command, changed, words
+from zoo.api.fastest import FASTEST, GOALS, Wish
+from zoo.cli.cells import ALL, Cell, plan
+from zoo.cli.command import Command, changed, parameters, words
 from zoo.cli.options import (
     ArtifactsOption,
     ModelArgument,
@@ -32,7 +33,13 @@ from zoo.sources.outputs import parse_outputs
 if TYPE_CHECKING:
     from zoo.sources.source import Source
 
-OF_THE_CALL = ("runs", "out", "threads", "runner", "force", "timeout", "json", "quiet")
+OF_THE_CHOICE = ("for_", "max_accuracy_loss", "keep_all")
+"""Options that decide between artifacts; they have no effect on any of them."""
+
+OF_THE_CALL = (
+    *("runs", "out", "threads", "runner", "force", "timeout", "json", "quiet"),
+    *OF_THE_CHOICE,
+)
 """Options that say how to build, not what: the command in the manifest leaves them out."""
 
 
@@ -49,10 +56,20 @@ class CompileOptions(
 ):
     """What to build, and how."""
 
-    backend: Annotated[str, Option(help=f"{', '.join(BACKENDS)} or all.")] = DEFAULT
+    backend: Annotated[
+        str,
+        Option(
+            help=f"{', '.join(BACKENDS)} or all. {FASTEST} builds with every backend, compares the "
+            "artifacts side by side, and keeps one: its manifest says why."
+        ),
+    ] = DEFAULT
     precision: Annotated[
-        str, Option(help=f"{', '.join(PRECISIONS)} or all that a backend has.")
-    ] = "fp32"
+        str,
+        Option(
+            help=f"{', '.join(PRECISIONS)} or all that a backend has and this CPU does not only "
+            "emulate; or several, such as fp32,int8."
+        ),
+    ] = REFERENCE
     batch: str = "1"
     """A batch, such as 8, or a range, such as 1:64."""
     input_: Annotated[str | None, Option(show_default="the model's own")] = None
@@ -80,12 +97,63 @@ class CompileOptions(
     error; its status is then 'accepted'."""
     timeout: Annotated[float | None, Option(min=1)] = None
     """Stop each build after this many seconds; it runs in a child process."""
+    for_: Annotated[
+        str,
+        Option(
+            help=f"What is to be {FASTEST}: {GOALS[0]}, a call of the smallest --batch, or "
+            f"{GOALS[1]}, images in calls of the largest."
+        ),
+    ] = GOALS[0]
+    max_accuracy_loss: Annotated[
+        float | None,
+        Option(
+            min=0,
+            max=100,
+            show_default="any",
+            help=f"Percentage points of test accuracy that the {FASTEST} may lose. Then every "
+            "precision is tried, unless --precision names some.",
+        ),
+    ] = None
+    keep_all: Annotated[
+        bool,
+        Option(
+            help=f"Keep all that --backend {FASTEST} built. Without it, those that were built in "
+            "this call and not chosen are removed; what stood there before is never removed."
+        ),
+    ] = False
 
     def plan(self) -> list[Cell]:
         """The cells asked for. Refuses what cannot be meant, before anything is loaded."""
-        cells = plan(self.backend, self.precision, self.device)  # before torch is imported
+        lowered = self.max_accuracy_loss is not None and self.precision == REFERENCE
+        precision = ALL if lowered else self.precision
+        cells = plan(self.backend, precision, self.device)  # before torch is imported
         self._check(cells)
+        self._check_choice()
         return cells
+
+    def wish(self) -> Wish:
+        """What the fastest is to be. UsageError for an unknown --for."""
+        return Wish(
+            goal=self.for_,
+            batch=parse_batch(self.batch),
+            threads=self.threads,
+            seed=self.seed,
+            max_accuracy_loss=self.max_accuracy_loss,
+            keep_all=self.keep_all,
+        )
+
+    def _check_choice(self) -> None:
+        """Refuse options about the choice if there is none, and a choice of what failed."""
+        self.wish()
+        about = {each.flag for each in parameters(type(self)) if each.name in OF_THE_CHOICE}
+        given = [flag for flag in changed(self) if flag in about]
+        if self.backend != FASTEST and given:
+            raise UsageError(f"{given[0]} is for --backend {FASTEST}; leave it out")
+        if self.backend == FASTEST and self.accept_error is not None:
+            raise UsageError(
+                f"--backend {FASTEST} chooses among artifacts that are proved: leave out "
+                "--accept-error"
+            )
 
     def _check(self, cells: list[Cell]) -> None:
         """Refuse options that cannot be meant, before anything is loaded."""
@@ -135,8 +203,10 @@ def parse_accept_error(text: str | None) -> bool | float:
 def rebuilding(options: AnyOptions, cell: Cell, source: Source) -> AnyOptions:
     """The options that build this one cell again, from the same weights."""
     quantised = precision(cell.precision).quantised
+    unchosen = {name: getattr(CompileOptions, name) for name in OF_THE_CHOICE}
     return replace(
         options,
+        **unchosen,
         model=str(source.run.folder) if source.run is not None else options.model,
         fresh=source.untrained,
         backend=cell.backend,

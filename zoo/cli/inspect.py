@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from typer import Argument
 
-from compile.report import size, table
+from compile.page.fields import objects, positive, text
+from compile.report import short, size, table
 from zoo.cli.command import Command
 from zoo.cli.labels import batched
 from zoo.cli.options import JsonOption
@@ -68,6 +69,7 @@ def inspect_lines(path: Path, manifest: dict[str, Any], unfit: str | None) -> li
         ("repeats", _repeats(manifest["determinism"])),
         ("quantised", _quantised(manifest["quantization"])),
         ("non-finite", ", ".join(f"{k} {v}" for k, v in (manifest["nonfinite"] or {}).items())),
+        ("chosen", _chosen(manifest["evidence"])),
         ("built", f"{manifest['build']['date']} in {manifest['build']['seconds']} s"),
     ]
     lines = [f"{name:<11} {value}" for name, value in rows if value]
@@ -141,6 +143,20 @@ def _repeats(entry: dict[str, Any] | None) -> str:
         same = "the same bits" if entry.get("runners_identical") else "NOT the same bits"
         text += f"; {entry['runners']} zoo-runs at once: {same}"
     return text
+
+
+def _chosen(evidence: Any) -> str:
+    """Why `zoo compile --backend fastest` took it; nothing for evidence of another kind."""
+    goal, reason = text(evidence, "goal"), text(evidence, "reason")
+    batch = positive(evidence, "batch")
+    if text(evidence, "kind") != "fastest" or not goal or not reason or batch is None:
+        return ""
+    date = (text(evidence, "conditions", "date") or "an unknown day")[:10]
+    measured = ", ".join(
+        f"{text(each, 'artifact')} {short(positive(each, 'median_ms'))} ms"
+        for each in objects(evidence, "candidates")
+    )
+    return f"for {goal} at batch {batch:.0f}, on {date}: {reason}; of {measured}"
 
 
 def _quantised(entry: dict[str, Any] | None) -> str:

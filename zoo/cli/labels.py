@@ -35,6 +35,13 @@ def traits(manifests: Mapping[str, Manifest]) -> dict[str, str]:
     return found
 
 
+def batch_of(manifest: Manifest, measured: int) -> str:
+    """`b1`; `b1 of 1-64` for an artifact that answers a range of batches."""
+    ends = [end for program in manifest["programs"] for end in program["batch"]]
+    low, high = min(ends), max(ends)
+    return f"b{measured}" if low == high else f"b{measured} of {low}-{high}"
+
+
 def batched(shape: Sequence[int]) -> str:
     """The shape of a batch: `N x 3x32x32`; `N` for one number for each sample."""
     return f"N x {'x'.join(map(str, shape))}" if shape else "N"

@@ -25,7 +25,9 @@ from compile.artifact.strict_json import parse_object
 from compile.errors import printable
 from compile.files import read_regular
 from compile.report import show, to_json
-from zoo.cli.command import Command, changed, parse
+from zoo.api.fastest import FASTEST
+from zoo.cli.cells import ALL
+from zoo.cli.command import Command, changed, parameters, parse
 from zoo.cli.compile import Compile
 from zoo.cli.compile_options import OF_THE_CALL
 from zoo.cli.options import (
@@ -163,8 +165,10 @@ def trusted_options(command: str, runs: Path) -> Compile:
         options = parse(Compile, words)
     except (ValueError, UsageError):
         raise BadArtifact(f"its command is not one of `zoo compile`: {_shown(command)}") from None
-    foreign = sorted({*changed(options)} & {f"--{name}" for name in OF_THE_CALL})
-    if foreign or options.model is None or "all" in (options.backend, options.precision):
+    of_the_call = {each.flag for each in parameters(Compile) if each.name in OF_THE_CALL}
+    foreign = of_the_call & {*changed(options)}
+    several = options.backend in (ALL, FASTEST) or options.precision == ALL
+    if foreign or options.model is None or several or "," in options.precision:
         raise BadArtifact(f"its command does not build one artifact: {_shown(command)}")
     images = options.calibrate
     if not _may_choose(options.model, runs) or not (images is None or _lies_in(images, runs)):
