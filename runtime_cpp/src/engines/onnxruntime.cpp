@@ -17,7 +17,7 @@ namespace {
 
 using namespace onnxruntime;
 
-constexpr size_t kShownBytes = 200;
+constexpr size_t kShownBytes = 300;
 
 // Without the place in ONNX Runtime's sources that a message may name: a path with its line, then
 // the whole type of a function and what is wrong as code. They are longer than what is said.
