@@ -33,6 +33,6 @@ if(zoo_onnxruntime_library)
 elseif(ZOO_ONNXRUNTIME STREQUAL "OFF")
   message(STATUS "ONNX Runtime: OFF, zoo-run is built without that engine")
 else()
-  message(STATUS "ONNX Runtime: none at '${onnxruntime_hint}' nor in the system, zoo-run is built "
+  message(STATUS "ONNX Runtime: none at '${onnxruntime_hint}', zoo-run is built "
                  "without that engine")
 endif()
