@@ -158,8 +158,8 @@ def test_more_keys_in_a_proof_are_ignored(unproved: Artifact) -> None:
 
 def test_a_precision_that_the_weights_have_not(tmp_path: Path) -> None:
     pytest.importorskip("openvino")
-    from tests.test_runner_openvino import artifact
+    from tests.support.tiny_onnx import artifact
 
-    made = verify_artifact(artifact(tmp_path / "artifact", precision="bf16"))
+    made = verify_artifact(artifact(tmp_path / "artifact", backend="openvino", precision="bf16"))
     with pytest.raises(BadArtifact, match="holds weights in fp32, and the manifest says bf16"):
         load_programs(made)

@@ -75,7 +75,7 @@ def test_bench_reports_both_places(built: dict[str, Path], runner: Path) -> None
         assert report[place]["latency_ms"]["n"] >= 20
         assert report[place]["conditions"]["threads"] >= 1
     assert report["runner"]["peak_rss_bytes"] > 1e6
-    only_python = bench(built["onnx"], runner, duration=0.1, iterations=20)
+    only_python = bench(built["eager"], runner, duration=0.1, iterations=20)
     assert only_python["runner"] is None
     assert only_python["python"]["latency_ms"]["median"] > 0
 
@@ -104,4 +104,4 @@ def test_the_table_names_an_allocator_of_its_own() -> None:
     own = ("libtcmalloc_minimal.so.4", "; openvino in Python: glibc")
     assert allocators([tcmalloc, openvino]) == allocators([openvino]) == own
     assert allocators([tcmalloc])[1] == ""
-    assert allocators([report("onnx", "glibc", runner=False)]) == ("glibc", "")
+    assert allocators([report("eager", "glibc", runner=False)]) == ("glibc", "")

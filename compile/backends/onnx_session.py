@@ -48,6 +48,7 @@ def session(model: bytes, outputs: Sequence[str] | None = None) -> Session:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = torch.get_num_threads()
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # no format of its own
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     names = in_order(outputs, [output.name for output in session.get_outputs()])
     return lambda x: list(session.run(names, {"input": x}))

@@ -34,5 +34,5 @@ endforeach()
 # entry, and the loader takes that for the current folder.
 function(zoo_set_rpath)
   set_target_properties(${ARGV} PROPERTIES BUILD_WITH_INSTALL_RPATH ON
-    INSTALL_RPATH "${ZOO_TORCH_DIR}/lib;${zoo_tcmalloc_folder};$ORIGIN")
+    INSTALL_RPATH "${ZOO_TORCH_DIR}/lib;${zoo_tcmalloc_folder};${zoo_onnxruntime_folder};$ORIGIN")
 endfunction()

@@ -97,7 +97,8 @@ TEST(Requirements, AnEngineThatIsNotThereSaysWhatBringsIt) {
   EXPECT_TRUE(refusal("openvino").ends_with("pip install openvino, then build zoo-run again"));
   EXPECT_TRUE(refusal("eager").ends_with("that one runs in Python only"));
   EXPECT_TRUE(refusal("torch-compile").ends_with("that one runs in Python only"));
-  EXPECT_TRUE(refusal("onnx").ends_with("this zoo-run has torchscript .ts"));
+  EXPECT_TRUE(refusal("onnx").ends_with("pip install onnxruntime, then build zoo-run again"));
+  EXPECT_TRUE(refusal("tensorrt").ends_with("this zoo-run has torchscript .ts"));
 }
 
 TEST(Requirements, CudaGraphsAreForGpus) {

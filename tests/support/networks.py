@@ -28,7 +28,7 @@ KINDS = {
 program and a dynamic one, the others' with one program."""
 
 
-PYTHON_ONLY = ("onnx", "onnx-int8", "eager")
+PYTHON_ONLY = ("eager",)
 """Kinds that zoo-run has no engine for."""
 
 

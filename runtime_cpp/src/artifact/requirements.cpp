@@ -78,6 +78,7 @@ void check_device(const Manifest& manifest, const Host& host) {
 
 // What to do about a backend that has no engine here.
 std::string_view remedy(const std::string& backend) {
+  if (backend == "onnx") return "; pip install onnxruntime, then build zoo-run again";
   if (backend == "openvino") return "; pip install openvino, then build zoo-run again";
   if (backend == "eager" || backend == "torch-compile") return "; that one runs in Python only";
   return "";

@@ -49,6 +49,7 @@ using LoadEngine = std::unique_ptr<Engine> (*)(const LoadRequest& request);
 [[nodiscard]] std::unique_ptr<Engine> load_torchscript(const LoadRequest& request);
 [[nodiscard]] std::unique_ptr<Engine> load_inductor(const LoadRequest& request);
 [[nodiscard]] std::unique_ptr<Engine> load_openvino(const LoadRequest& request);
+[[nodiscard]] std::unique_ptr<Engine> load_onnxruntime(const LoadRequest& request);
 
 // The engine for a backend's file, by its suffix; null where this zoo-run has none.
 [[nodiscard]] LoadEngine find_engine(const std::string& backend, const std::string& file);

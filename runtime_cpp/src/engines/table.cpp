@@ -16,6 +16,9 @@ struct Row {
 // .pt2 files whose operators come from the libraries that the manifest loads first.
 constexpr std::array kEngines = {
     Row{{"inductor", ".pt2"}, load_inductor},
+#ifdef ZOO_ONNXRUNTIME_FILE
+    Row{{"onnx", ".onnx"}, load_onnxruntime},
+#endif
 #ifdef ZOO_HAS_OPENVINO
     Row{{"openvino", ".onnx"}, load_openvino},
 #endif

@@ -12,9 +12,9 @@ namespace zoo {
 
 namespace {
 
-constexpr std::array<std::string_view, 14> kPrefixes = {
-    "OMP_",  "KMP_",      "GOMP_",   "MKL_",      "ONEDNN_",    "DNNL_", "OV_",
-    "AOTI_", "ATEN_CPU_", "MALLOC_", "TCMALLOC_", "LD_PRELOAD", "TBB_",  "OPENVINO_"};
+constexpr std::array<std::string_view, 15> kPrefixes = {
+    "OMP_",      "KMP_",    "GOMP_",     "MKL_",       "ONEDNN_", "DNNL_",     "OV_", "AOTI_",
+    "ATEN_CPU_", "MALLOC_", "TCMALLOC_", "LD_PRELOAD", "TBB_",    "OPENVINO_", "ORT_"};
 
 std::map<std::string, std::string> relevant_environment() {
   std::map<std::string, std::string> variables;
