@@ -171,7 +171,7 @@ def test_the_report_counts_and_fits_the_page(
     assert "The sources" not in text and text.replace("\n  ", " ").count("A person looked.") == 20
     assert f"| a: Networks with a truth | fp32 | 0 | 6 of {len(NETWORKS)} |" in text
     total = next(line for line in text.splitlines() if line.startswith("| all"))
-    assert total == "| all | 1 of 2 (9.5 to 90.5) | 1 of 2 (9.5 to 90.5) | 1 | 1 |"
+    assert total == "| all, fp32 | 1 of 2 (9.5 to 90.5) | 1 of 2 (9.5 to 90.5) | 1 | 1 |"
     assert "| mixer | sound | **3** |" in text and "| random_mask | refuse | **passed** |" in text
     assert max(map(len, text.splitlines())) <= WIDTH
     assert share(0, 0) == "-" and share(0, 100) == "0 of 100 (0.0 to 3.7)"

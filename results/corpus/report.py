@@ -90,7 +90,8 @@ def rates(rows: list[Row]) -> Iterator[str]:
     for part, precision in sorted({(row["part"], row["precision"]) for row in rows}):
         own = [row for row in rows if (row["part"], row["precision"]) == (part, precision)]
         yield _rate(f"{part}: {TITLES[part]}, {precision}", own)
-    yield _rate("all", rows)
+    for precision in sorted({row["precision"] for row in rows}):
+        yield _rate(f"all, {precision}", [row for row in rows if row["precision"] == precision])
     yield ""
     yield from _wrapped(
         "Each network counts once for each backend that it was built by. In brackets: Wilson's "

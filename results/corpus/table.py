@@ -8,11 +8,12 @@ import re
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from compile import machine
-from results.corpus.jobs import key_of
+from results.corpus.jobs import key_of, networks
 
 RESULTS = Path(__file__).parents[1]
 SOURCES = ("compile", "zoo")
@@ -42,10 +43,19 @@ class Table:
         return cls(path=today, conditions=conditions)
 
     def reported(self) -> Table:
-        """The newest row of each key, whatever its commit; the report says which these are."""
+        """The newest row of each key, whatever its commit; the report says which these are.
+
+        Rows of networks that the corpus no longer has are left out.
+        """
         files = _files(self.path.parent, self.conditions["cpu"])
         here = {name: self.conditions[name] for name in ("torch", "cpu")}
-        rows = {key_of(row): row for path in reversed(files) for row in read(path, here)}
+        known = cache(networks)
+        rows = {
+            key_of(row): row
+            for path in reversed(files)
+            for row in read(path, here)
+            if row["network"] in known(row["part"], row["seed"])
+        }
         path = self.path if self.rows or not files else files[0]
         return Table(path=path, conditions=self.conditions, rows=rows)
 
