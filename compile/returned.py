@@ -22,6 +22,13 @@ def as_returned(tensors: Sequence[torch.Tensor]) -> Returned:
     return tensors[0] if len(tensors) == 1 else tuple(tensors)
 
 
+def joined(parts: Sequence[Returned]) -> Returned:
+    """The answers to several batches, as one."""
+    import torch
+
+    return as_returned([torch.cat(output) for output in zip(*map(as_tuple, parts), strict=True)])
+
+
 def each(returned: Returned, change: Callable[[torch.Tensor], torch.Tensor]) -> Returned:
     """The same with each tensor changed."""
     return as_returned([change(tensor) for tensor in as_tuple(returned)])

@@ -58,6 +58,10 @@ def test_a_sound_network_passes_and_a_wrong_one_does_not(name: str) -> None:
         ("d", "random-0", "torchscript", "fp32"),
         ("d", "random-1", "torchscript", "fp32"),
         ("d", "random-2", "onnx", "int8"),
+        ("a", "gated_units", "onnx", "int8"),
+        ("a", "odd_kernels", "openvino", "int8"),
+        ("a", "places_through_dropout", "onnx", "int8"),
+        ("a", "written_in_place", "onnx", "int8"),
     ],
 )
 def test_a_slice_of_the_other_parts(part: str, network: str, backend: str, precision: str) -> None:

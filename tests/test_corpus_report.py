@@ -24,6 +24,7 @@ from results.corpus.judging import (
     FALSE_REFUSAL,
     NOT_BUILT,
     RIGHT,
+    TOO_COARSE,
     judged,
 )
 from results.corpus.report import WIDTH, report, share
@@ -35,6 +36,7 @@ from tests.networks import NETWORKS
 
 JOB = Job(part="d", network="random-0", seed=0, backend="onnx", precision="fp32")
 FAR = float("inf")
+COARSE, UNCLEAR = "gate 'quantisation noise' (9 > 0.7)", "gate 'a clear sample' (0.0 > 1.0)"
 FIGURES = {"rmse": [0.5], "bound": [1.0], "kinds": ["normal"]}
 
 
@@ -146,6 +148,10 @@ def made(**given: Any) -> dict[str, Any]:
         (made(part="b", network="csatv2", backend="openvino", built="refused"), RIGHT),
         (made(part="b", network="csatv2", backend="openvino"), FALSE_ACCEPT),
         (made(part="b", network="csatv2", built="refused"), FALSE_REFUSAL),
+        (made(precision="int8", built="refused", failures=[COARSE, UNCLEAR]), TOO_COARSE),
+        (made(precision="int8", built="refused", failures=["bound: 3", COARSE]), FALSE_REFUSAL),
+        (made(precision="int8", built="refused", failures=[]), FALSE_REFUSAL),
+        (made(built="refused", failures=[UNCLEAR]), FALSE_REFUSAL),
     ],
 )
 def test_rows_are_judged(row: dict[str, Any], word: str) -> None:
@@ -171,7 +177,7 @@ def test_the_report_counts_and_fits_the_page(
     assert "The sources" not in text and text.replace("\n  ", " ").count("A person looked.") == 20
     assert f"| a: Networks with a truth | fp32 | 0 | 6 of {len(NETWORKS)} |" in text
     total = next(line for line in text.splitlines() if line.startswith("| all"))
-    assert total == "| all, fp32 | 1 of 2 (9.5 to 90.5) | 1 of 2 (9.5 to 90.5) | 1 | 1 |"
+    assert total == "| all, fp32 | 1 of 2 (9.5 to 90.5) | 1 of 2 (9.5 to 90.5) | 0 | 1 | 1 |"
     assert "| mixer | sound | **3** |" in text and "| random_mask | refuse | **passed** |" in text
     assert max(map(len, text.splitlines())) <= WIDTH
     assert share(0, 0) == "-" and share(0, 100) == "0 of 100 (0.0 to 3.7)"

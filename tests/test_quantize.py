@@ -11,15 +11,9 @@ from torch import nn
 from compile import machine
 from compile.backends import backend
 from compile.errors import BadArtifact, CheckFailed, NotBuildable
+from compile.network.fake_quantised import FakeQuantised, simulated
 from compile.network.fold import fold_batch_norms
-from compile.network.quantize import (
-    MIN_SAMPLES,
-    SCHEMES,
-    FakeQuantised,
-    quantize,
-    scheme_here,
-    simulated,
-)
+from compile.network.quantize import MIN_SAMPLES, SCHEMES, quantize, scheme_here
 from compile.proof import gates, parity
 from compile.proof.constants import compare
 from compile.proof.images import Calibration, Labelled

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,8 @@ def missing(device: str, precision: str) -> str | None:
 
 def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
     """Export, simplify, compare the two graphs, save one file."""
-    return write(module, spec, folder / FILE, onnx_session.session)
+    as_written = partial(onnx_session.session, as_written=True)
+    return write(module, spec, folder / FILE, as_written)
 
 
 def write(

@@ -34,8 +34,13 @@ def runs_in() -> str:
     return "onnxruntime" if find_spec("onnxruntime") else "onnx.reference"
 
 
-def session(model: bytes, outputs: Sequence[str] | None = None) -> Session:
-    """Load a graph. BadArtifact where its outputs are not called `outputs`, in any order."""
+def session(
+    model: bytes, outputs: Sequence[str] | None = None, *, as_written: bool = False
+) -> Session:
+    """Load a graph. BadArtifact where its outputs are not called `outputs`, in any order.
+
+    `as_written`: onnxruntime joins no operators.
+    """
     if runs_in() == "onnx.reference":
         from onnx.reference import ReferenceEvaluator
 
@@ -49,6 +54,8 @@ def session(model: bytes, outputs: Sequence[str] | None = None) -> Session:
     options.log_severity_level = 3
     options.intra_op_num_threads = torch.get_num_threads()
     options.add_session_config_entry("session.load_model_format", "ONNX")  # no format of its own
+    if as_written:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     names = in_order(outputs, [output.name for output in session.get_outputs()])
     return lambda x: list(session.run(names, {"input": x}))

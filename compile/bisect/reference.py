@@ -16,9 +16,9 @@ from compile.errors import CheckFailed, first_line
 from compile.graphs.lifted import float64_by_default, lift
 from compile.graphs.names import exported
 from compile.graphs.taps import GraphTaps, Tapped
+from compile.network.fake_quantised import FakeQuantised, simulated
 from compile.network.network import Network
 from compile.network.prepare import cast, eager_dtype
-from compile.network.quantize import FakeQuantised, simulated
 from compile.spec import CompileSpec
 
 _JITTER = 0.002

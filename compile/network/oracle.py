@@ -21,7 +21,7 @@ from compile.errors import CheckFailed, first_line
 from compile.graphs.lifted import LIFTED, float64_by_default, lift
 from compile.network.checking import Blamed, blame, quiet_torch
 from compile.network.copying import copied
-from compile.network.quantize import FakeQuantised
+from compile.network.fake_quantised import FakeQuantised
 from compile.spec import CompileSpec
 
 MODULE = "float64"

@@ -9,12 +9,14 @@ from functools import cache, cached_property
 import torch
 from torch import nn
 
-from compile.errors import NotBuildable
+from compile.errors import CheckFailed, NotBuildable
 from compile.machine import package_version
+from compile.network.batches import why_not
+from compile.network.fake_quantised import FakeQuantised, simulated
 from compile.network.network import Network
 from compile.network.oracle import MODULE, oracle_on_grid
 from compile.network.pixels import FromBytes
-from compile.network.quantize import FakeQuantised, quantize, simulated
+from compile.network.quantize import quantize
 from compile.network.weights import weights_sha256
 from compile.precision import precision as find_precision
 from compile.proof import yardstick
@@ -64,9 +66,16 @@ class QuantisedTasks:
     def make(self, spec: CompileSpec, scheme: str) -> Task:
         """The task of a build for `spec`, on the grid of `scheme`.
 
-        Raises NotBuildable where there are no images to calibrate with.
+        Raises NotBuildable where there are no images to calibrate with, CheckFailed for a batch
+        that the graph does not take.
         """
         graph = self.graph(scheme)
+        if graph.single and spec.batch != (1, 1):
+            raise CheckFailed(
+                why_not(self.network.folded, spec)
+                or f"in {spec.precision} its graph takes one image at a time: its forward makes a "
+                "number of the batch, as len(x) does; write x.shape[0], or build it for --batch 1"
+            )
         module: nn.Module = copy.deepcopy(graph)
         if spec.input_type == "uint8":
             module = FromBytes(module, self.samples.normalisation)

@@ -9,13 +9,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from compile.precision import precision
 from results.corpus.jobs import WAYS
 from tests.networks import NETWORKS
 
 Row = dict[str, Any]
 
 RIGHT, FALSE_ACCEPT, FALSE_REFUSAL = "right", "false accept", "false refusal"
-NOT_BUILT, BROKE = "not built", "broke"
+NOT_BUILT, BROKE, TOO_COARSE = "not built", "broke", "too coarse"
+
+_OF_THE_PRECISION = ("gate 'quantisation noise'", "gate 'a clear sample'")
+"""What a quantised network fails before any backend has computed: PyTorch's own graph on the grid
+is too far from the network, or so far that no class is clear."""
 
 FAULTY = Path(__file__).with_name("faulty.json")
 """Part, network, seed and backend -> the network of part a that has the same fault of the backend,
@@ -48,8 +53,9 @@ def judged(row: Row) -> str:
     """One of the words above.
 
     A backend may say in one line that it cannot build a network. That is neither a right answer nor
-    a wrong one, so it is counted as NOT_BUILT. A row that crashed, hung or raised something
-    unexpected is counted as BROKE.
+    a wrong one, so it is counted as NOT_BUILT. Neither is TOO_COARSE: the grid of a quantised
+    precision costs a network more than is allowed, whatever the backend. A row that crashed, hung
+    or raised something unexpected is counted as BROKE.
     """
     expected = truth(row)
     if row["built"] == "error":
@@ -58,7 +64,13 @@ def judged(row: Row) -> str:
         return FALSE_ACCEPT if expected == "refuse" else RIGHT
     if expected != "sound" or str(row.get("truth", "")).startswith("the exporter is wrong"):
         return RIGHT
+    if precision(row["precision"]).quantised and _fails_by_itself(row["failures"]):
+        return TOO_COARSE
     return NOT_BUILT if row["stage"] == "build" else FALSE_REFUSAL
+
+
+def _fails_by_itself(failures: list[str]) -> bool:
+    return bool(failures) and all(each.startswith(_OF_THE_PRECISION) for each in failures)
 
 
 def counted(rows: Iterable[Row]) -> Counter[tuple[str, str]]:

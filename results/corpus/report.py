@@ -17,6 +17,7 @@ from results.corpus.judging import (
     FALSE_REFUSAL,
     NOT_BUILT,
     RIGHT,
+    TOO_COARSE,
     Row,
     counted,
     judged,
@@ -39,6 +40,7 @@ _WORDS = {
     FALSE_ACCEPT: "**passed**",
     FALSE_REFUSAL: "**refused**",
     NOT_BUILT: "not built",
+    TOO_COARSE: "too coarse",
     BROKE: "**broke**",
 }
 
@@ -85,8 +87,9 @@ def _older(rows: list[Row], now: str) -> str:
 
 def rates(rows: list[Row]) -> Iterator[str]:
     """How often a wrong network passed and a sound one was refused, by part and overall."""
-    yield "| part | wrong networks that passed | sound networks refused | not built | broke |"
-    yield "|---|---|---|---:|---:|"
+    first = "| part | wrong networks that passed | sound networks refused "
+    yield first + "| too coarse | not built | broke |"
+    yield "|---|---|---|---:|---:|---:|"
     for part, precision in sorted({(row["part"], row["precision"]) for row in rows}):
         own = [row for row in rows if (row["part"], row["precision"]) == (part, precision)]
         yield _rate(f"{part}: {TITLES[part]}, {precision}", own)
@@ -96,7 +99,8 @@ def rates(rows: list[Row]) -> Iterator[str]:
     yield from _wrapped(
         "Each network counts once for each backend that it was built by. In brackets: Wilson's "
         "95 % interval, in per cent. A refused network counts as sound unless its graph in double "
-        "was found wrong. Not built: the backend said that it cannot build it."
+        "was found wrong. Too coarse: int8 itself costs more than is allowed whatever the backend, "
+        "or leaves no class clear. Not built: the backend said that it cannot build it."
     )
     yield ""
 
@@ -109,8 +113,10 @@ def _rate(title: str, rows: list[Row]) -> str:
         title,
         share(counts["refuse", FALSE_ACCEPT], wrong),
         share(counts["sound", FALSE_REFUSAL], sound),
-        sum(number for (_, said), number in counts.items() if said == NOT_BUILT),
-        sum(number for (_, said), number in counts.items() if said == BROKE),
+        *(
+            sum(number for (_, said), number in counts.items() if said == word)
+            for word in (TOO_COARSE, NOT_BUILT, BROKE)
+        ),
     )
     return f"| {' | '.join(map(str, cells))} |"
 

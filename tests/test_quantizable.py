@@ -1,0 +1,54 @@
+"""Modules that torchao does not quantise as they stand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from compile.backends import backend
+from compile.errors import CheckFailed
+from compile.network.readable import readable
+from compile.proof.images import Calibration
+from compile.proof.prepared import PreparedModel
+from compile.spec import CompileSpec
+from tests.support.networks import SHAPE, SmallNet
+
+IMAGES = torch.randn(64, *SHAPE, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.filterwarnings("ignore:Using padding")
+@pytest.mark.parametrize("kernel", [1, 3, (2, 2), (1, 4), (5, 3)])
+@pytest.mark.parametrize(("padding", "dilation"), [("same", 1), ("same", 2), ("valid", 1)])
+def test_a_padding_in_words_becomes_numbers(
+    kernel: int | tuple[int, int], padding: str, dilation: int
+) -> None:
+    layer = nn.Conv2d(2, 3, kernel, padding=padding, dilation=dilation)
+    x = torch.randn(2, 2, 9, 9)
+    with torch.no_grad():
+        graph = readable(torch.export.export(layer, (x,)).module())
+        torch.testing.assert_close(graph(x), layer(x))
+    targets = [str(node.target) for node in graph.graph.nodes]
+    assert "aten.conv2d.default" in targets and "aten.conv2d.padding" not in targets
+
+
+def test_a_module_that_makes_a_number_of_its_batch_is_quantised_for_one_image() -> None:
+    class OneByOne(SmallNet):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.cat([super(OneByOne, self).forward(image) for image in torch.split(x, 1)])
+
+    torch.manual_seed(0)
+    calibration = Calibration(images=IMAGES, source="synthetic")
+    prepared = PreparedModel(OneByOne().eval(), SHAPE, calibration=calibration)
+    graph = prepared.quantised_tasks.graph("x86")
+    assert graph.single
+    one_by_one = torch.cat([graph(image) for image in torch.split(IMAGES[:3], 1)])
+    assert torch.equal(graph(IMAGES[:3]), one_by_one)
+    one = CompileSpec(shape=SHAPE, precision="int8")
+    assert prepared.task(one, backend("onnx")).module.single
+    with pytest.raises(CheckFailed, match="makes a number of the batch"):
+        prepared.quantised_tasks.make(replace(one, batch=(1, 4)), "x86")
+    with pytest.raises(CheckFailed, match="in int8 its graph takes one image at a time"):
+        prepared.quantised_tasks.make(replace(one, batch=(4, 4)), "x86")
