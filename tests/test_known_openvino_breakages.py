@@ -1,7 +1,7 @@
 """Faults of OpenVINO 2026.4.1 that the proof found, each in a graph of a few nodes.
 
-The proof refuses the networks of tests/networks/misread.py, which have them. If a fault is repaired,
-its test fails here: then the network is a sound one for OpenVINO, too.
+The proof refuses the networks of tests/networks/misread.py, which have them. If a fault is
+repaired, its test fails here: then the network is a sound one for OpenVINO, too.
 """
 
 from __future__ import annotations
