@@ -11,6 +11,7 @@ from torch import nn
 from compile.backends import backend
 from compile.errors import CheckFailed
 from compile.network.readable import readable
+from compile.proof.constants import compare
 from compile.proof.images import Calibration
 from compile.proof.prepared import PreparedModel
 from compile.spec import CompileSpec
@@ -52,3 +53,29 @@ def test_a_module_that_makes_a_number_of_its_batch_is_quantised_for_one_image() 
         prepared.quantised_tasks.make(replace(one, batch=(1, 4)), "x86")
     with pytest.raises(CheckFailed, match="in int8 its graph takes one image at a time"):
         prepared.quantised_tasks.make(replace(one, batch=(4, 4)), "x86")
+
+
+class _Placed(SmallNet):
+    """Adds a table of places, which a layer makes of numbers of its own, to its features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(1, 10))
+        self.places = nn.Linear(10, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) + self.places(self.table)
+
+
+def test_weights_of_a_layer_that_sees_no_image_are_not_decided() -> None:
+    """A compiler may write the layer's answer instead; the manifest says so."""
+    torch.manual_seed(0)
+    calibration = Calibration(images=IMAGES, source="synthetic")
+    prepared = PreparedModel(_Placed().eval(), SHAPE, calibration=calibration)
+    weights = prepared.quantised_tasks.weights("x86")
+    held = [form.values for each in weights if each.undecided is None for form in each.forms()]
+    compared = compare(weights, "int8", held)
+    assert compared.gate["passed"]
+    (entry,) = compared.skipped
+    assert entry["reason"].startswith("not decided at places.weight, places.bias: ")
+    assert "the same for every image" in entry["reason"]

@@ -53,12 +53,13 @@ class FakeQuantised(nn.Module):
             warnings.simplefilter("ignore", FutureWarning)
             return FakeQuantised(copy.deepcopy(self.network, memo), single=self.single)
 
-    def weights(self) -> Iterator[tuple[str, torch.Tensor]]:
+    def weights(self, *, blind: bool = False) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield names and values of the weights that every file of this graph holds unchanged.
 
         They are the int8 weights, and the float weights and biases of convolutions and linear
         layers. A compiler may turn others, such as those of a batch norm before its activation,
-        into other constants, and a layer that sees no image into its answer.
+        into other constants. With `blind` they are those of layers that do not see the image. A
+        compiler may write the answer of such a layer instead.
         """
         seeing = _seeing(self.network)
         for node in self.network.graph.nodes:
@@ -70,7 +71,7 @@ class FakeQuantised(nn.Module):
                 continue  # the part of the graph inside an autocast region
             value = value.detach()
             layer = _layer_of(node)
-            if layer is not None and layer not in seeing:
+            if blind != (layer is not None and layer not in seeing):
                 continue
             if layer is not None and module_of(layer):
                 yield f"{module_of(layer)}.{'bias' if value.ndim == 1 else 'weight'}", value

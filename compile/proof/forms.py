@@ -32,7 +32,7 @@ _TIMES_AS_WRONG = 2.0
 
 _FACTOR = "a factor or shift stands beside it, which a compiler may fold into it"
 _COMPUTED = "it is computed from other weights"
-_SAME_ANSWER = "its layer gives the same for every image, which a compiler may write instead"
+SAME_ANSWER = "its layer gives the same for every image, which a compiler may write instead"
 _ONE_NUMBER = "all its values are the same, which a compiler may write as one number"
 
 
@@ -65,9 +65,9 @@ class Weight:
     """Why a right file may hold none of the forms; None if it must hold one."""
 
 
-def plain(name: str, values: torch.Tensor) -> Weight:
-    """A weight that every file holds as it is."""
-    return Weight(name=name, forms=lambda: iter([Form(values=values)]))
+def plain(name: str, values: torch.Tensor, undecided: str | None = None) -> Weight:
+    """A weight that a file holds as it is, if it is not `undecided`."""
+    return Weight(name=name, forms=lambda: iter([Form(values=values)]), undecided=undecided)
 
 
 def weights_read(program: ExportedProgram, dtype: torch.dtype) -> list[Weight]:
@@ -119,7 +119,7 @@ class _Layer:
     def undecided(self, node: Node) -> str | None:
         """Why a right file may hold none of the forms; None if it must hold one."""
         if self.node in self.constants.nodes:
-            return _SAME_ANSWER
+            return SAME_ANSWER
         if not _only_moved(node, self.constants):
             return _COMPUTED
         if self.behind or self.before:

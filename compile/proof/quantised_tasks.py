@@ -20,7 +20,7 @@ from compile.network.quantize import quantize
 from compile.network.weights import weights_sha256
 from compile.precision import precision as find_precision
 from compile.proof import yardstick
-from compile.proof.forms import Weight, plain
+from compile.proof.forms import SAME_ANSWER, Weight, plain
 from compile.proof.function import Function
 from compile.proof.golden import Bounds, Golden
 from compile.proof.images import Calibration, Labelled, check_images
@@ -102,8 +102,11 @@ class QuantisedTasks:
         )
 
     def weights(self, scheme: str) -> list[Weight]:
-        """What every file on the grid of `scheme` must hold."""
-        return [plain(name, values) for name, values in self.graph(scheme).weights()]
+        """What every file on the grid of `scheme` must hold, and what need not be in it."""
+        graph = self.graph(scheme)
+        decided = [plain(name, values) for name, values in graph.weights()]
+        blind = graph.weights(blind=True)
+        return decided + [plain(name, values, SAME_ANSWER) for name, values in blind]
 
     def _images(self) -> Calibration:
         if self.calibration is None:

@@ -90,9 +90,9 @@ def find_outputs(source: Source, wanted: Wanted) -> dict[str, str] | None:
                 raise _no_output(source, name, known, paths)
         else:
             found[name] = place
-            path, colon, part = place.partition(":")
-            inside = not (colon and path == "" and part != "input")
-            if inside and path not in paths:
+            path, _, part = place.partition(":")
+            is_returned = path == "" and part not in _WHOLE  # by the network itself
+            if not is_returned and path not in paths:
                 raise _no_module(source, name, place, known, paths)
             if part not in _WHOLE:
                 _check_part(source, name, path, part)
