@@ -15,6 +15,13 @@ from contextlib import contextmanager
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _COMPILER = re.compile(r"^.*\berror: .*$", re.MULTILINE)
 """What a C++ compiler says first, below the command and the folders that it was called with."""
+_PLACES = re.compile(
+    r"Exception from |Check '.*' failed at |FrontEnd API failed |While validating |Summary:"
+    r"|Model wasn't fully converted|-- \S+ with a message:|-- Conversion is failed "
+)
+"""How lines of OpenVINO begin that say where something failed, and not what."""
+_FOLLOWS = re.compile(r"must be static|has to be known \(static\)")
+"""What OpenVINO says of operators behind one that it cannot read."""
 _LONGEST = 300
 """Characters of someone else's message that are shown."""
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -77,9 +84,10 @@ def by_code(code: int) -> type[ZooError]:
 def first_line(error: BaseException) -> str:
     """The message of an exception, in one line without colours.
 
-    OpenVINO's messages begin with places in its source, which are skipped. A C++ compiler's begin
-    with its command: its first error is taken. Where the message is one word, as that of a
-    KeyError, or nothing, the exception's own name stands before it. Long lines are cut off.
+    OpenVINO's messages begin with places in its source, which are skipped, and report what follows
+    from a fault beside the fault. A C++ compiler's begin with its command: its first error is
+    taken. If the message is one word, as that of a KeyError, or nothing, the exception's own name
+    stands before it. Long lines are cut off.
     """
     if isinstance(error, RecursionError):
         return "it is nested too deeply, or calls itself without end"
@@ -88,7 +96,8 @@ def first_line(error: BaseException) -> str:
     if compiler is not None:
         return compiler[0].strip()
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    said = [line for line in lines if not line.startswith("Exception from ")] or lines
+    said = [line for line in lines if not _PLACES.match(line)]
+    said = [line for line in said if not _FOLLOWS.search(line)] or said or lines
     kind = type(error).__name__
     if not said:
         return kind

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from compile.backends import backend
+from compile.backends import backend, onnx
 from compile.errors import CheckFailed
 from compile.network.readable import readable
 from compile.proof.constants import compare
@@ -79,3 +79,22 @@ def test_weights_of_a_layer_that_sees_no_image_are_not_decided() -> None:
     (entry,) = compared.skipped
     assert entry["reason"].startswith("not decided at places.weight, places.bias: ")
     assert "the same for every image" in entry["reason"]
+
+
+class _LastChannels(SmallNet):
+    """Its features have their channels last in memory, as those of a transformer."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        features = self.conv1(x).permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+        return nn.functional.adaptive_avg_pool2d(features, 1).flatten(1)
+
+
+def test_a_pool_over_the_image_is_a_mean_whatever_the_memory_format() -> None:
+    """As a gather it would bring the graph a Range, beside which OpenVINO's int8 is wrong."""
+    torch.manual_seed(0)
+    calibration = Calibration(images=IMAGES, source="synthetic")
+    prepared = PreparedModel(_LastChannels().eval(), SHAPE, calibration=calibration)
+    spec = CompileSpec(shape=SHAPE, precision="int8", batch=(1, 4))
+    graph = onnx.export(prepared.task(spec, backend("openvino")).module, spec).graph
+    kinds = {node.op_type for node in graph.node}
+    assert "ReduceMean" in kinds and not kinds & {"Gather", "Range"}

@@ -167,19 +167,23 @@ def export(module: nn.Module, spec: CompileSpec, opset: int | None = None) -> An
 
     module = module.cpu()
     try:
-        if _holds_graph(module):
-            return _translated(exported(module, replace(spec, device="cpu")), spec, opset)
-        try:
-            return _translated(module, spec, opset)
-        except torch.onnx.errors.OnnxExporterError as error:
-            if "scaled_dot_product_attention" not in f"{error}\n{error.__cause__}":
-                raise
-            from compile.backends.onnx_attention import flattened
-
-            graph = flattened(exported(module, replace(spec, device="cpu")))
-            return _translated(graph, spec, opset)
+        if not _holds_graph(module):
+            try:
+                return _translated(module, spec, opset)
+            except torch.onnx.errors.OnnxExporterError as error:
+                if "scaled_dot_product_attention" not in f"{error}\n{error.__cause__}":
+                    raise
+        return _translated(_graph(module, spec), spec, opset)
     except torch.onnx.errors.OnnxExporterError as error:
         raise CheckFailed(_untranslated(error, module, spec)) from error
+
+
+def _graph(module: nn.Module, spec: CompileSpec) -> ExportedProgram:
+    """The module's graph, with operators that the exporter knows."""
+    from compile.backends.onnx_decompositions import decomposed
+
+    with _quiet():
+        return decomposed(exported(module, replace(spec, device="cpu")))
 
 
 def _translated(module: nn.Module | ExportedProgram, spec: CompileSpec, opset: int | None) -> Any:

@@ -34,7 +34,7 @@ def truth(row: Row) -> str:
     """
     if row["part"] != "a":
         return "refuse" if same_fault(row) else "sound"
-    return NETWORKS[row["network"]].truth_for(row["backend"])
+    return NETWORKS[row["network"]].truth_for(row["backend"], row["precision"])
 
 
 def same_fault(row: Row) -> str | None:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.networks.network import Do, Network, head, net, stem
+from tests.networks.network import BATCH, Do, Network, head, net, stem
 
 _WRONG = "refuse: OpenVINO is wrong"
 
@@ -36,11 +36,35 @@ def kernel_as_large_as_the_image() -> nn.Module:
     return net(stem(), nn.AdaptiveAvgPool2d(7), scaled, nn.Conv2d(16, 16, 7, padding=3), nn.ReLU())
 
 
+def largest_of_each_row() -> nn.Module:
+    """The largest value of each channel, then a linear layer: OpenVINO computes that in int8 from
+    other numbers.
+    """
+    largest = Do(lambda self, x: x.amax((2, 3)))
+    return nn.Sequential(stem(), nn.ReLU(), largest, head(16))
+
+
+def numbers_of_the_images() -> nn.Module:
+    """The images of a batch are numbered: in int8 OpenVINO takes other scales behind that."""
+
+    def forward(self: Do, x: torch.Tensor) -> torch.Tensor:
+        numbers = torch.arange(x.shape[0], device=x.device)[:, None]
+        return self.layers(x) + (numbers < 0).to(x.dtype)
+
+    return Do(forward, layers=net(stem(), nn.ReLU(), nn.Conv2d(16, 16, 1), nn.ReLU()))
+
+
 TABLE = {
     "as_many_tokens_as_heads": Network(
         make=as_many_tokens_as_heads, truth=_WRONG, where=("openvino",)
     ),
     "kernel_as_large_as_the_image": Network(
         make=kernel_as_large_as_the_image, truth=_WRONG, where=("openvino",)
+    ),
+    "largest_of_each_row": Network(
+        make=largest_of_each_row, truth=_WRONG, where=("openvino",), precision="int8"
+    ),
+    "numbers_of_the_images": Network(
+        make=numbers_of_the_images, truth=_WRONG, where=("openvino",), precision="int8", batch=BATCH
     ),
 }
