@@ -14,7 +14,7 @@ from rich.console import Console
 from compile.artifact.manifest import Manifest
 from tests.support.layout import ROOT
 from tests.support.manifests import base
-from zoo.cli.bench import bench_table, compared
+from zoo.cli.bench import bench_table, compared, to_take
 from zoo.cli.labels import batch_of
 
 DATA = ROOT / "tests" / "data" / "page"
@@ -87,6 +87,18 @@ def test_the_last_line_says_which_to_take(reports: list[dict[str, Any]]) -> None
     assert f" {times:.2f} " in said
     assert all(evidence.is_proved(row.artifact) for row in group.rows)
     assert "Take " not in " ".join(printed(reports[:1])), "one alone leaves no choice"
+
+
+def test_the_next_command_is_about_the_one_to_take(reports: list[dict[str, Any]]) -> None:
+    _, (group,) = compared(reports, manifests(reports))
+    best = next(row for row in group.rows if row.valid)
+    taken = to_take(reports, manifests(reports))
+    assert Path(taken).name == best.leaf and taken != reports[0]["artifact"]
+    for report in reports:
+        for place in ("runner", "python"):
+            if report[place]:
+                report[place]["verdict"] = "INVALID"
+    assert to_take(reports, manifests(reports)) == reports[0]["artifact"]
 
 
 def test_lines_fit_the_terminal(reports: list[dict[str, Any]]) -> None:

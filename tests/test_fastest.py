@@ -145,6 +145,7 @@ def test_lowered_precisions_need_labelled_images_to_be_judged(
             "--backend fastest chooses among artifacts that are proved: leave out --accept-error",
         ),
         ("--precision fp32,int9", "unknown precision 'int9'"),
+        ("--backend onnx,all", "unknown backend 'all'"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(
@@ -169,6 +170,15 @@ def test_a_cpu_that_only_emulates_a_precision_builds_it_if_it_is_named(
     assert reason.endswith("--precision bf16 builds it")
     assert bf16({"avx512_bf16"}, "all") == bf16({"amx_bf16"}, "all") == [None]
     assert bf16({"avx512f"}, "bf16") == bf16({"avx512f"}, "fp32,bf16") == [None]
+
+
+def test_several_backends_have_commas_between_them() -> None:
+    rows = plan("torchscript,onnx,torchscript", "fp32,fp8", None)
+    assert [(row.backend, row.precision) for row in rows] == [
+        *(("torchscript", "fp32"), ("torchscript", "fp8")),
+        *(("onnx", "fp32"), ("onnx", "fp8")),
+    ]
+    assert all((row.refused is None) is (row.precision == "fp32") for row in rows)
 
 
 def test_one_reason_is_said_once() -> None:

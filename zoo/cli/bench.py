@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -75,7 +76,7 @@ class Bench(ArtifactsArgument, ArtifactsOption, RunnerOption, ThreadsOption, Qui
             show(*bench_table(reports, manifests))
         raise_worst(errors)
         if not self.json:
-            show(f"next: zoo inspect {paths[0]}")
+            show(shlex.join(["next:", "zoo", "inspect", to_take(reports, manifests)]))
 
 
 def bench_table(reports: list[dict[str, Any]], manifests: dict[str, Manifest]) -> list[Any]:
@@ -123,6 +124,20 @@ def bench_table(reports: list[dict[str, Any]], manifests: dict[str, Manifest]) -
         facts,
     ]
     return [*lines, *wrapped([*notes, *_advice(groups, evidence)])]
+
+
+def to_take(reports: list[dict[str, Any]], manifests: dict[str, Manifest]) -> str:
+    """The path of the artifact to take of the first group; of the first artifact if none is."""
+    from compile.page.choosing import choice
+
+    evidence, groups = compared(reports, manifests)
+    best = choice(groups[0], evidence)
+    found = (
+        report["artifact"]
+        for report in reports
+        if best is not None and any(best.report is report[place] for place in ("runner", "python"))
+    )
+    return next(found, reports[0]["artifact"])
 
 
 def compared(

@@ -65,17 +65,17 @@ class Cell:
 def plan(backend_name: str, precision: str, device: str | None) -> list[Cell]:
     """Return the cells asked for; raise at once when a single one cannot be built here.
 
-    `precision` is a name, several with commas between them, or `all`. Those that this CPU only
-    emulates have to be named.
+    `backend_name` and `precision` are a name, several with commas between them, or `all`. A
+    precision that this CPU only emulates has to be named.
     """
     named = None if precision == ALL else [*dict.fromkeys(precision.split(","))]
     for each in named or ():
         find_precision(each)
     if device not in (None, "cpu", "cuda"):
         raise UsageError(f"unknown --device '{device}'; choose cpu or cuda")
-    several = backend_name in (ALL, FASTEST)
+    backends = backends_of(device) if backend_name == FASTEST else _backends(backend_name)
     cells = []
-    for name in backends_of(device) if backend_name == FASTEST else _backends(backend_name):
+    for name in backends:
         known = backend(name).PRECISIONS
         where = device or ("cpu" if "cpu" in known else "cuda")
         for each in known.get(where, (REFERENCE,)) if named is None else named:
@@ -85,7 +85,7 @@ def plan(backend_name: str, precision: str, device: str | None) -> list[Cell]:
                 cell.refused = emulated(each, where) if named is None else None
             except (Unavailable, UsageError) as error:
                 cell.refused = str(error).removeprefix(f"{name} ")
-                if not several and named is not None and len(named) == 1:
+                if len(backends) == 1 and named is not None and len(named) == 1:
                     raise
             cells.append(cell)
     require_some(cells)
@@ -93,7 +93,7 @@ def plan(backend_name: str, precision: str, device: str | None) -> list[Cell]:
 
 
 def _backends(name: str) -> list[str]:
-    return [*BACKENDS] if name == ALL else [name]
+    return [*BACKENDS] if name == ALL else [*dict.fromkeys(name.split(","))]
 
 
 def require_some(cells: list[Cell]) -> None:

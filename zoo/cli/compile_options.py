@@ -59,8 +59,9 @@ class CompileOptions(
     backend: Annotated[
         str,
         Option(
-            help=f"{', '.join(BACKENDS)} or all. {FASTEST} builds with every backend, compares the "
-            "artifacts side by side, and keeps one: its manifest says why."
+            help=f"{', '.join(BACKENDS)} or all. Several have commas between them. {FASTEST} "
+            "builds all that zoo-run can run, compares them side by side, and keeps one; its "
+            "manifest says why."
         ),
     ] = DEFAULT
     precision: Annotated[
