@@ -25,8 +25,8 @@ class Network:
     long as it is said in one line."""
     where: tuple[str, ...] = ()
     """The backends that `refuse` is about, all by default; it is sound for the others."""
-    precision: str | None = None
-    """The precision that `refuse` is about, all by default; it is sound at the others."""
+    precisions: tuple[str, ...] = ()
+    """The precisions that `refuse` is about, all by default; it is sound at the others."""
     shape: tuple[int, int, int] = SHAPE
     """Channels, height and width of one image."""
     batch: tuple[int, int] = (1, 1)
@@ -40,8 +40,8 @@ class Network:
 
     def truth_for(self, backend: str, precision: str = "fp32") -> str:
         """`sound`, `refuse` or `either` for one backend at one precision."""
-        elsewhere = bool(self.where) and backend not in self.where
-        if elsewhere or self.precision not in (None, precision):
+        about = (backend, self.where), (precision, self.precisions)
+        if any(these and this not in these for this, these in about):
             return "sound"
         return self.truth.split(":")[0]
 

@@ -218,6 +218,6 @@ TABLE = {
     "waves_as_places": Network(make=waves_as_places),
     "running_sums": Network(make=running_sums),
     "windows": Network(
-        make=windows, truth="refuse: OpenVINO is wrong", where=("openvino",), precision="int8"
+        make=windows, truth="refuse: OpenVINO is wrong", where=("openvino",), precisions=("int8",)
     ),
 }
