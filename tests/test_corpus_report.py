@@ -36,7 +36,10 @@ from tests.networks import NETWORKS
 
 JOB = Job(part="d", network="random-0", seed=0, backend="onnx", precision="fp32")
 FAR = float("inf")
-COARSE, UNCLEAR = "gate 'quantisation noise' (9 > 0.7)", "gate 'a clear sample' (0.0 > 1.0)"
+COARSE, UNCLEAR = (
+    "gate 'quantisation noise' (9 for a bound of 0.7)",
+    "gate 'a clear sample' (0 for a bound of 1)",
+)
 FIGURES = {"rmse": [0.5], "bound": [1.0], "kinds": ["normal"]}
 
 
@@ -191,7 +194,7 @@ def test_what_failed_is_told_from_the_figures() -> None:
     assert said == [
         "bound: normal 2, large inf",
         "class: another in 1 clear samples",
-        "gate 'batches' at batch 7 (3.0 > 1.0)",
+        "gate 'batches' at batch 7 (3.00 for a bound of 1)",
     ]
     assert failures(kinds, [0.0, 1.0, 1.0], bounds, {"decided": 1, "agreed": 1}, []) == []
 

@@ -18,6 +18,7 @@ from compile.errors import BadArtifact
 from compile.network.copying import copied
 from compile.proof import parity
 from compile.proof.golden import Bounds, Golden
+from compile.report import short
 from compile.returned import each
 
 Gate = dict[str, Any]
@@ -107,5 +108,6 @@ def failures(gates: Iterable[Gate], verdicts: Mapping[str, parity.Verdict]) -> t
     for gate in gates:
         if not gate["passed"]:
             at = f" at {gate['worst']}" if gate.get("worst") else ""
-            failed.append(f"gate '{gate['name']}'{at} ({gate['value']} > {gate['bound']})")
+            value = "not finite" if gate["value"] is None else short(gate["value"])
+            failed.append(f"gate '{gate['name']}'{at} ({value} for a bound of {gate['bound']:g})")
     return tuple(failed)

@@ -22,6 +22,7 @@ from compile.network.prepare import eager_dtype
 from compile.network.quantize import scheme_here
 from compile.precision import precision as find_precision
 from compile.proof import parity, prove, yardstick
+from compile.proof.gates import failures as gate_failures
 from compile.proof.golden import Golden
 from compile.proof.images import Calibration
 from compile.proof.task import Task
@@ -261,11 +262,7 @@ def failures(
     found = [f"bound: {', '.join(beyond)}"] if beyond else []
     if top1["agreed"] < top1["decided"]:
         found.append(f"class: another in {top1['decided'] - top1['agreed']} clear samples")
-    for gate in gates:
-        if not gate["passed"]:
-            at = f" at {gate['worst']}" if gate.get("worst") else ""
-            found.append(f"gate '{gate['name']}'{at} ({gate['value']} > {gate['bound']})")
-    return found
+    return [*found, *gate_failures(gates, {})]
 
 
 def ratio(error: float | None, bound: float) -> float:
