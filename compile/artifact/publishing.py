@@ -93,9 +93,9 @@ def publish(folder: Path, final: Path, *, option: str = "--out DIR") -> None:
 
 
 def withdraw(final: Path) -> None:
-    """Remove a published artifact: no reader ever sees half of it.
+    """Remove a published artifact in one step, so that no reader sees half of it.
 
-    Raises Unavailable where the place cannot be written.
+    Raises Unavailable if the folder cannot be written.
     """
     with staging(final) as folder:
         try:

@@ -198,7 +198,7 @@ def _translated(module: nn.Module | ExportedProgram, spec: CompileSpec, opset: i
             opset_version=opset or _OPSETS.get(spec.precision),
             input_names=["input"],
             output_names=list(spec.outputs),
-            dynamic_shapes=spec.dynamic_shapes(),  # whence the batch has its name, too
+            dynamic_shapes=spec.dynamic_shapes(),  # these also name the batch
             external_data=False,
             verbose=False,
         )

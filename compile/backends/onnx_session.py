@@ -37,9 +37,9 @@ def runs_in() -> str:
 def session(
     model: bytes, outputs: Sequence[str] | None = None, *, as_written: bool = False
 ) -> Session:
-    """Load a graph. BadArtifact where its outputs are not called `outputs`, in any order.
+    """Load a graph. Raises BadArtifact if its outputs are not called `outputs`, in any order.
 
-    `as_written`: onnxruntime joins no operators.
+    `as_written`: onnxruntime fuses no operators.
     """
     if runs_in() == "onnx.reference":
         from onnx.reference import ReferenceEvaluator

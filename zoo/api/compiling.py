@@ -58,8 +58,8 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
             `zoo compile` takes: the path of a run, the name of a network (its newest run, else
             seeded weights), `timm:NAME` or `package.module:callable`.
         backend: `inductor`, `torchscript`, `onnx`, `openvino`, `eager`, `torch-compile`,
-            `tensorrt` or `tensorrt-plan`; or `fastest`: each that zoo-run can run is built, they
-            are compared side by side, and one stays, whose manifest says why.
+            `tensorrt` or `tensorrt-plan`; or `fastest`: build with every backend that zoo-run can
+            run, compare side by side, and keep one artifact, whose manifest says why.
         precision: `fp32`, `tf32`, `bf16`, `fp16`, `int8` or `fp8`; for `fastest` also several, such
             as `fp32,int8`.
         batch: how many images one call takes, or the smallest and the largest number.
@@ -83,10 +83,11 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
         force: build again what stands there.
         accept_error: publish the artifact though its proof failed, by up to so many bounds, or
             by anything if True; its manifest says so.
-        goal: what is to be `fastest`: `latency`, a call of the smallest batch, or `throughput`.
-        max_accuracy_loss: percentage points of test accuracy that the `fastest` may lose; then
+        goal: what the `fastest` is chosen for: `latency` of a call of the smallest batch, or
+            `throughput` in calls of the largest.
+        max_accuracy_loss: percentage points of test accuracy that the `fastest` may lose. With it,
             every precision is tried, unless some are named. Without it, any loss is allowed.
-        keep_all: keep what was built for `fastest` in this call and not chosen.
+        keep_all: keep what this call built for `fastest` and did not choose.
 
     Returns:
         `path`, `built` (False if the same artifact stood there already), `seconds` and

@@ -165,7 +165,7 @@ def _quantised(entry: dict[str, Any] | None) -> str:
     text = f"{entry['scheme']}, by {entry['samples']} images ({entry['calibration']})"
     counted = entry.get("accuracy")
     if counted:
-        text += f"; accuracy {counted['before']:.1f} % before, {counted['after']:.1f} % after"
+        text += f"; accuracy {counted['before']:.1f} %, quantised {counted['after']:.1f} %"
         if "mcnemar_p" in counted:
             text += f" ({counted['lost']} lost, {counted['won']} won, p {counted['mcnemar_p']:.2g})"
     return text
