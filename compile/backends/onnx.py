@@ -267,7 +267,7 @@ def _quiet() -> Iterator[None]:
 
 
 def load(path: str, program: ProgramFile, device: str) -> Program:
-    """Load with onnxruntime where it is installed, else with onnx's reference evaluator."""
+    """Load with onnxruntime if it is installed, else with onnx's reference evaluator."""
     import torch
 
     del device

@@ -1,4 +1,4 @@
-"""Run an .onnx: with onnxruntime where it is installed, else with onnx's reference evaluator."""
+"""Run an .onnx: with onnxruntime if it is installed, else with onnx's reference evaluator."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Session = Callable[["numpy.ndarray[Any, Any]"], "list[numpy.ndarray[Any, Any]]"]
 
 
 def whole_model(path: str) -> bytes:
-    """The file's bytes; BadArtifact where weights lie in other files, which nobody verified."""
+    """The file's bytes; BadArtifact if weights lie in other files, which nobody verified."""
     import onnx
 
     model = Path(path).read_bytes()
@@ -30,7 +30,7 @@ def whole_model(path: str) -> bytes:
 
 
 def runs_in() -> str:
-    """`onnxruntime` where it is installed, else `onnx.reference`."""
+    """`onnxruntime` if it is installed, else `onnx.reference`."""
     return "onnxruntime" if find_spec("onnxruntime") else "onnx.reference"
 
 

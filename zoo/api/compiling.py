@@ -51,7 +51,7 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
     max_accuracy_loss: float | None = None,
     keep_all: bool = False,
 ) -> Result:
-    """Compile a network into an artifact below `root`, prove it, and return where it stands.
+    """Compile a network into an artifact below `root`, prove it, and return its path and manifest.
 
     Args:
         model: a module that maps float32 (N, C, H, W) to tensors (N, ...); a Run; or what
@@ -75,14 +75,14 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
         images: real images (N >= 8, C, H, W) float32 to prove a module's artifact with.
         calibrate: images (N >= 32, C, H, W) float32 for int8 and fp8, or a folder of image
             files; by default the images that a run was trained on.
-        fresh: take seeded weights, though there is a run of that name.
+        fresh: take seeded weights, even if there is a run of that name.
         seed: decides the seeded weights.
         runs: where runs are looked for.
         runner: a zoo-run that must compute the same; by default the one on PATH, or the one built
             in this checkout, if there is one.
-        force: build again what stands there.
-        accept_error: publish the artifact though its proof failed, by up to so many bounds, or
-            by anything if True; its manifest says so.
+        force: build again, even if the same artifact exists.
+        accept_error: publish the artifact even if its proof fails: with errors up to so many
+            bounds, or of any size if True. Its manifest says so.
         goal: what the `fastest` is chosen for: `latency` of a call of the smallest batch, or
             `throughput` in calls of the largest.
         max_accuracy_loss: percentage points of test accuracy that the `fastest` may lose. With it,
@@ -90,14 +90,16 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
         keep_all: keep what this call built for `fastest` and did not choose.
 
     Returns:
-        `path`, `built` (False if the same artifact stood there already), `seconds` and
+        `path`, `built` (False if the same artifact existed already), `seconds` of building, and
         `manifest`.
 
     Raises:
         UsageError: an unknown name, or a precision or device that the backend lacks.
         BadArtifact: weights or an input shape that cannot be used.
-        CheckFailed: the build broke or the proof failed; nothing was published.
-        Unavailable: this machine cannot build it, or cannot write there.
+        CheckFailed: the build broke or the proof failed; nothing was published. For `fastest`: no
+            candidate could be built, or none can be taken.
+        Unavailable: this machine cannot build it, cannot write there, or has no zoo-run to compare
+            with for `fastest`.
 
     >>> compile("resnet18", backend="torchscript", batch=(1, 8)).path
     >>> compile(torch.nn.Sequential(...), shape=(3, 32, 32), name="mine").path

@@ -123,7 +123,7 @@ def share(text: str) -> float:
 
 
 def fail_regressed(changes: list[Change]) -> None:
-    """Raise CheckFailed where a program is slower than its baseline by more than is allowed."""
+    """Raise CheckFailed if a program is slower than its baseline by more than is allowed."""
     slower = [change for change in changes if change.regressed]
     if slower:
         worst = max(slower, key=lambda change: change.value)

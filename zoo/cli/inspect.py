@@ -118,7 +118,7 @@ def _ratio(proof: dict[str, Any]) -> str:
 
 
 def _largest(proof: dict[str, Any]) -> float | None:
-    """The largest error / bound of an output and of its channels; None where it is not recorded."""
+    """The largest error / bound of an output and of its channels; None if it is not recorded."""
     ratios = [row["rmse"] / row["bound"] for row in proof["bounds"] if row["rmse"] and row["bound"]]
     parts = (proof["channels"] or {}).get("ratio")
     return max([*ratios, *([] if parts is None else [parts])], default=None)
