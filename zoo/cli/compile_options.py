@@ -60,8 +60,8 @@ class CompileOptions(
         str,
         Option(
             help=f"{', '.join(BACKENDS)} or all. Several have commas between them. {FASTEST} "
-            "builds with every backend that zoo-run can run, compares the artifacts side by side, "
-            "and keeps one; its manifest says why."
+            "builds all that zoo-run can run, compares them side by side, and keeps one; its "
+            "manifest says why."
         ),
     ] = DEFAULT
     precision: Annotated[
