@@ -105,7 +105,7 @@ gpu: install runner
 faults: install runner
     {{ python }} -m pytest -q -m faults -p tests.support.fault_report
 
-# Compile networks that nobody here wrote for --minutes N, go on where it stopped, and write the report
+# Compile networks that nobody here wrote for --minutes N, resume where it stopped, and write the report
 [group('check')]
 corpus *options: install
     {{ python }} -m results.corpus {{ options }}

@@ -117,7 +117,7 @@ def one_line(doing: str, remedy: str = "") -> Iterator[None]:
     """Whatever someone else's code throws inside becomes one line that begins with `doing`, and
     ends with `remedy`.
 
-    Raises CheckFailed; Unavailable where memory or the disk is at fault; a ZooError as it is.
+    Raises CheckFailed; Unavailable if memory or the disk is at fault; a ZooError as it is.
     """
     try:
         yield

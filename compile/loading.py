@@ -35,7 +35,7 @@ def load(
         accept_error: load an artifact that failed its proof and was published all the same.
 
     Raises BadArtifact for one that is damaged, made for another machine, or not proved;
-    Unavailable where this machine lacks something that can be installed.
+    Unavailable if this machine lacks something that can be installed.
     """
     artifact = open_artifact(Path(path))
     require_proved(artifact, accept_error=accept_error)
@@ -78,8 +78,8 @@ def load_programs(artifact: Artifact, *, unproved: bool = False) -> dict[Program
     """Load the programs of an opened artifact as they are.
 
     They check nothing: call them inside `running`, with an input that `check_input` accepts, on the
-    artifact's device. Raises BadArtifact where a file does not load, or the artifact is not proved
-    and `unproved` does not allow that; Unavailable where this zoo does not have the backend, or
+    artifact's device. Raises BadArtifact if a file does not load, or the artifact is not proved
+    and `unproved` does not allow that; Unavailable if this zoo does not have the backend, or
     the machine a library.
     """
     if not unproved:

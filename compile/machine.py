@@ -65,13 +65,13 @@ def vnni() -> str | None:
 
 
 def emulated(precision: str, device: str) -> str | None:
-    """Why this machine only emulates a precision, in one line; None where it computes in it."""
+    """Why this machine only emulates a precision, in one line; None if it computes in it."""
     flags = find_precision(precision).computing_flags
     if device != "cpu" or not flags or not cpu_flags().isdisjoint(flags):
         return None
     return (
         f"this CPU only emulates {precision}, as it has no {' and no '.join(flags)}: a build takes "
-        f"minutes, a call several times as long as in float32; --precision {precision} builds it"
+        f"minutes, and a call several times as long as in fp32; --precision {precision} builds it"
     )
 
 

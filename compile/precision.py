@@ -114,7 +114,7 @@ def held_as(name: str) -> str:
 
 
 def in_tf32(held: str) -> str | None:
-    """Return the precision that multiplies the dtype of `held` in TF32; None where none does."""
+    """Return the precision that multiplies the dtype of `held` in TF32; None if none does."""
     rows = PRECISIONS.items()
     dtype = PRECISIONS[held].dtype if held in PRECISIONS else ""
     return next((name for name, row in rows if row.tf32 and row.dtype == dtype), None)
@@ -130,7 +130,7 @@ def of_constants(constants: Iterable[torch.Tensor]) -> str:
 
     Where nothing is four-dimensional, the matrices decide. A quantised program may keep some
     layers in float32. Several dtypes are joined, such as `bfloat16, float32`: `check_held` decides
-    on them. CheckFailed where there are no constants. TF32 is a way to multiply float32, which no
+    on them. CheckFailed if there are no constants. TF32 is a way to multiply float32, which no
     constant shows.
     """
     dtypes: dict[int, set[str]] = {}

@@ -52,12 +52,13 @@ def test_where_no_difference_is_shown_the_more_exact_one_is_taken_then_the_small
     rough, exact = candidate("a", 1.0, error=1e-2), candidate("b", 1.001, seed=1, error=1e-6)
     choice = choose([rough, exact])
     assert choice.best is exact
-    assert choice.reason == "no difference in speed shown to a, and it is the most exact"
+    assert choice.reason == "no difference in speed to a is shown, and it is the most exact"
     large = candidate("c", 1.0, seed=2, error=0.7e-6, num_bytes=200)  # hardly more exact than b
     choice = choose([rough, large, exact])
     assert choice.best is exact
     assert choice.reason == (
-        "no difference in speed shown to a and c, and it is the smallest of those that are as exact"
+        "no difference in speed to a and c is shown, and it is the smallest of those "
+        "that are as exact"
     )
     unknown = candidate("d", 1.0, seed=3, error=None, num_bytes=1)
     assert choose([unknown, exact]).best is exact

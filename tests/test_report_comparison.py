@@ -94,5 +94,5 @@ def test_its_manifests_are_checked(tmp_path: Path) -> None:
         read_document(file)
     document["manifests"] = {"a\x00b": base()}
     file.write_text(json.dumps(document))
-    with pytest.raises(BadArtifact, match="JSON of something else"):
+    with pytest.raises(BadArtifact, match="JSON, but not a report or manifest of zoo"):
         read_document(file)

@@ -5,8 +5,8 @@
 >>> result = zoo.compile(run, backend="inductor")
 >>> scores = zoo.load(result.path)(images)
 
-The command `zoo` has the same functions, options and defaults. `import zoo` imports no torch: each
-function imports what it needs when it is called.
+The command `zoo` has the same functions, with mostly the same options and defaults. `import zoo`
+does not import torch: each function imports what it needs when it is called.
 """
 
 from typing import TYPE_CHECKING

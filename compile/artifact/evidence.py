@@ -13,13 +13,12 @@ from compile.errors import Unavailable
 
 
 def write_evidence(final: Path, evidence: dict[str, Any]) -> Manifest:
-    """Say in a published artifact why it was chosen, and return its new manifest.
+    """Write into a published artifact why it was chosen, and return its new manifest.
 
     A manifest is sealed by its hash, so the folder is replaced by a copy, in one step: a reader
-    sees the old one or the new one. The proof and every file stay as they are.
+    sees the old folder or the new one. The proof and every other file stay as they are.
 
-    Raises BadArtifact for an artifact that is damaged, Unavailable where the place cannot be
-    written.
+    Raises BadArtifact if the artifact is damaged, and Unavailable if the folder cannot be written.
     """
     manifest = {**verify_artifact(final).manifest, "evidence": evidence}
     sealed = shutil.ignore_patterns(MANIFEST, MANIFEST_HASH)

@@ -52,9 +52,9 @@ class ProgramFile:
     entry: str | None = None
     """The model's name inside a .pt2 package."""
     precision: str | None = field(default=None, compare=False)
-    """What the manifest says that it computes in; None where there is no manifest yet."""
+    """What the manifest says that it computes in; None if there is no manifest yet."""
     outputs: tuple[str, ...] | None = field(default=None, compare=False)
-    """The names of its outputs in the manifest's order; None where there is no manifest yet."""
+    """The names of its outputs in the manifest's order; None if there is no manifest yet."""
 
     @property
     def batch_text(self) -> str:

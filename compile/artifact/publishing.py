@@ -37,7 +37,7 @@ def file_entries(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def graph_entry(folder: Path) -> dict[str, Any] | None:
-    """Return the manifest's `graph` for a staging folder; None where no graph was kept."""
+    """Return the manifest's `graph` for a staging folder; None if no graph was kept."""
     path = folder / GRAPH
     return {"file": GRAPH, **_entry(path)} if path.is_file() else None
 
@@ -79,7 +79,7 @@ def staging(final: Path, *, option: str = "--out DIR") -> Iterator[Path]:
 def publish(folder: Path, final: Path, *, option: str = "--out DIR") -> None:
     """Flush a staged artifact to disk and move it into place in one step.
 
-    Where something stands there already, the two are exchanged, so that a reader sees the old
+    If something is there already, the two are exchanged, so that a reader sees the old
     one or the new one; the old one, now in staging, goes with the staging folder.
     """
     try:
@@ -93,9 +93,9 @@ def publish(folder: Path, final: Path, *, option: str = "--out DIR") -> None:
 
 
 def withdraw(final: Path) -> None:
-    """Remove a published artifact: no reader ever sees half of it.
+    """Remove a published artifact in one step, so that no reader sees half of it.
 
-    Raises Unavailable where the place cannot be written.
+    Raises Unavailable if the folder cannot be written.
     """
     with staging(final) as folder:
         try:

@@ -127,7 +127,7 @@ def golden_tensors(manifest: Manifest) -> dict[str, Wanted]:
 
 
 def golden_input(artifact: Artifact) -> torch.Tensor:
-    """The input (N, ...) of the golden samples; BadArtifact where a value is not finite."""
+    """The input (N, ...) of the golden samples; BadArtifact if a value is not finite."""
     tensors = read_tensors(artifact.files[GOLDEN].path, str(artifact.path / GOLDEN))
     return tensors[f"inputs/{artifact.manifest['inputs'][0]['name']}"]
 
@@ -136,7 +136,7 @@ def open_graph(artifact: Artifact) -> SealedFile:
     """The exported graph that the program was compiled from, verified as the files are.
 
     It is not a file of the program: no reader that only runs it copies or hashes it. Raises
-    BadArtifact where the artifact holds none.
+    BadArtifact if the artifact holds none.
     """
     entry = artifact.manifest.get("graph")
     if entry is None:

@@ -38,7 +38,7 @@ def manifest_schema() -> Schema:
 
 
 def first_fault(value: Any, schema: Schema) -> str | None:
-    """The first way in which `value` breaks `schema`, with its path; None where it keeps it.
+    """The first way in which `value` breaks `schema`, with its path; None if it keeps it.
 
     Raises ValueError for a keyword that this interpreter does not know.
     """

@@ -70,7 +70,7 @@ def seal(folder: Path, name: str, size: int, sha256: str) -> SealedFile:
 
 
 def freeze(copy: int, where: Path) -> None:
-    """Make a file in memory immutable; Unavailable where something keeps it busy."""
+    """Make a file in memory immutable; Unavailable if something keeps it busy."""
     for pause_s in (0.0, *_PAUSES_S):
         time.sleep(pause_s)
         try:

@@ -43,7 +43,7 @@ def require_proved(artifact: Artifact, *, accept_error: bool = False) -> None:
 def record_proof(artifact: Artifact) -> None:
     """Write beside the folder that its proof passed on this machine.
 
-    Raises Unavailable where the place cannot be written.
+    Raises Unavailable if the place cannot be written.
     """
     entry = {**_identity(artifact), "date": machine.now()}
     write_atomic(_place(artifact.path), (json.dumps(entry, indent=1) + "\n").encode())

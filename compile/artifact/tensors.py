@@ -64,7 +64,7 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
 def read_tensors(path: str, name: str) -> dict[str, torch.Tensor]:
     """Read a file whose header `check_tensors` has passed; `name` is its name for messages.
 
-    Raises BadArtifact where a value is NaN or infinite.
+    Raises BadArtifact if a value is NaN or infinite.
     """
     import torch
     from safetensors import SafetensorError
@@ -113,7 +113,7 @@ def check_tensors(stream: BinaryIO, name: str, wanted: Mapping[str, Wanted] | No
 
 
 def _fault_in_values(stream: BinaryIO, left: int, want: Wanted) -> str | None:
-    """What is wrong with the values in the next `left` bytes; None where they are sound."""
+    """What is wrong with the values in the next `left` bytes; None if they are sound."""
     import numpy as np
 
     before = -1

@@ -76,7 +76,7 @@ def export_triton(
 
     `platform` is what compile.backends.triton_platform says. Raises UsageError for a range of
     batches that Triton cannot keep to, for a name that no folder can have, and where something
-    stands in the place and `force` is not given. Raises Unavailable where the place cannot be
+    stands in the place and `force` is not given. Raises Unavailable if the place cannot be
     written.
     """
     manifest = artifact.manifest

@@ -35,7 +35,7 @@ def backend(name: str) -> Backend:
 
 
 def backend_of(manifest: dict[str, Any], where: object) -> Backend:
-    """Return the backend of the artifact `where`; Unavailable where this zoo does not have it."""
+    """Return the backend of the artifact `where`; Unavailable if this zoo does not have it."""
     name = manifest["backend"]
     if name not in BACKENDS:
         raise Unavailable(f"{where} needs the backend {name!r}; here are: {', '.join(BACKENDS)}")
@@ -61,14 +61,14 @@ def choose(name: str, precision: str, device: str) -> Backend:
 
 
 def check_portable(names: list[str]) -> None:
-    """Raise UsageError where none of the backends `names` builds portable files."""
+    """Raise UsageError if none of the backends `names` builds portable files."""
     if not any(backend(name).PORTABLE for name in names):
         known = " and ".join(name for name in BACKENDS if backend(name).PORTABLE)
         raise UsageError(f"--portable is for the backends {known}")
 
 
 def triton_platform(manifest: dict[str, Any], where: object) -> Platform:
-    """Return how a Triton server runs the artifact `where`; UsageError where it cannot.
+    """Return how a Triton server runs the artifact `where`; UsageError if it cannot.
 
     Raises Unavailable for a backend that this zoo does not have.
     """

@@ -81,7 +81,7 @@ class Backend:
     constants: Callable[[str, ProgramFile], Iterator[torch.Tensor]]
     """(path, program): yield the weights in the saved file, int8 or floating point, in any order
     and layout. Parity compares them with the folded module: stale or wrongly rounded weights show
-    here. Raises Unavailable where the file does not reveal its weights; the manifest says so."""
+    here. Raises Unavailable if the file does not reveal its weights; the manifest says so."""
 
     QUANTIZER: str = ""
     """How weights and activations are put on a grid, of `quantize.SCHEMES`; "" for none. The CPU
@@ -101,11 +101,11 @@ class Backend:
     """What executes its files in Python here: `torch`, `onnxruntime`, ..."""
 
     triton: Callable[[str], Platform | None] = _not_served
-    """Precision -> how a Triton server runs its files; None where it cannot."""
+    """Precision -> how a Triton server runs its files; None if it cannot."""
 
     open_taps: Callable[[Artifact, ProgramFile, int], Taps] | None = None
     """(artifact, program, wrappers): open a program for `zoo bisect`, which reads values inside it;
-    `wrappers` are the modules around the network in its graph. None where no value can be read."""
+    `wrappers` are the modules around the network in its graph. None if no value can be read."""
     UNTAPPED: str = "gives no values from inside"
     """What to say where `open_taps` is None: it follows the backend's name."""
 

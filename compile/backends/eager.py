@@ -80,7 +80,7 @@ def constants(path: str, program: ProgramFile) -> Iterator[torch.Tensor]:
 
 
 def _read(path: str) -> ExportedProgram:
-    """Read a saved program; BadArtifact where it holds pickles of more than tensors."""
+    """Read a saved program; BadArtifact if it holds pickles of more than tensors."""
     import torch
 
     try:

@@ -67,7 +67,7 @@ _SYMBOL = struct.Struct("<IBBHQQ")
 
 
 def between(library: bytes, start: str, end: str) -> bytes | None:
-    """Return the bytes from the symbol `start` to the symbol `end`; None where one is missing."""
+    """Return the bytes from the symbol `start` to the symbol `end`; None if one is missing."""
     sections = list(_sections(library))
     addresses = dict(_addresses(library, sections))
     if start not in addresses or end not in addresses:

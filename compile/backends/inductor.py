@@ -211,7 +211,7 @@ def triton(precision: str) -> Platform:
 def open_taps(artifact: Artifact, program: ProgramFile, wrappers: int) -> Taps:
     """Values at the end of the exported graph's first part, compiled with the artifact's options.
 
-    Raises BadArtifact where the artifact lacks the graph or the options.
+    Raises BadArtifact if the artifact lacks the graph or the options.
     """
     from compile.backends.inductor_taps import prefixes
 

@@ -123,7 +123,7 @@ def has_member(path: str, suffix: str) -> bool:
 
 
 def member(path: str, suffix: str) -> bytes:
-    """The first member whose name ends so; CheckFailed where there is none."""
+    """The first member whose name ends so; CheckFailed if there is none."""
     with zipfile.ZipFile(path) as package:
         for name in package.namelist():
             if name.endswith(suffix):

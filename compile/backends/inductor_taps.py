@@ -23,7 +23,7 @@ def prefixes(
 ) -> Prefixes:
     """The first parts of the exported graph that the artifact keeps, compiled with its options.
 
-    `build` compiles a part. Raises BadArtifact where the artifact lacks the graph or the options.
+    `build` compiles a part. Raises BadArtifact if the artifact lacks the graph or the options.
     """
     sealed = open_graph(artifact)  # the path is gone once nobody holds it
     graph = eager.graph(sealed.path, "cpu")

@@ -184,7 +184,7 @@ def timing_cache(version: str) -> Iterator[Path]:
 
 
 def _kept(version: str) -> Path | None:
-    """The cache of this TensorRT and GPU in the user's cache folder; None where it is not private.
+    """The cache of this TensorRT and GPU in the user's cache folder; None if it is not private.
 
     Whoever can write there could make TensorRT read bytes of their choice.
     """

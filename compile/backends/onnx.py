@@ -198,7 +198,7 @@ def _translated(module: nn.Module | ExportedProgram, spec: CompileSpec, opset: i
             opset_version=opset or _OPSETS.get(spec.precision),
             input_names=["input"],
             output_names=list(spec.outputs),
-            dynamic_shapes=spec.dynamic_shapes(),  # whence the batch has its name, too
+            dynamic_shapes=spec.dynamic_shapes(),  # these also name the batch
             external_data=False,
             verbose=False,
         )
@@ -267,7 +267,7 @@ def _quiet() -> Iterator[None]:
 
 
 def load(path: str, program: ProgramFile, device: str) -> Program:
-    """Load with onnxruntime where it is installed, else with onnx's reference evaluator."""
+    """Load with onnxruntime if it is installed, else with onnx's reference evaluator."""
     import torch
 
     del device

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 _PASSED_ON = frozenset(
     ("Cast", "Concat", "Expand", "Identity", "Reshape", "Squeeze", "Tile", "Transpose", "Unsqueeze")
 )
-"""Operators that compute nothing from their inputs."""
+"""Operators that pass values on and compute nothing from them."""
 
 
 def read(path: str) -> Iterator[torch.Tensor]:
-    """The initializers of a file, int8 or floating point, except for those that are answers.
+    """The initializers of a file, int8 or floating point, except for those that are outputs.
 
-    A network may return a constant, such as the places of anchors. It has an output's type then,
-    whatever the precision of the weights.
+    A network may return a constant, such as the positions of anchors. Then it has the type of an
+    output, whatever the precision of the weights is.
     """
     import onnx
     import torch
@@ -31,14 +31,14 @@ def read(path: str) -> Iterator[torch.Tensor]:
         if tensor.name in answers:
             continue
         array = onnx.numpy_helper.to_array(tensor)
-        if tensor.data_type == kinds.BFLOAT16:  # which numpy itself has not
+        if tensor.data_type == kinds.BFLOAT16:  # a type that numpy does not have
             yield torch.from_numpy(array.view("int16").copy()).view(torch.bfloat16)
         elif tensor.data_type in (kinds.FLOAT, kinds.FLOAT16, kinds.DOUBLE, kinds.INT8):
             yield torch.from_numpy(array.copy())
 
 
 def _answers(graph: Any) -> set[str]:
-    """The tensors that reach the outputs as they are, and nothing else."""
+    """Names of the tensors that reach the outputs unchanged, and that nothing else reads."""
     readers = Counter(name for node in graph.node for name in node.input)
     answers: set[str] = set()
     passed_on: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""Run an .onnx: with onnxruntime where it is installed, else with onnx's reference evaluator."""
+"""Run an .onnx: with onnxruntime if it is installed, else with onnx's reference evaluator."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Session = Callable[["numpy.ndarray[Any, Any]"], "list[numpy.ndarray[Any, Any]]"]
 
 
 def whole_model(path: str) -> bytes:
-    """The file's bytes; BadArtifact where weights lie in other files, which nobody verified."""
+    """The file's bytes; BadArtifact if weights lie in other files, which nobody verified."""
     import onnx
 
     model = Path(path).read_bytes()
@@ -30,16 +30,16 @@ def whole_model(path: str) -> bytes:
 
 
 def runs_in() -> str:
-    """`onnxruntime` where it is installed, else `onnx.reference`."""
+    """`onnxruntime` if it is installed, else `onnx.reference`."""
     return "onnxruntime" if find_spec("onnxruntime") else "onnx.reference"
 
 
 def session(
     model: bytes, outputs: Sequence[str] | None = None, *, as_written: bool = False
 ) -> Session:
-    """Load a graph. BadArtifact where its outputs are not called `outputs`, in any order.
+    """Load a graph. Raises BadArtifact if its outputs are not called `outputs`, in any order.
 
-    `as_written`: onnxruntime joins no operators.
+    `as_written`: onnxruntime fuses no operators.
     """
     if runs_in() == "onnx.reference":
         from onnx.reference import ReferenceEvaluator

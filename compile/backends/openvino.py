@@ -69,7 +69,7 @@ def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
 def load(path: str, program: ProgramFile, device: str) -> Program:
     """Compile the file for this CPU, at the precision that its weights have.
 
-    Raises BadArtifact where that is not the manifest's.
+    Raises BadArtifact if that is not the manifest's.
     """
     import torch
 
@@ -88,7 +88,7 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
 def session(
     model: bytes, precision: str, outputs: Sequence[str] | None = None
 ) -> onnx_session.Session:
-    """Load a graph; Unavailable where the CPU plugin would compute in another precision."""
+    """Load a graph; Unavailable if the CPU plugin would compute in another precision."""
     import torch
 
     core = _core()

@@ -75,7 +75,7 @@ class Comparison:
         self.blocks = blocks(self.reference.exact.steps, set.intersection(*map(set, known)))
 
     def _check_grid(self) -> None:
-        """Raise BadArtifact where calibrating again gave another grid than the artifact's."""
+        """Raise BadArtifact if calibrating again gave another grid than the artifact's."""
         exact = self.reference.exact
         (output,) = _run(exact, [exact.outputs[self.ending.number]], self.pixels, (1, 1))
         rows = self.inner.layout.join(output)
@@ -180,7 +180,7 @@ def _run(
 def _relative(value: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
     """Root mean square error of each row, relative to the size of the exact row: (rows,) float64.
 
-    It is infinite where the two have different numbers of values.
+    It is infinite if the two have different numbers of values.
     """
     if value.shape != exact.shape:
         return torch.full((len(exact),), math.inf, dtype=torch.float64)

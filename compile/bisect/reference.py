@@ -41,7 +41,7 @@ class Reference:
 def float_reference(network: Network, precision: str, rows: int) -> Reference:
     """The folded network in float64, and cast to the precision.
 
-    Raises CheckFailed where the module cannot be exported.
+    Raises CheckFailed if the module cannot be exported.
     """
     wrappers = int(casts(precision))
     eager = [(GraphTaps(graph(network, precision), wrappers), 1)]
@@ -86,7 +86,7 @@ def casts(precision: str) -> bool:
 def graph(network: Network, precision: str, *, batch: int = 1) -> nn.Module:
     """The folded network's exported graph at a precision, for one batch.
 
-    Raises CheckFailed where the module cannot be exported for it.
+    Raises CheckFailed if the module cannot be exported for it.
     """
     spec = CompileSpec(shape=network.shape, batch=(batch, batch))
     try:

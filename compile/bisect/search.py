@@ -53,7 +53,7 @@ class Bisection:
     points: list[Point]
     """Those that were measured, in order. A block that ends with an output has its error."""
     culprit: str | None
-    """The block that makes the program wrong; None where none stands out."""
+    """The block that makes the program wrong; None if none stands out."""
     inside: str | None
     """The first module inside the culprit whose values are wrong, where it is known."""
     passed: bool
@@ -125,7 +125,7 @@ def _check_calibration(artifact: Artifact, prepared: PreparedModel) -> None:
 def calibration_of(manifest: Manifest) -> tuple[str, int]:
     """Where the images of a quantised artifact came from, and how many there were.
 
-    Raises BadArtifact where the manifest does not say, or does not name the scheme.
+    Raises BadArtifact if the manifest does not say, or does not name the scheme.
     """
     entry = manifest.get("quantization")
     known = entry if isinstance(entry, dict) else {}

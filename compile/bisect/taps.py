@@ -20,7 +20,7 @@ def check_backend(name: str) -> None:
 def open_taps(artifact: Artifact, program: ProgramFile, wrappers: int) -> Taps:
     """Open a program for tapping; `wrappers` are the modules around the network in its graph.
 
-    Raises UsageError for a backend that cannot be tapped, BadArtifact where the file does not say
+    Raises UsageError for a backend that cannot be tapped, BadArtifact if the file does not say
     which module a step came from, Unavailable for a backend that this zoo does not have.
     """
     chosen = backend_of(artifact.manifest, artifact.path)

@@ -91,7 +91,7 @@ def before(given: object, channel: int, constants: Constants) -> list[Affine]:
 
 
 def _affine(node: Node, given: Node, channel: int, constants: Constants) -> Affine | None:
-    """What a step does to `given`; None where that is anything but a factor and a shift."""
+    """What a step does to `given`; None if that is anything but a factor and a shift."""
     name, args = operator(node), node.args
     if name == "aten::batch_norm":
         return _of_norm(node, constants) if args[0] is given and channel == 1 else None

@@ -68,7 +68,7 @@ class Constants:
         return (self.program.constants[name] if value is None else value).detach()
 
     def value(self, node: Node, dtype: torch.dtype) -> torch.Tensor | None:
-        """A constant where all is computed in `dtype`; None where PyTorch cannot, or for a list."""
+        """A constant where all is computed in `dtype`; None if PyTorch cannot, or for a list."""
         import torch
 
         if node.op == "placeholder":

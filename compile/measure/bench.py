@@ -41,7 +41,7 @@ def bench(
 
     A run ends when `duration` seconds and `iterations` are both met; one given alone governs alone.
     Where neither is given, both are those of compile.measure.defaults. The reports have the keys of
-    zoo-run's JSON. The runner's is None where zoo-run has no engine for the backend, or is not
+    zoo-run's JSON. The runner's is None if zoo-run has no engine for the backend, or is not
     there.
     """
     if duration is None and iterations is None:

@@ -113,7 +113,7 @@ def hold(
     compared: how fast the machine was on that day cancels out. Else the times themselves are, and
     both must come from the same CPU, with as many threads.
 
-    Raises UsageError where the older one lacks a program, BadArtifact where it comes from other
+    Raises UsageError if the older one lacks a program, BadArtifact if it comes from other
     conditions.
     """
     ours, theirs = _programs(now), _programs(then)
@@ -136,7 +136,7 @@ def hold(
 
 
 def check_known(names: Iterable[str], then: dict[str, Any]) -> None:
-    """Raise UsageError where an older report lacks one of these programs."""
+    """Raise UsageError if an older report lacks one of these programs."""
     known = _programs(then)
     lacking = [name for name in names if name not in known]
     if lacking:

@@ -132,8 +132,8 @@ def candidates(
 
 
 def choose(given: Sequence[Candidate]) -> Choice:
-    """The fastest without a flaw. Where no difference in speed is shown, the more exact one; of
-    those that are as exact, the smallest.
+    """The fastest without a flaw. If no difference in speed to others is shown, the most exact of
+    these; of those that are as exact, the smallest.
 
     Raises CheckFailed if each has a flaw.
     """
@@ -161,7 +161,7 @@ def _reason(
         return f"the fastest; {second.artifact} takes {ratio} times as long"
     names = " and ".join(each.artifact for each in others)
     why = "the most exact" if len(exact) == 1 else "the smallest of those that are as exact"
-    return f"no difference in speed shown to {names}, and it is {why}"
+    return f"no difference in speed to {names} is shown, and it is {why}"
 
 
 def evidence(
@@ -220,7 +220,7 @@ def relative_error(
     """The error against the network in float64, as a share of the outputs' size: the largest.
 
     `levels_db` are the ratios of signal to noise against the oracle. The oracle of a quantised
-    precision is the quantised graph, so `noise`, what quantisation adds, counts too. None where
+    precision is the quantised graph, so `noise`, what quantisation adds, counts too. None if
     either is not recorded.
     """
     known = [10 ** (-level / 20) for level in levels_db if abs(level) < _ABSURD_DB]

@@ -46,7 +46,7 @@ def reason_of_batches(module: nn.Module, spec: CompileSpec) -> Iterator[None]:
 
 
 def why_not(module: nn.Module, spec: CompileSpec) -> str | None:
-    """What in `module` does not allow the batches of `spec`, in words; None where nothing shows.
+    """What in `module` does not allow the batches of `spec`, in words; None if nothing shows.
 
     Either it breaks at one of them itself, or its forward makes a Python number of the batch, which
     an exported program then has for every batch.

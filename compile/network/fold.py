@@ -226,7 +226,7 @@ class _Reference:
 def _reference(
     module: nn.Module, example: torch.Tensor, columns: Sequence[slice]
 ) -> _Reference | None:
-    """In float64, or in float32 where a module insists on that; None where it answers in neither.
+    """In float64, or in float32 where a module insists on that; None if it answers in neither.
 
     The samples are two of normal noise.
     """

@@ -29,7 +29,7 @@ def layer_text(name: str, layer: nn.Module) -> str:
 def layer_at_fault(module: nn.Module, error: BaseException) -> str | None:
     """The innermost layer of `module` in whose call an exception was raised, in words.
 
-    None where it was raised outside of all layers.
+    None if it was raised outside of all layers.
     """
     names = {id(layer): name for name, layer in module.named_modules()}
     found = None
@@ -47,7 +47,7 @@ def layer_at_fault(module: nn.Module, error: BaseException) -> str | None:
 
 
 def check_layers(module: nn.Module) -> None:
-    """Raise BadArtifact, or CheckFailed where the module's own code breaks."""
+    """Raise BadArtifact, or CheckFailed if the module's own code breaks."""
     with one_line("the module's layers cannot be listed"):
         _check_nesting(module)
         for name, layer in module.named_modules():

@@ -46,7 +46,7 @@ class _Tried:
     """What one way gave for the example."""
 
     output: torch.Tensor | None = None
-    """(1, classes); None where it broke."""
+    """(1, classes); None if it broke."""
     fault: str | None = None
     """Why it is not the oracle, or is the oracle only if nothing better is found."""
     rounds: bool = False
@@ -209,7 +209,7 @@ def _answer(module: nn.Module, blamed: Blamed, row: torch.Tensor) -> torch.Tenso
 def _far(
     output: torch.Tensor, single: torch.Tensor, share: float, columns: Sequence[slice]
 ) -> str | None:
-    """How far float64 is from what the module gives in float32, in words; None where it is near.
+    """How far float64 is from what the module gives in float32, in words; None if it is near.
 
     Each output is measured by its own size.
     """

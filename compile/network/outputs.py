@@ -1,4 +1,4 @@
-"""A network that returns chosen tensors: its own, or those that stand at places inside it.
+"""A network that returns chosen tensors: its own outputs, or those at places inside it.
 
 A place is a module's path, `layer3`, for what the module returns, or `fc:input` for what it is
 given. If a module returns several tensors, `fpn:output1` is one of a tuple and `head:boxes` one of
@@ -40,7 +40,7 @@ class Named(nn.Module):
         self.add_module(NETWORK, network)
         self.places = None if places is None else dict(places)
         self.overwritten: frozenset[str] = frozenset()
-        """Where a later step writes into a tensor: by an in-place ReLU, say. It is copied there."""
+        """Where a later step, such as an in-place ReLU, overwrites a tensor. It is copied there."""
 
     def forward(self, x: torch.Tensor) -> Returned:
         """(N, C, H, W) -> one tensor (N, ...), or several."""
@@ -82,10 +82,10 @@ def _watched(
     overwritten: frozenset[str] = frozenset(),
     versions: dict[str, list[int]] | None = None,
 ) -> Iterator[_Seen]:
-    """While it is on, note which tensors stand at each place when the network runs.
+    """Inside this context, note the tensors at each place whenever the network runs.
 
-    Those at `overwritten` are copied at once. `versions` takes in how often each had been written
-    to then.
+    Those at `overwritten` are copied at once. `versions` receives how often each tensor had been
+    written to at that time.
     """
     seen: _Seen = {}
 

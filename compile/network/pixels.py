@@ -70,7 +70,7 @@ class FromBytes(nn.Module):
 
 
 def normalisation_of(artifact: Artifact) -> Normalisation:
-    """The normalisation inside an artifact that takes bytes; BadArtifact where it names none."""
+    """The normalisation inside an artifact that takes bytes; BadArtifact if it names none."""
     preprocessing = artifact.manifest["model"]["preprocessing"]
     if preprocessing is None:
         raise BadArtifact(

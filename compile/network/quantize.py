@@ -78,11 +78,11 @@ class _Export:
     """A way to export a module."""
 
     strict: bool = False
-    """The strict exporter alone tells apart the two calls of a module that is called twice, such as
-    one ReLU for a whole block. But it refuses some modules that the other one takes. Before torch
+    """If a module is called twice, such as one ReLU for a whole block, only the strict exporter
+    tells the two calls apart. But it refuses some modules that the other one takes. Before torch
     2.12 torchao finds no layers at all in the graphs of the other one."""
     single: bool = False
-    """For one image: forward may make a number of its batch."""
+    """Export for one image, so that forward may turn the batch into a number, as len(x) does."""
 
 
 _EXPORTS = (_Export(), _Export(strict=True), _Export(single=True))

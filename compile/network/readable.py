@@ -1,4 +1,4 @@
-"""An exported graph without what torchao does not read: words for paddings, sums with a number."""
+"""Rewrite what torchao cannot read in an exported graph: padding as a word, sums with a number."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _PAD = torch.ops.aten.pad.default
 
 _SUMS = (torch.ops.aten.add.Tensor, torch.ops.aten.add_.Tensor)
 _SOURCES = ("source_fn_stack", "torch_fn")
-"""Where a step says which function it came from, by which torchao finds it. It would take the sum
-behind a convolution for a shortcut, and ask for a tensor."""
+"""Metadata that says which function a step came from. torchao finds sums by it. It takes a sum
+behind a convolution for a shortcut, and fails if what is added is a number and not a tensor."""
 
 
 def readable(graph: GraphModule) -> GraphModule:
-    """The same graph, changed: its 2D convolutions have numbers for paddings, and torchao does not
-    find its sums with a number.
+    """Change a graph in place and return it. Its 2D convolutions then have numbers as padding, and
+    torchao does not find its sums with a number.
     """
     for node in graph.graph.nodes:
         if node.target is _WORDS:

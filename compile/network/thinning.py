@@ -1,4 +1,4 @@
-"""Which values of a network's outputs a proof looks at: of a large output, some of each channel."""
+"""Which values of a network's outputs a proof keeps: some of each channel, if they are many."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from compile.network.naming import SCORES
 from compile.spec import ROWS
 
 _MOST_BYTES = 32 * 2**20
-"""Of golden.safetensors, where outputs are thinned to make it fit."""
+"""Size of golden.safetensors. Large outputs are thinned to keep to it."""
 
 _LEAST_BYTES = 4 * 2**20
-"""Of the answers in it, however large its inputs are."""
+"""The outputs in it may take as much, even if its inputs leave less."""
 
 _ROWS = ROWS + 8
-"""Rows of it: the ordinary samples, and at most so many hostile ones."""
+"""Its rows: the ordinary samples, and at most 8 hostile ones."""
 
 
 def layout_of(
@@ -47,7 +47,7 @@ def layout_of(
 
 
 def _shares(sizes: Sequence[int], room: int) -> list[int]:
-    """How many values of each output are looked at: all of the small ones, and then alike."""
+    """How many values of each output are kept: all of a small one, equal shares of the others."""
     shares = [0] * len(sizes)
     for done, i in enumerate(sorted(range(len(sizes)), key=sizes.__getitem__)):
         shares[i] = min(sizes[i], max(1, room // (len(sizes) - done)))
@@ -58,8 +58,8 @@ def _shares(sizes: Sequence[int], room: int) -> list[int]:
 def _positions(shape: tuple[int, ...], share: int, seed: int = 0) -> torch.Tensor:
     """At most `share` positions of a sample, drawn with a seed, ascending: (P,) int64.
 
-    Of each channel the corners, then in equal parts of the border and of the interior. If there
-    are more channels than that allows, of some channels.
+    Each channel keeps its corners, then as many places of its border as of its interior. If there
+    are too many channels for that, only some of them are kept.
     """
     generator = torch.Generator().manual_seed(seed)
     channels, sites = (shape[0], math.prod(shape[1:])) if len(shape) > 1 else (1, shape[0])

@@ -30,7 +30,7 @@ class Measured:
     latency: Json
     """`latency_ms` of the report."""
     samples_ns: tuple[float, ...]
-    """Each timed call, in order of time; empty where the report has none."""
+    """Each timed call, in order of time; empty if the report has none."""
     report: Json
     """All of it."""
 
@@ -106,7 +106,7 @@ class Evidence:
         return [proof for proof in self.proofs if proof.artifact == artifact]
 
     def is_proved(self, artifact: str) -> bool | None:
-        """Whether it has a proof that holds; None where the documents do not say."""
+        """Whether it has a proof that holds; None if the documents do not say."""
         proofs = self.proofs_for(artifact)
         status = self.statuses.get(artifact)
         if any(proof.passed is False for proof in proofs) or status == "accepted":

@@ -12,7 +12,7 @@ MOST = 1e15
 
 
 def number(holder: Any, *path: str) -> float | None:
-    """The finite number at `path`; None where there is none. A truth value is not a number."""
+    """The finite number at `path`; None if there is none. A truth value is not a number."""
     value = _at(holder, path)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -26,7 +26,7 @@ def positive(holder: Any, *path: str) -> float | None:
 
 
 def text(holder: Any, *path: str) -> str | None:
-    """The text at `path`; None where there is none, or an empty one."""
+    """The text at `path`; None if there is none, or an empty one."""
     value = _at(holder, path)
     return value if isinstance(value, str) and value else None
 

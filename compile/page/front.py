@@ -33,7 +33,7 @@ class Point:
 def error_of_row(row: Measured, evidence: Evidence) -> float | None:
     """The error against the network in float64, as a share of the outputs' size.
 
-    Of int8 and fp8 it is what quantisation adds as well; None where that is not recorded, and where
+    Of int8 and fp8 it is what quantisation adds as well; None if that is not recorded, or if
     there is no figure above 0.
     """
     proofs = evidence.proofs_for(row.artifact)

@@ -21,7 +21,7 @@ class Judged:
     bound: float | None
     """1 for an output."""
     passed: bool | None
-    """None where the document does not say."""
+    """None if the document does not say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +35,10 @@ class Proof:
     outputs: tuple[Judged, ...]
     gates: tuple[Judged, ...] = ()
     sqnr_db: float | None = None
-    """The lowest of all outputs; None where there is no noise or none is recorded."""
+    """The lowest of all outputs; None if there is no noise or none is recorded."""
     reasons: tuple[str, ...] = ()
     accuracy: Json = field(default_factory=dict)
-    """`correct` of `total` test images; empty where none were tried."""
+    """`correct` of `total` test images; empty if none were tried."""
     skipped: tuple[str, ...] = ()
     """Gates that were left out, and why."""
 

@@ -99,7 +99,7 @@ def read_document(path: Path) -> Document:
     body = _parse(path)
     kind = next((name for name, fits in KINDS.items() if fits(body)), None)
     if kind is None:
-        raise BadArtifact(f"{path} is JSON of something else; give {WANTED}")
+        raise BadArtifact(f"{path} is JSON, but not a report or manifest of zoo; give {WANTED}")
     for manifest in manifests_of(kind, body).values():
         check_manifest(manifest, path.parent)
     return Document(path=path, kind=kind, body=body)

@@ -12,7 +12,7 @@ from compile.page.markup import MISSING
 
 
 def file_bytes(row: Measured, evidence: Evidence) -> float | None:
-    """The bytes that a program needs on disk; None where no document says."""
+    """The bytes that a program needs on disk; None if no document says."""
     said = positive(row.report, "file_bytes")
     files = mapping(evidence.manifests.get(row.artifact), "files")
     if said is not None or not files:

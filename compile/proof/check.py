@@ -55,7 +55,7 @@ class Row:
     decided: int
     samples: int
     correct: int | None
-    """Test samples classified correctly, of `total`; None where there is no data."""
+    """Test samples classified correctly, of `total`; None if there is no data."""
     total: int | None
     accuracy: dict[str, Any] | None
     """What compile.proof.accuracy.score says of them."""
@@ -84,7 +84,7 @@ class _Ran:
     """What one program gave in one place."""
 
     output: Returned
-    """(N, ...) per output for the golden samples; NaN where it broke."""
+    """(N, ...) per output for the golden samples; NaN if it broke."""
     classes: torch.Tensor | None = None
     """(M,) of the labelled images."""
     failure: str | None = None
@@ -161,7 +161,7 @@ def _rows(
 
 
 def _with_repeats(row: Row, repeats: Repeats) -> Row:
-    """The row with what repeating its program showed: it fails where the gate does."""
+    """The row with what repeating its program showed: it fails if the gate does."""
     row = replace(row, determinism=repeats.entry)
     reasons = gates.failures([repeats.gate], {})
     return replace(row, verdict="FAILED", reasons=reasons) if reasons else row

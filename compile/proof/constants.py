@@ -27,7 +27,7 @@ class Compared:
 
     gate: Gate
     skipped: tuple[dict[str, str], ...]
-    """The manifest's entry for weights that could not be decided; empty where there are none."""
+    """The manifest's entry for weights that could not be decided; empty if there are none."""
 
 
 def compare(weights: Iterable[Weight], name: str, constants: Iterable[torch.Tensor]) -> Compared:

@@ -1,4 +1,4 @@
-"""How many labelled images a published artifact classifies correctly, beside its network."""
+"""How many labelled images a published artifact classifies correctly, and how many its network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def classes_of(
 ) -> torch.Tensor:
     """The most likely class of each image: (N, C, H, W) float32, preprocessed -> (N,).
 
-    `output` is the place of the output that holds the scores of classes.
+    `output` is the index of the output that holds the class scores.
     """
     answer = call(_as_input(artifact, images))
     logits = answer if isinstance(answer, torch.Tensor) else answer[output]
@@ -28,10 +28,10 @@ def classes_of(
 
 
 def count_loss(path: Path, data: Labelled) -> dict[str, Any] | None:
-    """What an artifact loses in accuracy: its classes in Python beside `data.reference`.
+    """What an artifact loses in accuracy: its classes in Python compared with `data.reference`.
 
-    Returns an entry as the manifest's `quantization.accuracy`; None if no output holds scores.
-    Raises what `load` raises.
+    Returns an entry like the manifest's `quantization.accuracy`; None if no output holds class
+    scores. Raises what `load` raises.
     """
     artifact = open_artifact(path)
     judged = enumerate(artifact.manifest["parity"]["outputs"])

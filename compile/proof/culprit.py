@@ -102,7 +102,7 @@ def record(module: nn.Module, x: torch.Tensor) -> Recorded:
 def first_apart(one: Recorded, other: Recorded, same: Same) -> LayerCall | None:
     """The first call of `one` that was given the same in `other`, and returned something else.
 
-    Calls are looked at in the order they ended, so it is the innermost. None where there is none.
+    Calls are looked at in the order they ended, so it is the innermost. None if there is none.
     """
     for key, call in one.calls.items():
         twin = other.calls.get(key)

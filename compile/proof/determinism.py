@@ -49,7 +49,7 @@ def same_bits(one: Returned, other: Returned) -> bool:
 def compare(one: Returned, other: Returned) -> dict[str, Any]:
     """How two float32 answers of one shape differ: `identical` bits, largest `ulps`, `max_abs`.
 
-    `ulps` counts the float32 numbers between two values; it and `max_abs` are None where one is
+    `ulps` counts the float32 numbers between two values; it and `max_abs` are None if one is
     not finite and the bits differ.
     """
     if same_bits(one, other):
@@ -98,7 +98,7 @@ def measure_determinism(
         golden: its first rows are the inputs, as many as the smallest batch takes.
         bounds: of the golden samples.
         batch: the smallest and the largest batch of the program.
-        beside: for each program of the artifact, what `run_side_by_side` returned; empty where
+        beside: for each program of the artifact, what `run_side_by_side` returned; empty if
             there is no zoo-run.
         seconds: no further call is made after this time, once there were ten.
     """

@@ -40,12 +40,12 @@ class Function:
         self._mixing_at = cache(self._find_mixing_at)
 
     def check(self) -> None:
-        """Raise CheckFailed where an answer depends on random numbers or on earlier calls."""
+        """Raise CheckFailed if an answer depends on random numbers or on earlier calls."""
         if self._fault is not None:
             raise CheckFailed(self._fault)
 
     def check_batch(self, spec: CompileSpec) -> None:
-        """Raise CheckFailed where an answer depends on the other images of a batch of `spec`.
+        """Raise CheckFailed if an answer depends on the other images of a batch of `spec`.
 
         There are none at batch 1.
         """
@@ -63,7 +63,7 @@ class Function:
 
     @cached_property
     def _fault(self) -> str | None:
-        """What makes answers to one image differ, in words; None where nothing does."""
+        """What makes answers to one image differ, in words; None if nothing does."""
         return (
             self._unsteady
             or self._fault_in_float64()

@@ -99,7 +99,7 @@ def refusals(program: Program, golden: Golden, sizes: Sequence[int]) -> Gate:
 
 
 def failures(gates: Iterable[Gate], verdicts: Mapping[str, parity.Verdict]) -> tuple[str, ...]:
-    """What failed, in words: every place, then every gate; nothing where all passed."""
+    """What failed, in words: every place, then every gate; nothing if all passed."""
     places: dict[str, list[str]] = {}
     for where, verdict in verdicts.items():
         if verdict.reasons:

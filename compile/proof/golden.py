@@ -126,7 +126,7 @@ def answered(
 ) -> Golden:
     """The samples with their oracle; hostile ones for which the module itself has none left out.
 
-    Raises CheckFailed where it breaks on an ordinary sample.
+    Raises CheckFailed if it breaks on an ordinary sample.
     """
     outputs: list[torch.Tensor] = []
     for answer, kind in zip(oracle.answers(pixels), kinds, strict=True):
@@ -169,7 +169,7 @@ def write_golden(folder: Path, golden: Golden, bounds: Bounds, *, given: str) ->
 def proof_of(artifact: Artifact) -> tuple[Golden, Bounds]:
     """The samples and bounds that the artifact carries.
 
-    Raises BadArtifact where a value is not finite.
+    Raises BadArtifact if a value is not finite.
     """
     manifest = artifact.manifest
     tensors = read_tensors(artifact.files[GOLDEN].path, str(artifact.path / GOLDEN))

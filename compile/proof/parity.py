@@ -35,13 +35,13 @@ class OutputVerdict:
     ratio: float
     """Largest rmse / bound of the whole output and of its parts; at most 1 passes."""
     parts: float | None
-    """The same of the parts alone; None where there are none."""
+    """The same of the parts alone; None if there are none."""
     worst: str
     """The sample and the part that are furthest beyond their bound, or nearest to it."""
     max_abs: float
     """Largest error of one value in the ordinary samples."""
     sqnr_db: float | None
-    """Signal to noise ratio of the ordinary samples; None where there is no noise."""
+    """Signal to noise ratio of the ordinary samples; None if there is no noise."""
     top1: tuple[int, int] | None
     """Samples whose margin is wide enough that the class must agree, and those of them whose class
     agrees. None for an output that does not hold scores of classes."""
@@ -62,7 +62,7 @@ class Verdict:
     kinds: dict[str, dict[str, float]]
     """For each kind of sample: how many `samples`, their largest `ratio` and `eager_ratio`."""
     reasons: tuple[str, ...]
-    """What is wrong, one sentence each; empty where the program passes."""
+    """What is wrong, one sentence each; empty if the program passes."""
 
     @property
     def passed(self) -> bool:

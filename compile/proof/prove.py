@@ -153,7 +153,7 @@ def _constants(
 
 
 def _where(program: ProgramFile, programs: list[ProgramFile]) -> str:
-    """Which of several programs, for messages: nothing where there is one."""
+    """Which of several programs, for messages: nothing if there is one."""
     return f" (batch {program.batch_text})" if len(programs) > 1 else ""
 
 

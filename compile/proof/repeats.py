@@ -77,7 +77,7 @@ def _moved(number: int) -> set[str]:
 def unsteady(
     module: nn.Module, images: Sequence[torch.Tensor], columns: Sequence[slice] = WHOLE
 ) -> str | None:
-    """What makes answers to one image differ, in words; None where nothing does.
+    """What makes answers to one image differ, in words; None if nothing does.
 
     Args:
         module: on the CPU, in evaluation mode, and never called before; it is called.

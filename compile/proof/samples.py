@@ -39,7 +39,7 @@ class GoldenSamples:
 
     @cached_property
     def sha256(self) -> str | None:
-        """A hash of the real inputs; None where there are none."""
+        """A hash of the real inputs; None if there are none."""
         return None if self.real is None else weights_sha256({"samples": self.real})
 
     def _make(self, input_type: str) -> Golden:

@@ -266,7 +266,7 @@ def failures(
 
 
 def ratio(error: float | None, bound: float) -> float:
-    """error / bound; 0 where there is no error, infinite where the output was not finite."""
+    """error / bound; 0 if there is no error, infinite if the output was not finite."""
     if error is None:
         return math.inf
     return 0.0 if error == 0 else error / bound if bound else math.inf

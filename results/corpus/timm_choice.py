@@ -93,7 +93,7 @@ def count(timm: ModuleType, name: str) -> int:
 
 
 def takes(network: nn.Module) -> int | None:
-    """The size of image that the rule gives it; None where it is too slow or takes none."""
+    """The size of image that the rule gives it; None if it is too slow or takes none."""
     own = max(network.pretrained_cfg["input_size"][1:])  # type: ignore[index,union-attr]
     for size in (SMALL, own):
         if size > max(SMALL, LARGEST):

@@ -1,6 +1,6 @@
 """What `import zoo` offers: build, train, compile, load, check and measure networks.
 
-Each function has the name, the options and the defaults of a command: `zoo.compile` is
+Each function has the name of a command, and most of its options and defaults: `zoo.compile` is
 `zoo compile`. Wrong input is an error of zoo.errors, which says in one line what was given, what is
 allowed and what to do. Torch is imported inside the functions, so that importing this is cheap.
 """

@@ -51,15 +51,15 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
     max_accuracy_loss: float | None = None,
     keep_all: bool = False,
 ) -> Result:
-    """Compile a network into an artifact below `root`, prove it, and return where it stands.
+    """Compile a network into an artifact below `root`, prove it, and return its path and manifest.
 
     Args:
         model: a module that maps float32 (N, C, H, W) to tensors (N, ...); a Run; or what
             `zoo compile` takes: the path of a run, the name of a network (its newest run, else
             seeded weights), `timm:NAME` or `package.module:callable`.
         backend: `inductor`, `torchscript`, `onnx`, `openvino`, `eager`, `torch-compile`,
-            `tensorrt` or `tensorrt-plan`; or `fastest`: each that zoo-run can run is built, they
-            are compared side by side, and one stays, whose manifest says why.
+            `tensorrt` or `tensorrt-plan`; or `fastest`: build with every backend that zoo-run can
+            run, compare side by side, and keep one artifact, whose manifest says why.
         precision: `fp32`, `tf32`, `bf16`, `fp16`, `int8` or `fp8`; for `fastest` also several, such
             as `fp32,int8`.
         batch: how many images one call takes, or the smallest and the largest number.
@@ -75,28 +75,31 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
         images: real images (N >= 8, C, H, W) float32 to prove a module's artifact with.
         calibrate: images (N >= 32, C, H, W) float32 for int8 and fp8, or a folder of image
             files; by default the images that a run was trained on.
-        fresh: take seeded weights, though there is a run of that name.
+        fresh: take seeded weights, even if there is a run of that name.
         seed: decides the seeded weights.
         runs: where runs are looked for.
         runner: a zoo-run that must compute the same; by default the one on PATH, or the one built
             in this checkout, if there is one.
-        force: build again what stands there.
-        accept_error: publish the artifact though its proof failed, by up to so many bounds, or
-            by anything if True; its manifest says so.
-        goal: what is to be `fastest`: `latency`, a call of the smallest batch, or `throughput`.
-        max_accuracy_loss: percentage points of test accuracy that the `fastest` may lose; then
+        force: build again, even if the same artifact exists.
+        accept_error: publish the artifact even if its proof fails: with errors up to so many
+            bounds, or of any size if True. Its manifest says so.
+        goal: what the `fastest` is chosen for: `latency` of a call of the smallest batch, or
+            `throughput` in calls of the largest.
+        max_accuracy_loss: percentage points of test accuracy that the `fastest` may lose. With it,
             every precision is tried, unless some are named. Without it, any loss is allowed.
-        keep_all: keep what was built for `fastest` in this call and not chosen.
+        keep_all: keep what this call built for `fastest` and did not choose.
 
     Returns:
-        `path`, `built` (False if the same artifact stood there already), `seconds` and
+        `path`, `built` (False if the same artifact existed already), `seconds` of building, and
         `manifest`.
 
     Raises:
         UsageError: an unknown name, or a precision or device that the backend lacks.
         BadArtifact: weights or an input shape that cannot be used.
-        CheckFailed: the build broke or the proof failed; nothing was published.
-        Unavailable: this machine cannot build it, or cannot write there.
+        CheckFailed: the build broke or the proof failed; nothing was published. For `fastest`: no
+            candidate could be built, or none can be taken.
+        Unavailable: this machine cannot build it, cannot write there, or has no zoo-run to compare
+            with for `fastest`.
 
     >>> compile("resnet18", backend="torchscript", batch=(1, 8)).path
     >>> compile(torch.nn.Sequential(...), shape=(3, 32, 32), name="mine").path

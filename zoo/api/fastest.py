@@ -1,4 +1,4 @@
-"""Several artifacts become one: the fastest stays, and its manifest says why."""
+"""Build several artifacts and keep the fastest, whose manifest says why."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from zoo.sources.source import Source
 
 FASTEST = "fastest"
-"""In the place of a backend: every one whose artifacts zoo-run can compare; one artifact stays."""
+"""Given as a backend: build with each one whose artifacts zoo-run can compare, and keep one."""
 
 GOALS = ("latency", "throughput")
-"""What is to be fast: one call of the smallest batch, or images in calls of the largest one."""
+"""What the choice is for: one call of the smallest batch, or images in calls of the largest."""
 
 UNLABELLED = "there are no labelled test images"
 UNJUDGED = UNLABELLED + ", so what {} loses is not known"
@@ -34,7 +34,7 @@ UNJUDGED = UNLABELLED + ", so what {} loses is not known"
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What the fastest artifact is to be."""
+    """What is asked of the fastest artifact."""
 
     goal: str = GOALS[0]
     """One of GOALS."""
@@ -55,16 +55,16 @@ class Wish:
 
     @property
     def rows(self) -> int:
-        """Of the calls that are compared."""
+        """How many images each call of the comparison takes."""
         return self.batch[self.goal == GOALS[1]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fastest:
-    """What came out."""
+    """The artifact that was chosen, and what it was compared with."""
 
     path: Path
-    """Of the artifact that was chosen."""
+    """Folder of the artifact that was chosen."""
     manifest: Manifest
     """Its manifest; `evidence` has the choice."""
     choice: Choice
@@ -75,7 +75,7 @@ class Fastest:
     comparison: dict[str, Any]
     """zoo-run's report."""
     removed: tuple[Path, ...]
-    """Candidates that are not there any more."""
+    """Candidates that were removed."""
 
 
 def backends_of(device: str | None) -> list[str]:
@@ -150,8 +150,8 @@ def _obstacle(
 def precisions_of(
     backend: str, precision: str, device: str, max_accuracy_loss: float | None
 ) -> list[str]:
-    """The precisions to try: those named, with commas between them; every one that this machine
-    computes in where full precision may be lost and none is named.
+    """The precisions to try: those named, with commas between them. If accuracy may be lost and
+    none is named, all that this machine computes in and does not just emulate.
     """
     if max_accuracy_loss is None or precision != REFERENCE:
         return list(dict.fromkeys(precision.split(",")))

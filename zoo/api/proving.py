@@ -27,7 +27,7 @@ def check(
         path: the artifact's folder.
         data: preprocessed images (M, C, H, W) float32 and their classes (M,), to count what the
             artifact classifies correctly.
-        calls: repeat the measurement of whether its answers stay the same, with so many calls.
+        calls: measure again, with so many calls, whether the same input always gives the same bits.
         threads: CPU threads, of torch and of zoo-run.
         runner: as in `compile`.
 
@@ -55,8 +55,8 @@ def bench(
 ) -> dict[str, Any]:
     """Measure the latency of an artifact: from zoo-run, and of the same file from Python.
 
-    A run ends when `duration` seconds (3) and `iterations` calls (10) are both met; one given
-    alone decides alone. `threads` are those of the CPU; by default all usable cores.
+    A measurement ends when `duration` seconds (3) and `iterations` calls (10) are both met; if only
+    one is given, it decides alone. `threads` are CPU threads; by default all usable cores.
 
     Returns `{"artifact", "runner", "python"}`. The two reports have `latency_ms` (milliseconds:
     `median` with its interval, `p90`, `p99`, ...), `verdict` (`VALID` or `INVALID`), `reasons` and
@@ -85,7 +85,7 @@ def compare(
     """Measure artifacts side by side with zoo-run, and say which is faster.
 
     Args:
-        paths: the artifacts' folders; the first is what the others are held to.
+        paths: the artifacts' folders; the others are compared with the first.
         duration: seconds of timed calls of each, in all (6).
         rounds: how often each is started anew (11, at least 6).
         batch: rows of a call; by default the artifacts' own, which must be the same.

@@ -9,13 +9,14 @@ def report(*files: str | Path, html: str | Path = "report.html") -> Path:
     """Write one HTML page about JSON files of zoo and return its path.
 
     Args:
-        files: reports of `zoo-run --json FILE`, of `zoo bench`, `zoo check` or `zoo inspect` with
-            `--json`, and manifests, in any order.
+        files: reports of `zoo-run --json FILE`, of `zoo bench`, `zoo compare`, `zoo check`,
+            `zoo inspect` or `zoo compile --backend fastest` with `--json`, and manifests, in any
+            order.
         html: where the page goes. An earlier page there is replaced, nothing else is.
 
-    The page needs no other file and no network. Raises UsageError if a file is not there, or
-    something else stands at `html`; BadArtifact if a file is not one of zoo's; Unavailable if the
-    page cannot be written.
+    The page needs no other file and no network. Raises UsageError if a file is not there, or if
+    `html` is something else than such a page; BadArtifact if a file is not one of zoo's;
+    Unavailable if the page cannot be written.
 
     >>> report("bench.json", "check.json", html="resnet50.html")
     """

@@ -27,7 +27,7 @@ class Compare(ArtifactsOption, RunnerOption, ThreadsOption, SeedOption, QuietOpt
     """Measure artifacts side by side, in turn, and say which is faster."""
 
     what: Annotated[tuple[str, ...], Argument(show_default="the newest model's")] = ()
-    """Artifacts' paths, or a model's name or run; the first is what the others are held to."""
+    """Artifacts' paths, or a model's name or run; the others are compared with the first."""
     duration: Annotated[float | None, Option(min=0.001, max=3600, show_default="6")] = None
     """Seconds of timed calls of each artifact, in all."""
     rounds: Annotated[int | None, Option(min=6, max=1000, show_default="11")] = None
@@ -123,7 +123,7 @@ def share(text: str) -> float:
 
 
 def fail_regressed(changes: list[Change]) -> None:
-    """Raise CheckFailed where a program is slower than its baseline by more than is allowed."""
+    """Raise CheckFailed if a program is slower than its baseline by more than is allowed."""
     slower = [change for change in changes if change.regressed]
     if slower:
         worst = max(slower, key=lambda change: change.value)

@@ -67,8 +67,8 @@ class CompileOptions(
     precision: Annotated[
         str,
         Option(
-            help=f"{', '.join(PRECISIONS)} or all that a backend has and this CPU does not only "
-            "emulate; or several, such as fp32,int8."
+            help=f"{', '.join(PRECISIONS)} or all; or several, such as fp32,int8. all leaves out "
+            "what the backend does not have and what this CPU only emulates."
         ),
     ] = REFERENCE
     batch: str = "1"
@@ -101,8 +101,8 @@ class CompileOptions(
     for_: Annotated[
         str,
         Option(
-            help=f"What is to be {FASTEST}: {GOALS[0]}, a call of the smallest --batch, or "
-            f"{GOALS[1]}, images in calls of the largest."
+            help=f"What the {FASTEST} is chosen for: {GOALS[0]} of a call of the smallest --batch, "
+            f"or {GOALS[1]} in calls of the largest."
         ),
     ] = GOALS[0]
     max_accuracy_loss: Annotated[
@@ -111,15 +111,15 @@ class CompileOptions(
             min=0,
             max=100,
             show_default="any",
-            help=f"Percentage points of test accuracy that the {FASTEST} may lose. Then every "
+            help=f"Percentage points of test accuracy that the {FASTEST} may lose. With it, every "
             "precision is tried, unless --precision names some.",
         ),
     ] = None
     keep_all: Annotated[
         bool,
         Option(
-            help=f"Keep all that --backend {FASTEST} built. Without it, those that were built in "
-            "this call and not chosen are removed; what stood there before is never removed."
+            help=f"Keep all that --backend {FASTEST} built. Without it, what this call built and "
+            "did not choose is removed; an artifact that existed before is never removed."
         ),
     ] = False
 

@@ -1,4 +1,4 @@
-"""What `zoo compile --backend fastest` does with its cells once they are planned, and built."""
+"""What `zoo compile --backend fastest` does with its cells before and after they are built."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LABEL_WIDTH = 16
 
 
 def leave_out(cells: list[Cell], runner: Path, source: Source, max_loss: float | None) -> None:
-    """Refuse the cells that could not be compared, or not be judged, before they are built.
+    """Refuse, before they are built, the cells that cannot be compared or judged.
 
     Raises Unavailable if none is left.
     """
@@ -167,7 +167,7 @@ def _removed(fastest: Fastest) -> list[str]:
     if not fastest.removed:
         return []
     names = ", ".join(path.name for path in fastest.removed)
-    return [f"removed, as it was built for this alone: {names}; --keep-all keeps it"]
+    return [f"removed after the comparison: {names}; --keep-all keeps what was built"]
 
 
 def _cost(best: Candidate) -> str:
@@ -176,4 +176,4 @@ def _cost(best: Candidate) -> str:
         unknown = precision(best.precision).lowered
         return f"; what {best.precision} loses in accuracy is not known" if unknown else ""
     before, after = best.accuracy["before"], best.accuracy["after"]
-    return f"; accuracy {before:.1f} % before, {after:.1f} % after"
+    return f"; the network classifies {before:.1f} % correctly, the artifact {after:.1f} %"

@@ -118,7 +118,7 @@ def _ratio(proof: dict[str, Any]) -> str:
 
 
 def _largest(proof: dict[str, Any]) -> float | None:
-    """The largest error / bound of an output and of its channels; None where it is not recorded."""
+    """The largest error / bound of an output and of its channels; None if it is not recorded."""
     ratios = [row["rmse"] / row["bound"] for row in proof["bounds"] if row["rmse"] and row["bound"]]
     parts = (proof["channels"] or {}).get("ratio")
     return max([*ratios, *([] if parts is None else [parts])], default=None)
@@ -165,7 +165,7 @@ def _quantised(entry: dict[str, Any] | None) -> str:
     text = f"{entry['scheme']}, by {entry['samples']} images ({entry['calibration']})"
     counted = entry.get("accuracy")
     if counted:
-        text += f"; accuracy {counted['before']:.1f} % before, {counted['after']:.1f} % after"
+        text += f"; accuracy {counted['before']:.1f} %, quantised {counted['after']:.1f} %"
         if "mcnemar_p" in counted:
             text += f" ({counted['lost']} lost, {counted['won']} won, p {counted['mcnemar_p']:.2g})"
     return text

@@ -17,7 +17,8 @@ class Report(JsonOption, Command):
     """Write one HTML page about reports and manifests."""
 
     files: Annotated[tuple[Path, ...], Argument()] = ()
-    """JSON files of zoo-run, of bench, check or inspect with --json, or manifests."""
+    """JSON files of zoo-run, of bench, compare, check, inspect or compile --backend fastest with
+    --json, or manifests."""
     html: Path = Path("report.html")
     """Where the page goes; an earlier page there is replaced."""
 

@@ -23,7 +23,7 @@ NO_SCORES = "none of its outputs holds scores of classes"
 
 
 def artifact_folder(path: Path) -> Path:
-    """`path`, if it is a folder. UsageError where nothing is, BadArtifact for something else."""
+    """`path`, if it is a folder. UsageError if nothing is, BadArtifact for something else."""
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
