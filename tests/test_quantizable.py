@@ -10,7 +10,9 @@ from torch import nn
 
 from compile.backends import backend, onnx
 from compile.errors import CheckFailed
+from compile.network.quantize import quantize
 from compile.network.readable import readable
+from compile.network.regions import without_regions
 from compile.proof.constants import compare
 from compile.proof.images import Calibration
 from compile.proof.prepared import PreparedModel
@@ -98,3 +100,29 @@ def test_a_pool_over_the_image_is_a_mean_whatever_the_memory_format() -> None:
     graph = onnx.export(prepared.task(spec, backend("openvino")).module, spec).graph
     kinds = {node.op_type for node in graph.node}
     assert "ReduceMean" in kinds and not kinds & {"Gather", "Range"}
+
+
+class _Regions(SmallNet):
+    """Its layers run outside autocast, and some without gradients inside that."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.more = nn.Conv2d(SHAPE[0], 10, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", enabled=False):
+            y = self.more(x.float()).relu().mean((2, 3))
+            with torch.no_grad():
+                z = super().forward(x)
+        return y + z
+
+
+def test_layers_in_regions_are_quantised() -> None:
+    torch.manual_seed(0)
+    net = _Regions().eval()
+    graph = without_regions(torch.export.export(net, (IMAGES[:2],)).module())
+    assert not [node for node in graph.graph.nodes if "wrap_with" in str(node.target)]
+    with torch.no_grad():
+        assert torch.equal(graph(IMAGES[:2]), net(IMAGES[:2]))
+    names = {name for name, value in quantize(net, IMAGES, "x86").weights() if value.ndim > 1}
+    assert {"more.weight", "conv1.weight", "fc.weight"} <= names

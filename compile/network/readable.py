@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from compile.network.regions import without_regions
+
 if TYPE_CHECKING:
     from torch.fx import GraphModule, Node
 
@@ -20,9 +22,10 @@ behind a convolution for a shortcut, and fails if what is added is a number and 
 
 
 def readable(graph: GraphModule) -> GraphModule:
-    """Change a graph in place and return it. Its 2D convolutions then have numbers as padding, and
-    torchao does not find its sums with a number.
+    """Change a graph in place and return it. It then has no regions, its 2D convolutions have
+    numbers as padding, and torchao does not find its sums with a number.
     """
+    without_regions(graph)
     for node in graph.graph.nodes:
         if node.target is _WORDS:
             _write_numbers(graph, node)
