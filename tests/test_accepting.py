@@ -97,6 +97,17 @@ def test_a_factor_is_named_that_would_take_it() -> None:
     assert "bisect" not in next_step(backend("tensorrt"), folder, parity(rmse=2.5))
 
 
+def test_no_layer_is_at_fault_if_the_precision_costs_too_much() -> None:
+    noise = {**gate(0.9, bound=0.7), "name": "quantisation noise"}
+    onnx, folder = backend("onnx"), Path("artifacts/net/onnx-int8-b1-cpu")
+    said = next_step(onnx, folder, parity(gates=(noise,)))
+    assert "give --calibrate images like its inputs" in said and "bisect" not in said
+    assert said.endswith("`--accept-error 2x` publishes it all the same")
+    for also in (parity(rmse=2.5, gates=(noise,)), parity(rmse=None, gates=(noise,))):
+        assert "bisect" in next_step(onnx, folder, also)
+    assert "bisect" in next_step(onnx, folder, parity(gates=(gate(2.0),)))
+
+
 def test_a_refusal_says_how_wrong_it_is_and_what_to_run(tmp_path: Path) -> None:
     wrong = tampered("shortcut without its ReLU")
     with pytest.raises(CheckFailed) as refused:

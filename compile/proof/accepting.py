@@ -10,6 +10,8 @@ from typing import Any
 from compile.backends.base import Backend
 from compile.errors import UsageError
 
+_OF_THE_PRECISION = {"quantisation noise", "accuracy budget"}
+"""Gates that no backend fails: PyTorch's own graph on the grid is too far from the network."""
 _LARGEST_FACTOR = 100
 """A program that is further off is not worth a factor: only `any` takes it."""
 
@@ -60,7 +62,10 @@ def _at_most(value: float | None, limit: float) -> bool:
 
 
 def next_step(backend: Backend, folder: Path, parity: dict[str, Any]) -> str:
-    """What finds the layer: the artifact has to be published for that, although it failed."""
+    """What finds the layer: the artifact has to be published for that, although it failed.
+
+    No layer of the program is at fault if the precision itself costs too much.
+    """
     factors = [
         row["rmse"] / row["bound"]
         for output in parity["outputs"]
@@ -76,6 +81,12 @@ def next_step(backend: Backend, folder: Path, parity: dict[str, Any]) -> str:
     fits = factor <= _LARGEST_FACTOR and is_accepted(parity, factor)
     given = f"{factor}x" if fits else "any"
     publish = f"`--accept-error {given}` publishes it all the same"
+    failed = {gate["name"] for gate in parity["gates"] if not gate["passed"]}
+    if failed & _OF_THE_PRECISION and is_accepted({**parity, "gates": []}, 1.0):
+        return (
+            "this precision moves the outputs too far, whatever the backend: give --calibrate "
+            f"images like its inputs, or take another --precision; {publish}"
+        )
     if backend.open_taps is None:
         return publish
     return f"{publish}, and then `zoo bisect {shlex.quote(str(folder))}` names the layer"
