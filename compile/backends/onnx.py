@@ -6,7 +6,6 @@ onnxruntime runs the file where it is installed; onnx's reference evaluator does
 
 from __future__ import annotations
 
-import ast
 import io
 import logging
 import re
@@ -23,8 +22,8 @@ from compile.artifact.programs import Program, ProgramFile
 from compile.artifact.triton import Platform
 from compile.backends import onnx_constants, onnx_session
 from compile.backends.base import Built
+from compile.backends.onnx_ends import mark_ends
 from compile.errors import CheckFailed, ZooError, first_line, root_cause
-from compile.graphs.blocks import Operation, Steps
 from compile.graphs.names import exported, module_of
 from compile.machine import versions
 from compile.precision import of_constants
@@ -34,6 +33,7 @@ from compile.spec import CompileSpec
 
 if TYPE_CHECKING:
     import torch
+    from onnx import ModelProto
     from torch import nn
     from torch.export import ExportedProgram
 
@@ -50,9 +50,6 @@ runs_in = onnx_session.runs_in
 _SIMPLIFIED_TOLERANCE = 1e-5
 _OPSETS = {"bf16": 22}
 """Precisions that the exporter's own choice lacks, and the first opset that has them."""
-
-_SCOPES = "pkg.torch.onnx.name_scopes"
-"""The exporter's entry: the paths from the outermost module to the innermost, then the node."""
 
 _CHANGE_WEIGHTS = ["fuse_bn_into_conv", "fuse_mul_into_conv", "fuse_preceding_mul_into_conv"]
 """Passes of onnxsim that are left out: the weights in the file stay those that were proved."""
@@ -77,10 +74,14 @@ def write(
     spec: CompileSpec,
     path: Path,
     session: Callable[[bytes], onnx_session.Session],
+    change: Callable[[ModelProto], ModelProto] = lambda model: model,
 ) -> Built:
-    """What `build` does, for every backend that runs an .onnx; `session` loads one."""
+    """What `build` does, for every backend that runs an .onnx.
+
+    `session` loads one. `change` is for the exporter's graph, before anything else sees it.
+    """
     try:
-        return _write(module, spec, path, session)
+        return _write(module, spec, path, session, change)
     except (ZooError, MemoryError, OSError):
         raise
     except Exception as error:
@@ -106,11 +107,12 @@ def _write(
     spec: CompileSpec,
     path: Path,
     session: Callable[[bytes], onnx_session.Session],
+    change: Callable[[ModelProto], ModelProto],
 ) -> Built:
     import onnx
     import onnxsim
 
-    graph = export(module, spec)
+    graph = change(export(module, spec))
     simplified, _ = onnxsim.simplify(graph, skipped_optimizers=_CHANGE_WEIGHTS)
     example = spec.example().numpy()
     before, after = (session(each.SerializeToString())(example) for each in (graph, simplified))
@@ -122,7 +124,7 @@ def _write(
     eps = find_precision(spec.precision).eps
     if not difference <= max(_SIMPLIFIED_TOLERANCE, eps):
         raise CheckFailed(f"onnxsim changed the output by {difference:.1e} of its largest value")
-    _mark_ends(graph, simplified)
+    mark_ends(graph, simplified)
     onnx.checker.check_model(simplified, full_check=True)
     onnx.save(simplified, str(path))
     program = ProgramFile(file=path.name, batch=spec.batch)
@@ -132,30 +134,6 @@ def _write(
         runs_on_torch=False,
         versions=versions("onnx", "onnxsim", "onnxscript"),
     )
-
-
-def _mark_ends(graph: Any, simplified: Any) -> None:
-    """Mark in the simplified graph where modules end in the exporter's: onnxsim drops all metadata
-    and joins nodes, but a tensor that keeps its name keeps its values.
-    """
-    ends = {end.output: end.key for end in _steps(graph.graph).ends}
-    for node in simplified.graph.node:
-        del node.metadata_props[:]
-        if node.output[0] in ends:
-            path, run = ends[node.output[0]]
-            node.metadata_props.add(key=onnx_session.ENDS, value=f"{run} {path}")
-
-
-def _steps(graph: Any) -> Steps:
-    """The operations of the exporter's graph, with the modules they came from."""
-    operations = []
-    for node in graph.node:
-        scopes = {entry.key: entry.value for entry in node.metadata_props}.get(_SCOPES)
-        module = ["", *ast.literal_eval(scopes)][-2] if scopes else None
-        if node.op_type not in ("Shape", "Size"):  # which read no values
-            inputs = tuple(name for name in node.input if name)
-            operations.append(Operation(output=node.output[0], inputs=inputs, module=module))
-    return Steps(operations, graph.input[0].name, *(output.name for output in graph.output))
 
 
 def export(module: nn.Module, spec: CompileSpec, opset: int | None = None) -> Any:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.networks.network import BATCH, Do, Network, head, net, stem
+from tests.networks.network import BATCH, Do, Network, head, lively, net, stem
 
 
 def instance_norm_with_affine() -> nn.Module:
@@ -197,7 +197,21 @@ def windows() -> nn.Module:
     return nn.Sequential(*layers, nn.ReLU(), mean, head(32))
 
 
+def dense_block() -> nn.Module:
+    """Features are appended to those of a max pool, then normalised: a DenseNet's block."""
+
+    def forward(self: Do, x: torch.Tensor) -> torch.Tensor:
+        x = self.pool(self.first(x).relu())
+        more = self.more(self.before(x).relu())
+        return self.last(self.after(torch.cat([x, more], 1)).relu()).relu().mean((2, 3))
+
+    parts = {"first": stem(), "pool": nn.MaxPool2d(3, 2, 1), "before": lively(nn.BatchNorm2d(16))}
+    parts |= {"more": nn.Conv2d(16, 8, 3, padding=1), "after": lively(nn.BatchNorm2d(24))}
+    return nn.Sequential(Do(forward, **parts, last=nn.Conv2d(24, 16, 1)), head(16))
+
+
 TABLE = {
+    "dense_block": Network(make=dense_block),
     "instance_norm_with_affine": Network(make=instance_norm_with_affine),
     "group_norms_behind_relu": Network(make=group_norms_behind_relu),
     "layer_norm_of_channels": Network(make=layer_norm_of_channels),
