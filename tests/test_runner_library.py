@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import io
 import re
 import shutil
 import subprocess
-import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from compile.api import compile_module
 from compile.files import held
 from compile.runner import capabilities
 from compile.spec import CompileSpec
-from tests.support import tiny_onnx
 from tests.support.forgery import rewrite
 from tests.support.make_manifests import SOUND
 from tests.support.manifests import base
 from tests.support.networks import SHAPE, small_net
-from tests.support.runner import golden_input, weights, write_artifact
+from tests.support.package import call, cmake, tiny, torchscript
+from tests.support.runner import golden_input, weights
 
 SOURCE = Path(__file__).parents[1] / "runtime_cpp"
 EXAMPLE = SOURCE / "example"
@@ -57,47 +54,6 @@ def probe(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     cmake("-S", SOURCE / "tests" / "library", "-B", build, f"-DCMAKE_PREFIX_PATH={package}")
     cmake("--build", build)
     return build / "library_probe"
-
-
-def cmake(*arguments: object) -> None:
-    program = shutil.which("cmake")
-    if program is None:
-        pytest.skip("no cmake here: apt-get install cmake")
-    command = [program, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def call(program: Path, *arguments: object, given: bytes = b"", **environment: str) -> Any:
-    """Run a program that has nothing of this one's environment."""
-    command = [str(program), *map(str, arguments)]
-    return subprocess.run(command, input=given, capture_output=True, check=False, env=environment)
-
-
-class Tiny(nn.Module):
-    """`flatten(x) @ weights()`."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.flatten(1) @ weights()
-
-
-def torchscript(folder: Path, **changes: Any) -> Path:
-    content = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # TorchScript is deprecated
-        torch.jit.save(torch.jit.trace(Tiny(), golden_input()), content)
-    programs = [{"file": "model.ts", "batch": [1, 64], "entry": None}]
-    files = {"model.ts": content.getvalue()}
-    return write_artifact(folder, files, programs, backend="torchscript", **changes)
-
-
-def tiny(backend: str, folder: Path, runner: Path) -> Path:
-    """An artifact of three classes for each backend that can be written by hand."""
-    if backend not in {engine["backend"] for engine in capabilities(runner)["engines"]}:
-        pytest.skip(f"this zoo-run has no engine for {backend}")
-    if backend == "torchscript":
-        return torchscript(folder)
-    return tiny_onnx.artifact(folder, backend=backend)
 
 
 @pytest.mark.parametrize("backend", ["torchscript", "onnx", "openvino"])
