@@ -48,12 +48,12 @@ def example(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def probe(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the tests ask beyond the example, built against the package."""
-    build = tmp_path_factory.mktemp("probe")
+def programs(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of what the tests ask beyond the example, built against the package."""
+    build = tmp_path_factory.mktemp("programs")
     cmake("-S", SOURCE / "tests" / "library", "-B", build, f"-DCMAKE_PREFIX_PATH={package}")
     cmake("--build", build)
-    return build / "library_probe"
+    return build
 
 
 @pytest.mark.parametrize("backend", ["torchscript", "onnx", "openvino"])
@@ -136,15 +136,35 @@ def _needs(library: str) -> dict[str, Any]:
     return {**requirements, "torch": None, "isa": [], "load_first": [library]}
 
 
+def test_bytes_run_and_other_images_are_refused(
+    programs: Path, runner: Path, tmp_path: Path
+) -> None:
+    folder = torchscript(tmp_path, byte_input=True)
+    done = call(programs / "calls", folder)
+    assert (done.returncode, done.stderr) == (0, b"")
+    values, *refusals = done.stdout.decode().splitlines()
+    wanted = torch.arange(8).reshape(2, 4) / 255 @ weights()
+    given = torch.tensor([float(value) for value in values.split()]).reshape(2, 3)
+    torch.testing.assert_close(given, wanted, rtol=1e-4, atol=1e-6)  # as they were printed
+    assert refusals == [
+        "3 images: 8 values were given for a batch of 3; one image has 4",
+        "3 images: 8 values were given for a batch of 0; one image has 4",
+        "3 images: is float32 [2, 2, 2, 1], the program takes uint8 [N, 2, 2, 1]; give uint8"
+        " (N, H, W, C), 0 to 255, not normalised",
+    ]
+
+
 @pytest.mark.parametrize("backend", ["torchscript", "inductor", "openvino"])
-def test_threads_share_an_artifact(backend: str, probe: Path, runner: Path, tmp_path: Path) -> None:
+def test_threads_share_an_artifact(
+    backend: str, programs: Path, runner: Path, tmp_path: Path
+) -> None:
     """Inductor packs weights for the batch of a call, and OpenVINO answers one call at a time."""
     if find_spec(backend) is None and backend == "openvino":
         pytest.skip("openvino is not installed")
     spec = CompileSpec(shape=SHAPE, batch=(1, 4))
     made = compile_module(small_net(), spec, backend=backend, root=tmp_path / "a", runner=runner)
     (tmp_path / "tmp").mkdir()
-    done = call(probe, made.path, 1, 3, TMPDIR=str(tmp_path / "tmp"))
+    done = call(programs / "sharing", made.path, 1, 3, TMPDIR=str(tmp_path / "tmp"))
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout == b"0 of 200 differ\n"
     assert list((tmp_path / "tmp").iterdir()) == []

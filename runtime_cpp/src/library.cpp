@@ -44,16 +44,17 @@ zoo::Options runner_options(const std::filesystem::path& folder, const Artifact:
   return options;
 }
 
-// Whether a GPU may round products is one setting of the process, and part of what was proved.
-void claim_tf32(const Manifest& manifest) {
-  static std::optional<bool> claimed;
-  if (manifest.device != "cuda") return;
-  if (claimed.value_or(manifest.parity.tf32) != manifest.parity.tf32) {
-    fail_machine("this process has loaded an artifact " +
-                 std::string(*claimed ? "with" : "without") +
-                 " TF32, and this one was proved otherwise: load it in another process");
-  }
-  claimed = manifest.parity.tf32;
+// Settings and libraries belong to the whole process, so one artifact is loaded at a time.
+std::mutex g_loading;
+// Whether a GPU may round products, as the artifacts here were proved; none: none is for a GPU.
+std::optional<bool> g_tf32;
+
+void require_same_tf32(const Manifest& manifest) {
+  const bool tf32 = manifest.parity.tf32;
+  if (manifest.device != "cuda" || g_tf32.value_or(tf32) == tf32) return;
+  fail_machine(
+      "the artifact was proved " + std::string(tf32 ? "with" : "without") +
+      " TF32, and this process has loaded one that was proved otherwise: use another process");
 }
 
 // The images as a tensor of (batch, ...) over the caller's memory.
@@ -85,15 +86,14 @@ struct Artifact::Loaded {
     for (const auto& [name, shape, classes] : manifest.outputs) {
       outputs.push_back({name, shape, size(shape), classes});
     }
-    // Settings and libraries are the process's, so one artifact is loaded at a time.
-    static std::mutex one_at_a_time;
-    const std::lock_guard lock(one_at_a_time);
-    claim_tf32(manifest);
+    const std::lock_guard lock(g_loading);
+    require_same_tf32(manifest);
     prepare(artifact, options, threads);
     const c10::InferenceMode no_gradients;
     for (const Program& program : manifest.programs) {
       programs.push_back(std::make_unique<LoadedProgram>(artifact, program, threads, false));
     }
+    if (manifest.device == "cuda") g_tf32 = manifest.parity.tf32;
   }
 
   Outputs run(const at::Tensor& images) {

@@ -35,21 +35,23 @@ def call(program: Path, *arguments: object, given: bytes = b"", **environment: s
 
 
 class _Tiny(nn.Module):
-    """`flatten(x) @ weights()`."""
+    """`flatten(x) @ weights()`; of bytes, `flatten(x) / 255`."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.flatten(1) @ weights()
+        x = x.flatten(1)
+        return (x if x.is_floating_point() else x / 255) @ weights()
 
 
-def torchscript(folder: Path, **changes: Any) -> Path:
+def torchscript(folder: Path, *, byte_input: bool = False, **changes: Any) -> Path:
     """Write an artifact of three classes whose program is TorchScript."""
     content = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TorchScript is deprecated
-        torch.jit.save(torch.jit.trace(_Tiny(), golden_input()), content)
+        torch.jit.save(torch.jit.trace(_Tiny(), golden_input(byte_input)), content)
     programs = [{"file": "model.ts", "batch": [1, 64], "entry": None}]
     files = {"model.ts": content.getvalue()}
-    return write_artifact(folder, files, programs, backend="torchscript", **changes)
+    changes |= {"backend": "torchscript", "byte_input": byte_input}
+    return write_artifact(folder, files, programs, **changes)
 
 
 def tiny(backend: str, folder: Path, runner: Path) -> Path:

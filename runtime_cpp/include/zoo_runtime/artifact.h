@@ -84,8 +84,8 @@ class [[gnu::visibility("default")]] Artifact {
   [[nodiscard]] const Input& input() const noexcept;
   [[nodiscard]] const std::vector<Output>& outputs() const noexcept;
 
-  // Runs `batch` images of input().size values each, one after the other in `images`; in as few
-  // calls of the program as the artifact was built for.
+  // Runs `batch` images of input().size values each, which lie one after the other: bytes where
+  // input().bytes says so, else floats. They are cut into calls as zoo-run --input cuts them.
   [[nodiscard]] Outputs run(std::span<const float> images, std::int64_t batch = 1) const;
   [[nodiscard]] Outputs run(std::span<const std::uint8_t> images, std::int64_t batch = 1) const;
 

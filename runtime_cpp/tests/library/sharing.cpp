@@ -1,4 +1,4 @@
-// library_probe ARTIFACT BATCH...: a thread for each batch calls one artifact, which they share,
+// sharing ARTIFACT BATCH...: a thread for each batch calls one artifact, which they share,
 // again and again. Prints whether each call gave the bits of the first one, which no other thread
 // disturbed.
 #include <zoo_runtime/artifact.h>
