@@ -33,6 +33,13 @@ runner: install
     @{{ alone }} cmake --build build/runtime --target zoo-run -j {{ jobs }}
     @ln -sf ../../build/runtime/zoo-run .venv/bin/zoo-run
 
+# Put zoo-run, its engines and libtorch into one folder that may be moved: build/bundle
+[group('set-up')]
+bundle: runner
+    @rm -rf build/bundle
+    @{{ alone }} cmake --install build/runtime --component bundle --prefix build/bundle > build/bundle.log
+    @du -sh build/bundle
+
 # Say what this machine has and what it lacks
 [group('set-up')]
 doctor: install

@@ -31,8 +31,11 @@ foreach(name torch torch_cpu c10 torch_cuda c10_cuda)
 endforeach()
 
 # The same run path built and installed: where the two differ CMake pads the first with an empty
-# entry, and the loader takes that for the current folder.
+# entry, and the loader takes that for the current folder. What lies beside comes first, so that a
+# folder of zoo-run, the library and their engines may be moved.
+cmake_path(RELATIVE_PATH CMAKE_INSTALL_FULL_LIBDIR BASE_DIRECTORY "${CMAKE_INSTALL_FULL_BINDIR}"
+           OUTPUT_VARIABLE zoo_lib_from_bin)
 function(zoo_set_rpath)
   set_target_properties(${ARGV} PROPERTIES BUILD_WITH_INSTALL_RPATH ON
-    INSTALL_RPATH "${ZOO_TORCH_DIR}/lib;${zoo_tcmalloc_folder};${zoo_onnxruntime_folder};$ORIGIN")
+    INSTALL_RPATH "$ORIGIN;$ORIGIN/${zoo_lib_from_bin};${ZOO_TORCH_DIR}/lib;${zoo_tcmalloc_folder};${zoo_onnxruntime_folder}")
 endfunction()

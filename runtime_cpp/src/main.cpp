@@ -41,7 +41,7 @@ int run(int argc, char** argv) {
   zoo::check_output_paths(options);
   if (options.compares()) return finish(zoo::compare(options), options);
   const zoo::Scratch scratch;  // where loaders unpack; removed at the end
-  const zoo::Artifact artifact = zoo::open_artifact(options.artifacts.front());
+  const zoo::VerifiedArtifact artifact = zoo::open_artifact(options.artifacts.front());
   zoo::Session session(artifact, options);
   if (!options.turns) return finish(session.run(), options);
   session.answer_turns(std::cin, std::cout);

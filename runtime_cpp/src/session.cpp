@@ -12,12 +12,8 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/text.h"
-#include "engines/cuda_graph.h"
-#include "engines/offer.h"
-#include "machine/libraries.h"
 #include "measure/comparison.h"
 #include "torch/tensors.h"
-#include "torch/torch_errors.h"
 #include "torch/torch_machine.h"
 
 namespace zoo {
@@ -53,15 +49,12 @@ std::vector<InferredRow> most_likely(const at::Tensor& output) {
 
 }  // namespace
 
-Session::Session(const Artifact& artifact, const Options& options)
+Session::Session(const VerifiedArtifact& artifact, const Options& options)
     : artifact_(artifact),
       options_(options),
       manifest_(artifact.manifest),
       threads_(static_cast<int>(options.threads.value_or(usable_cores()))) {
-  check_requirements(manifest_, observe_host(manifest_, options));
-  if (!options.check) require_proved(artifact, options.accept_error, options.unproved);
-  load_libraries(manifest_.requirements.load_first, options.library_path);
-  configure_torch(manifest_, threads_);
+  prepare(artifact, options, threads_);
 }
 
 Report Session::run() {
@@ -71,37 +64,19 @@ Report Session::run() {
   return options_.check ? check() : measure();
 }
 
-void Session::load(size_t program) {
-  if (program_ == &manifest_.programs[program]) return;
-  program_ = &manifest_.programs[program];
-  engine_.reset();
-  const int64_t start = real_clocks().steady_ns();
-  engine_ = with_torch_errors(program_->file + ": cannot be loaded", [&] {
-    const LoadEngine load_engine = find_engine(manifest_.backend, program_->file);
-    return load_engine({.file = artifact_.file(program_->file),
-                        .program = *program_,
-                        .manifest = manifest_,
-                        .threads = threads_,
-                        .cuda_graph = options_.cuda_graph});
-  });
-  if (options_.cuda_graph) engine_ = capture_calls(std::move(engine_));
-  load_ms_ += to_ms(real_clocks().steady_ns() - start);
+LoadedProgram& Session::load(size_t index) {
+  const Program& program = manifest_.programs[index];
+  if (loaded_ && &loaded_->program() == &program) return *loaded_;
+  loaded_.reset();  // the memory of one program at a time
+  loaded_.emplace(artifact_, program, threads_, options_.cuda_graph);
+  load_ms_ += loaded_->load_ms();
   throw_if_interrupted();
-}
-
-std::vector<at::Tensor> Session::call_checked(const at::Tensor& rows) {
-  throw_if_interrupted();
-  return with_torch_errors(program_->file + ": cannot be run", [&] {
-    std::vector<at::Tensor> outputs = engine_->run(rows.to(c10::Device(manifest_.device)));
-    synchronize(manifest_.device);
-    validate_outputs(outputs, rows.size(0), manifest_, program_->file);
-    return to_host(std::move(outputs));
-  });
+  return *loaded_;
 }
 
 Subject Session::subject(int64_t batch) {
   Conditions conditions = observe_torch_conditions(manifest_, threads_);
-  conditions.runtime = engine_->runtime();
+  conditions.runtime = loaded_->engine().runtime();
   return {.artifact = artifact_.folder,
           .status = manifest_.status,
           .model = manifest_.model,
@@ -112,7 +87,7 @@ Subject Session::subject(int64_t batch) {
           .batch = batch,
           .open_ms = artifact_.open_ms,
           .load_ms = load_ms_,
-          .file_bytes = artifact_.file(program_->file).size(),
+          .file_bytes = artifact_.file(loaded_->program().file).size(),
           .conditions = std::move(conditions)};
 }
 
@@ -122,17 +97,8 @@ Report Session::infer() {
   validate_input(input, manifest_, options_.input, options_.allow_nonfinite);
   const int64_t rows = input.size(0);
   const std::vector<Chunk> chunks = plan_chunks(manifest_.programs, rows, options_.batch);
-  std::vector<at::Tensor> outputs;
-  for (const Output& output : manifest_.outputs) {
-    outputs.push_back(at::empty(with_rows(rows, output.shape), at::kFloat));
-  }
-  for (const Chunk& chunk : chunks) {
-    load(chunk.program);
-    const auto part = call_checked(input.narrow(0, chunk.first_row, chunk.rows).clone());
-    for (size_t i = 0; i < outputs.size(); ++i) {
-      outputs[i].narrow(0, chunk.first_row, chunk.rows).copy_(part[i]);
-    }
-  }
+  const std::vector<at::Tensor> outputs = answer(
+      manifest_, chunks, input, [&](size_t program) -> LoadedProgram& { return load(program); });
   if (!options_.output.empty()) write_tensor_file(options_.output, outputs, manifest_);
   Inference inference{.rows = rows, .outputs = manifest_.outputs, .output = options_.output};
   if (const auto index = find_classes(manifest_)) {
@@ -143,16 +109,16 @@ Report Session::infer() {
 }
 
 ProgramCheck Session::check_program(size_t program, const Golden& golden) {
-  load(program);
+  LoadedProgram& loaded = load(program);
   std::vector<OutputCheck> checks;
   for (size_t i = 0; i < manifest_.outputs.size(); ++i) {
     checks.emplace_back(manifest_, i, golden.outputs()[i]);
   }
   const int64_t num_rows = golden.input.size(0);
-  const auto calls = plan_golden(*program_, options_.batch, num_rows);
+  const auto calls = plan_golden(loaded.program(), options_.batch, num_rows);
   int64_t done = 0;
   for (const std::vector<int64_t>& rows : calls) {
-    const std::vector<at::Tensor> outputs = call_checked(rows_of(golden.input, rows));
+    const std::vector<at::Tensor> outputs = loaded.call(rows_of(golden.input, rows));
     // What the last call has more than that are rows that have been run: they only fill it up.
     const auto count = std::min(static_cast<int64_t>(rows.size()), num_rows - done);
     for (size_t i = 0; i < outputs.size(); ++i) {
@@ -162,7 +128,8 @@ ProgramCheck Session::check_program(size_t program, const Golden& golden) {
     }
     done += count;
   }
-  ProgramCheck result{describe_program(*program_), static_cast<int64_t>(calls.front().size()), {}};
+  ProgramCheck result{
+      describe_program(loaded.program()), static_cast<int64_t>(calls.front().size()), {}};
   for (const OutputCheck& check : checks) result.outputs.push_back(check.result());
   return result;
 }
@@ -197,8 +164,8 @@ Calls Session::calls() {
   std::vector<int64_t> rows;
   for (int64_t i = 0; i < batch; ++i) rows.push_back(i % kOrdinaryRows);
   const at::Tensor input = rows_of(golden.input, rows).to(c10::Device(manifest_.device));
-  load(program);
-  return {manifest_, *program_, *engine_, input};
+  LoadedProgram& loaded = load(program);
+  return {manifest_, loaded.program(), loaded.engine(), input};
 }
 
 Report Session::measure() {

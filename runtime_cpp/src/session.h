@@ -3,13 +3,12 @@
 #include <ATen/core/Tensor.h>
 
 #include <iosfwd>
-#include <memory>
 #include <optional>
 #include <vector>
 
 #include "artifact/artifact.h"
 #include "calls.h"
-#include "engines/engine.h"
+#include "loaded.h"
 #include "options.h"
 #include "report/report.h"
 #include "torch/tensors.h"
@@ -20,7 +19,7 @@ namespace zoo {
 class Session {
  public:
   // Step 6 of docs/artifact.md, then the libraries that must come first; configures torch.
-  Session(const Artifact& artifact, const Options& options);
+  Session(const VerifiedArtifact& artifact, const Options& options);
 
   // Runs --input, --check, or the measurement.
   [[nodiscard]] Report run();
@@ -38,19 +37,16 @@ class Session {
 
   // Writes down that a pending artifact passed; where that fails the report warns of it.
   void remember_proof(Report& report) const;
-  void load(size_t program);  // unless it is the one that is loaded
-  // The outputs for these rows, contiguous on cpu.
-  [[nodiscard]] std::vector<at::Tensor> call_checked(const at::Tensor& rows);
+  LoadedProgram& load(size_t program);  // unless it is the one that is loaded
   [[nodiscard]] ProgramCheck check_program(size_t program, const Golden& golden);
   [[nodiscard]] Subject subject(int64_t batch);
 
-  const Artifact& artifact_;
+  const VerifiedArtifact& artifact_;
   const Options& options_;
   const Manifest& manifest_;
   double load_ms_ = 0;
   int threads_;
-  const Program* program_ = nullptr;
-  std::unique_ptr<Engine> engine_;
+  std::optional<LoadedProgram> loaded_;
 };
 
 }  // namespace zoo

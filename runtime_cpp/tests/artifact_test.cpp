@@ -30,7 +30,7 @@ void expect_refused(const std::string& folder, const std::string& part) {
 TEST(Artifact, OpensWhatKeepsTheContract) {
   const TempFolder folder;
   write_artifact(folder.path(), make_manifest(), good_files());
-  const Artifact artifact = open_artifact(folder.path());
+  const VerifiedArtifact artifact = open_artifact(folder.path());
   EXPECT_EQ(artifact.files.size(), 2u);
   EXPECT_EQ(read_file(artifact.file("model.ts").path()), good_files().at("model.ts"));
 }

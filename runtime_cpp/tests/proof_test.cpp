@@ -18,7 +18,7 @@ using testing::write_file;
 class Proof : public ::testing::Test {
  protected:
   // An artifact of this status, in a folder of its own below `place_`.
-  Artifact open(const std::string& status) {
+  VerifiedArtifact open(const std::string& status) {
     Json manifest = make_manifest();
     testing::set_status(manifest, status);
     std::filesystem::create_directories(place_ / "a-b1-cpu");
@@ -27,18 +27,18 @@ class Proof : public ::testing::Test {
                              {kGoldenFile, testing::make_golden()}});
     return open_artifact(place_ / "a-b1-cpu");
   }
-  void expect_not_proved(const Artifact& artifact) {
+  void expect_not_proved(const VerifiedArtifact& artifact) {
     EXPECT_REFUSED(ExitCode::kBadArtifact, "--check", require_proved(artifact, false, false));
   }
   TempFolder place_;
 };
 
 TEST_F(Proof, EachOptionLiftsItsOwnRefusal) {
-  const Artifact accepted = open("accepted");
+  const VerifiedArtifact accepted = open("accepted");
   EXPECT_REFUSED(ExitCode::kBadArtifact, "pass --accept-error to run it",
                  require_proved(accepted, false, true));
   require_proved(accepted, true, false);
-  const Artifact pending = open("pending");
+  const VerifiedArtifact pending = open("pending");
   EXPECT_REFUSED(ExitCode::kBadArtifact, "has not been proved on this machine; run zoo-run",
                  require_proved(pending, true, false));
   require_proved(pending, false, true);
@@ -47,7 +47,7 @@ TEST_F(Proof, EachOptionLiftsItsOwnRefusal) {
 }
 
 TEST_F(Proof, IsRememberedBesideTheFolder) {
-  const Artifact artifact = open("pending");
+  const VerifiedArtifact artifact = open("pending");
   expect_not_proved(artifact);
   record_proof(artifact);
   require_proved(artifact, false, false);
@@ -62,7 +62,7 @@ TEST_F(Proof, IsRememberedBesideTheFolder) {
 }
 
 TEST_F(Proof, OfAnotherManifestOrMachineCountsAsNone) {
-  const Artifact artifact = open("pending");
+  const VerifiedArtifact artifact = open("pending");
   const std::string path = proof_path(artifact);
   record_proof(artifact);
   const Json good = Json::parse(read_file(path));
@@ -81,7 +81,7 @@ TEST_F(Proof, OfAnotherManifestOrMachineCountsAsNone) {
 }
 
 TEST_F(Proof, ADamagedFileCountsAsNone) {
-  const Artifact artifact = open("pending");
+  const VerifiedArtifact artifact = open("pending");
   const std::string path = proof_path(artifact);
   record_proof(artifact);
   const std::string good = read_file(path);
@@ -102,7 +102,7 @@ TEST_F(Proof, ADamagedFileCountsAsNone) {
 }
 
 TEST_F(Proof, WhatCannotBeWrittenIsSaid) {
-  const Artifact artifact = open("pending");
+  const VerifiedArtifact artifact = open("pending");
   std::filesystem::create_directory(proof_path(artifact));
   EXPECT_REFUSED(ExitCode::kMachineLacks, "cannot be written", record_proof(artifact));
 }

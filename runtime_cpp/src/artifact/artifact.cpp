@@ -20,7 +20,7 @@ std::string_view as_text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-void read_manifest(const FileDescriptor& folder, Artifact& artifact) {
+void read_manifest(const FileDescriptor& folder, VerifiedArtifact& artifact) {
   const SealedFile hash_file = seal(open_inside(folder, "manifest.sha256"), "manifest.sha256", 65);
   const SealedView hash_view(hash_file);
   const std::string_view hash = as_text(hash_view.bytes());
@@ -64,10 +64,10 @@ std::map<std::string, FileDescriptor> open_files(const FileDescriptor& folder,
 
 }  // namespace
 
-Artifact open_artifact(const std::string& path) {
+VerifiedArtifact open_artifact(const std::string& path) {
   const int64_t start = real_clocks().steady_ns();
   const FileDescriptor folder = open_folder(path);
-  Artifact artifact;
+  VerifiedArtifact artifact;
   artifact.folder = path;
   read_manifest(folder, artifact);
   for (const auto& [name, opened] : open_files(folder, artifact.manifest)) {

@@ -9,7 +9,7 @@
 namespace zoo {
 
 // An artifact whose every file was verified and copied; from here on the folder is not read again.
-struct Artifact {
+struct VerifiedArtifact {
   std::string folder;
   Manifest manifest;
   std::string manifest_sha256;  // of manifest.json, in hex
@@ -21,7 +21,7 @@ struct Artifact {
 
 // Steps 1 to 5 of docs/artifact.md, in that order. Fails with exit code 3 (4 where the system
 // refuses to read what is there).
-[[nodiscard]] Artifact open_artifact(const std::string& folder);
+[[nodiscard]] VerifiedArtifact open_artifact(const std::string& folder);
 
 // Step 5 for one file, chosen by the name's suffix: .pt2, .ts and .safetensors are looked into.
 void look_inside(const SealedFile& file, const std::string& name, const Manifest& manifest);

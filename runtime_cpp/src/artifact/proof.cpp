@@ -16,14 +16,14 @@ constexpr uint64_t kMaxProofBytes = uint64_t{1} << 16;
 constexpr int kMaxDepth = 8;
 
 // These bytes on this kind of machine.
-Json identity(const Artifact& artifact) {
+Json identity(const VerifiedArtifact& artifact) {
   return {{"manifest_sha256", artifact.manifest_sha256},
           {"machine", describe_processor(artifact.manifest.device)}};
 }
 
 // A damaged file counts as none. It saves time and proves nothing: whoever can write there can
 // write one.
-bool is_proved_here(const Artifact& artifact) {
+bool is_proved_here(const VerifiedArtifact& artifact) {
   const std::filesystem::path path = proof_path(artifact);
   try {
     const FileDescriptor folder = open_folder(path.parent_path().string());
@@ -45,14 +45,14 @@ bool is_proved_here(const Artifact& artifact) {
 
 }  // namespace
 
-std::string proof_path(const Artifact& artifact) {
+std::string proof_path(const VerifiedArtifact& artifact) {
   std::error_code error;
   const std::filesystem::path folder = std::filesystem::canonical(artifact.folder, error);
   if (error) fail_machine(artifact.folder + ": " + error.message());
   return (folder.parent_path() / ("proof-" + folder.filename().string() + ".json")).string();
 }
 
-void require_proved(const Artifact& artifact, bool accept_error, bool unproved) {
+void require_proved(const VerifiedArtifact& artifact, bool accept_error, bool unproved) {
   const Status status = artifact.manifest.status;
   if (status == Status::kAccepted && !accept_error) {
     fail_artifact(artifact.folder + ": was published although it failed its proof; pass " +
@@ -64,7 +64,7 @@ void require_proved(const Artifact& artifact, bool accept_error, bool unproved) 
   }
 }
 
-void record_proof(const Artifact& artifact) {
+void record_proof(const VerifiedArtifact& artifact) {
   OrderedJson proof(identity(artifact));
   proof["date"] = utc_now();
   write_atomically(proof_path(artifact), dump_json(proof));

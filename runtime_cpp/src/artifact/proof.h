@@ -12,13 +12,13 @@ namespace zoo {
 
 // Fails with exit code 3 unless the artifact may run here. Each option lifts its own refusal:
 // `accept_error` that of an artifact that failed, `unproved` that of a pending one.
-void require_proved(const Artifact& artifact, bool accept_error, bool unproved);
+void require_proved(const VerifiedArtifact& artifact, bool accept_error, bool unproved);
 
 // Where the proof of a pending artifact is remembered.
-[[nodiscard]] std::string proof_path(const Artifact& artifact);
+[[nodiscard]] std::string proof_path(const VerifiedArtifact& artifact);
 
 // Writes there that the proof passed on this machine. Fails with exit code 4 where that cannot be
 // written.
-void record_proof(const Artifact& artifact);
+void record_proof(const VerifiedArtifact& artifact);
 
 }  // namespace zoo

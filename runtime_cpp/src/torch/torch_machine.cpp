@@ -19,9 +19,21 @@ std::string built_torch_version() { return TORCH_VERSION; }
 
 bool torch_has_cuda() { return at::globalContext().hasCUDA(); }
 
+void use_threads(int threads) {
+  if (at::get_num_threads() != threads) at::set_num_threads(threads);
+}
+
 void configure_torch(const Manifest& manifest, int threads) {
-  at::set_num_threads(threads);
-  at::set_num_interop_threads(1);
+  use_threads(threads);
+  // Once in a process, and not where the application has used them: they change no answer.
+  static const bool is_first = [] {
+    try {
+      at::set_num_interop_threads(1);
+    } catch (const c10::Error&) {
+    }
+    return true;
+  }();
+  static_cast<void>(is_first);
   if (manifest.device == "cuda") {
     at::globalContext().setAllowTF32CuDNN(manifest.parity.tf32);
     at::globalContext().setAllowTF32CuBLAS(manifest.parity.tf32);

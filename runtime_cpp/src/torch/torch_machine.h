@@ -15,7 +15,11 @@ namespace zoo {
 // Whether this torch was built for CUDA.
 [[nodiscard]] bool torch_has_cuda();
 
-// Sets the number of threads and the arithmetic that the artifact was proved with. Once, first.
+// Sets how many threads a call by this thread uses: each thread has a number of its own.
+void use_threads(int threads);
+
+// Sets the number of threads, and the arithmetic that the artifact was proved with. Before anything
+// is loaded; the arithmetic is that of the whole process.
 void configure_torch(const Manifest& manifest, int threads);
 
 [[nodiscard]] Conditions observe_torch_conditions(const Manifest& manifest, int threads);
