@@ -21,7 +21,7 @@ ROOMS = (
     {"options"},
     {"report", "torch"},
     {"engines"},
-    {"calls"},
+    {"calls", "streams"},
     {"session", "compare"},
     {"main"},
 )

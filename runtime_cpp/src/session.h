@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <iosfwd>
 #include <memory>
 #include <optional>
@@ -33,6 +34,7 @@ class Session {
   [[nodiscard]] Report infer();
   [[nodiscard]] Report check();
   [[nodiscard]] Report measure();
+  [[nodiscard]] Report measure_scenario();
   // Those of the program for --batch, which is loaded.
   [[nodiscard]] Calls calls();
 
@@ -41,14 +43,18 @@ class Session {
   void load(size_t program);  // unless it is the one that is loaded
   // The outputs for these rows, contiguous on cpu.
   [[nodiscard]] std::vector<at::Tensor> call_checked(const at::Tensor& rows);
-  [[nodiscard]] ProgramCheck check_program(size_t program, const Golden& golden);
+  // `seen` gets the rows of each call and its outputs.
+  using SeeCall = std::function<void(const at::Tensor&, const std::vector<at::Tensor>&)>;
+  [[nodiscard]] ProgramCheck check_program(size_t program, const Golden& golden,
+                                           std::optional<int64_t> batch, const SeeCall& seen = {});
   [[nodiscard]] Subject subject(int64_t batch);
 
   const Artifact& artifact_;
   const Options& options_;
   const Manifest& manifest_;
   double load_ms_ = 0;
-  int threads_;
+  int streams_;
+  int threads_;  // of each stream
   const Program* program_ = nullptr;
   std::unique_ptr<Engine> engine_;
 };
