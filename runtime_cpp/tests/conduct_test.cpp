@@ -65,17 +65,20 @@ TEST(Conduct, AnHonestSystemIsValid) {
   }
 }
 
+bool is_found(int64_t wrong_call) {
+  Fake system;
+  system.wrong_call = wrong_call;
+  const ScenarioResult result = run(system, kOffline);
+  const std::string text = "1 of 1650 answers differ from those that were checked";
+  EXPECT_LE(result.reasons.size(), 1u);
+  return result.reasons == std::vector<std::string>{text};
+}
+
 TEST(Conduct, OneWrongAnswerMakesItInvalid) {
-  for (const int64_t call : {50, 1050, 1150}) {  // of the warm-up, the run, the repetition
-    Fake system;
-    system.wrong_call = call;
-    ScenarioResult result = run(system, kOffline);
-    if (call == 1150 && result.reasons.empty()) continue;  // a new input: nobody knows its answer
-    ASSERT_EQ(result.reasons.size(), 1u) << call;
-    EXPECT_NE(result.reasons[0].find("1 of "), std::string::npos) << result.reasons[0];
-    EXPECT_NE(result.reasons[0].find("answers differ from those that were checked"),
-              std::string::npos);
-  }
+  EXPECT_TRUE(is_found(50));    // of the warm-up
+  EXPECT_TRUE(is_found(1050));  // of the run
+  // Of the first two turns of 50 calls, one repeats a sample. Nobody knows the answers to new ones.
+  EXPECT_NE(is_found(1125), is_found(1175));
 }
 
 TEST(Conduct, KeptAnswersMakeItInvalid) {
