@@ -21,7 +21,7 @@ ROOMS = (
     {"options"},
     {"report", "torch"},
     {"engines"},
-    {"calls"},
+    {"calls", "streams"},
     {"loaded"},
     {"session", "compare", "library"},
     {"main"},

@@ -25,7 +25,7 @@ void prepare(const VerifiedArtifact& artifact, const Options& options, int threa
 }
 
 LoadedProgram::LoadedProgram(const VerifiedArtifact& artifact, const Program& program, int threads,
-                             bool cuda_graph)
+                             bool cuda_graph, int callers)
     : manifest_(artifact.manifest), program_(program) {
   const int64_t start = real_clocks().steady_ns();
   engine_ = with_torch_errors(program.file + ": cannot be loaded", [&] {
@@ -34,7 +34,8 @@ LoadedProgram::LoadedProgram(const VerifiedArtifact& artifact, const Program& pr
                         .program = program,
                         .manifest = manifest_,
                         .threads = threads,
-                        .cuda_graph = cuda_graph});
+                        .cuda_graph = cuda_graph,
+                        .callers = callers});
   });
   if (cuda_graph) engine_ = capture_calls(std::move(engine_));
   load_ms_ = to_ms(real_clocks().steady_ns() - start);

@@ -24,9 +24,9 @@ void prepare(const VerifiedArtifact& artifact, const Options& options, int threa
 // A program of an artifact that is ready to be called.
 class LoadedProgram {
  public:
-  // The first two must live as long as this.
+  // The first two must live as long as this. `callers` threads may call its engine at once.
   LoadedProgram(const VerifiedArtifact& artifact, const Program& program, int threads,
-                bool cuda_graph);
+                bool cuda_graph, int callers = 1);
 
   [[nodiscard]] const Program& program() const { return program_; }
   [[nodiscard]] Engine& engine() { return *engine_; }

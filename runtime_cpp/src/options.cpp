@@ -18,6 +18,7 @@ constexpr int64_t kMaxBatch = int64_t{1} << 20;
 constexpr int64_t kMaxThreads = 1024;
 constexpr int64_t kMaxCalls = 10'000'000;
 constexpr int64_t kMaxRounds = 1000;
+constexpr int64_t kMaxStreams = 256;
 constexpr int64_t kMaxSeed = std::numeric_limits<int64_t>::max();
 constexpr size_t kMaxArtifacts = 16;
 constexpr double kMinDurationS = 0.001;
@@ -134,6 +135,30 @@ void add_measuring_rows(Rows& rows, Options& options) {
       [&options](const std::string& value) { options.percentiles = parse_percentiles(value); });
 }
 
+Scenario parse_scenario(const std::string& text) {
+  for (const Scenario scenario :
+       {Scenario::kSingleStream, Scenario::kMultiStream, Scenario::kOffline, Scenario::kServer}) {
+    if (scenario_name(scenario) == text) return scenario;
+  }
+  fail_usage("--scenario " + shown(text) +
+             ": must be single-stream, multi-stream, offline or server");
+}
+
+// How queries come.
+void add_scenario_rows(Rows& rows, Options& options) {
+  rows.parsed("--scenario", "NAME", "single-stream, multi-stream, offline, server",
+              [&options](const std::string& value) { options.scenario = parse_scenario(value); });
+  rows.count("--streams", options.streams, 1, kMaxStreams, "that share one loaded program (1)");
+  const auto number = [&](const std::string& flag, const std::string& value, double most,
+                          std::optional<double>& target, const std::string& help) {
+    rows.parsed(flag, value, help, [&target, flag, most](const std::string& text) {
+      target = parse_number<double>(flag, text, 0.001, most, format("from 0.001 to %.0f", most));
+    });
+  };
+  number("--rate", "R", 1e6, options.rate, "server: queries per second (the highest that passes)");
+  number("--p99-ms", "X", 1e6, options.p99_ms, "server: the 99th percentile must lie under this");
+}
+
 void add_rows(CLI::App& app, Options& options) {
   Rows rows(app);
   app.add_option("ARTIFACT", options.artifacts, "folder that holds manifest.json; several: compare")
@@ -145,6 +170,7 @@ void add_rows(CLI::App& app, Options& options) {
   rows.count("--batch", options.batch, 1, kMaxBatch, "rows for each call (the program's own)");
   rows.count("--threads", options.threads, 1, kMaxThreads, "threads of torch (usable cores)");
   add_measuring_rows(rows, options);
+  add_scenario_rows(rows, options);
   rows.parsed("--device", "NAME", "cpu or cuda (what the artifact was built for)",
               [&options](const std::string& value) {
                 if (value != "cpu" && value != "cuda") {
@@ -188,8 +214,28 @@ void check_comparison(const Options& options) {
   refuse_if(compares && options.warmup.has_value(), "--warmup" + single);
   refuse_if(compares && options.iterations.has_value(), "--iterations" + single);
   refuse_if(compares && options.strict, "--strict" + single);
-  refuse_if(!compares && options.seed.has_value(),
+  refuse_if(!compares && options.scenario == Scenario::kSingleStream && options.seed.has_value(),
             "--seed: is for a comparison: give several artifacts, or --rounds");
+}
+
+void check_scenario(const Options& options, bool measures) {
+  const bool single = options.scenario == Scenario::kSingleStream;
+  const bool server = options.scenario == Scenario::kServer;
+  const std::string name = "--scenario " + std::string(scenario_name(options.scenario));
+  refuse_if(!single && options.compares(), name + ": takes one ARTIFACT, without --rounds");
+  refuse_if(!single && !measures, name + ": is for measuring, not for --input or --check");
+  refuse_if(single && options.streams.has_value(),
+            "--streams: needs --scenario multi-stream, offline or server");
+  refuse_if(options.scenario == Scenario::kMultiStream && !options.streams,
+            name + ": needs --streams, how many call at once");
+  refuse_if(!server && options.rate.has_value(), "--rate: needs --scenario server");
+  refuse_if(!server && options.p99_ms.has_value(), "--p99-ms: needs --scenario server");
+  refuse_if(server && !options.p99_ms,
+            name + ": needs --p99-ms, what the 99th percentile must lie under");
+  refuse_if(options.streams && options.threads && *options.threads < *options.streams,
+            "--threads " + std::to_string(options.threads.value_or(0)) + ": are divided among " +
+                std::to_string(options.streams.value_or(0)) +
+                " streams; give one at least to each");
 }
 
 void check_combinations(const Options& options) {
@@ -208,6 +254,7 @@ void check_combinations(const Options& options) {
   refuse_if(!measures && options.duration_s.has_value(), "--duration" + only);
   refuse_if(!measures && options.strict, "--strict" + only);
   check_comparison(options);
+  check_scenario(options, measures);
 }
 
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }

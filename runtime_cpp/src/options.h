@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "measure/scenario.h"
 #include "measure/stats.h"
 
 namespace zoo {
@@ -40,6 +41,10 @@ struct Options {
   bool quiet = false;
   bool capabilities = false;  // print what this zoo-run can do, as JSON, and leave
   std::string print;          // --help or --version: print this and leave
+  Scenario scenario = Scenario::kSingleStream;
+  std::optional<int64_t> streams;
+  std::optional<double> rate;    // queries per second; none: looked for
+  std::optional<double> p99_ms;  // what the server's 99th percentile must lie under
 
   // In rounds: several artifacts, or one for a comparison with an older report.
   [[nodiscard]] bool compares() const { return artifacts.size() > 1 || rounds.has_value(); }

@@ -1,9 +1,11 @@
 #include "session.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <future>
 #include <istream>
 
 #include "artifact/programs.h"
@@ -12,8 +14,12 @@
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/text.h"
+#include "machine/pinning.h"
 #include "measure/comparison.h"
+#include "report/report_scenario.h"
+#include "streams.h"
 #include "torch/tensors.h"
+#include "torch/torch_errors.h"
 #include "torch/torch_machine.h"
 
 namespace zoo {
@@ -53,7 +59,8 @@ Session::Session(const VerifiedArtifact& artifact, const Options& options)
     : artifact_(artifact),
       options_(options),
       manifest_(artifact.manifest),
-      threads_(static_cast<int>(options.threads.value_or(usable_cores()))) {
+      streams_(static_cast<int>(options.streams.value_or(1))),
+      threads_(std::max(1, static_cast<int>(options.threads.value_or(usable_cores())) / streams_)) {
   prepare(artifact, options, threads_);
 }
 
@@ -61,21 +68,22 @@ Report Session::run() {
   const c10::InferenceMode no_gradients;
   throw_if_interrupted();
   if (!options_.input.empty()) return infer();
-  return options_.check ? check() : measure();
+  if (options_.check) return check();
+  return options_.scenario == Scenario::kSingleStream ? measure() : measure_scenario();
 }
 
 LoadedProgram& Session::load(size_t index) {
   const Program& program = manifest_.programs[index];
   if (loaded_ && &loaded_->program() == &program) return *loaded_;
   loaded_.reset();  // the memory of one program at a time
-  loaded_.emplace(artifact_, program, threads_, options_.cuda_graph);
+  loaded_.emplace(artifact_, program, threads_, options_.cuda_graph, streams_);
   load_ms_ += loaded_->load_ms();
   throw_if_interrupted();
   return *loaded_;
 }
 
 Subject Session::subject(int64_t batch) {
-  Conditions conditions = observe_torch_conditions(manifest_, threads_);
+  Conditions conditions = observe_torch_conditions(manifest_, streams_ * threads_);
   conditions.runtime = loaded_->engine().runtime();
   return {.artifact = artifact_.folder,
           .status = manifest_.status,
@@ -108,17 +116,20 @@ Report Session::infer() {
   return report_inference(subject(chunks.front().rows), inference);
 }
 
-ProgramCheck Session::check_program(size_t program, const Golden& golden) {
+ProgramCheck Session::check_program(size_t program, const Golden& golden,
+                                    std::optional<int64_t> batch, const SeeCall& seen) {
   LoadedProgram& loaded = load(program);
   std::vector<OutputCheck> checks;
   for (size_t i = 0; i < manifest_.outputs.size(); ++i) {
     checks.emplace_back(manifest_, i, golden.outputs()[i]);
   }
   const int64_t num_rows = golden.input.size(0);
-  const auto calls = plan_golden(loaded.program(), options_.batch, num_rows);
+  const auto calls = plan_golden(loaded.program(), batch, num_rows);
   int64_t done = 0;
   for (const std::vector<int64_t>& rows : calls) {
-    const std::vector<at::Tensor> outputs = loaded.call(rows_of(golden.input, rows));
+    const at::Tensor input = rows_of(golden.input, rows);
+    const std::vector<at::Tensor> outputs = loaded.call(input);
+    if (seen) seen(input, outputs);
     // What the last call has more than that are rows that have been run: they only fill it up.
     const auto count = std::min(static_cast<int64_t>(rows.size()), num_rows - done);
     for (size_t i = 0; i < outputs.size(); ++i) {
@@ -141,7 +152,8 @@ Report Session::check() {
   if (options_.batch) programs = {select_program(manifest_.programs, options_.batch)};
 
   std::vector<ProgramCheck> checks;
-  for (const size_t program : programs) checks.push_back(check_program(program, golden));
+  for (const size_t program : programs)
+    checks.push_back(check_program(program, golden, options_.batch));
   Report report = report_check(subject(checks.front().batch), manifest_.parity, checks);
   const bool proves_all = !options_.batch && report.exit_code == ExitCode::kDone;
   if (manifest_.status == Status::kPending && proves_all) remember_proof(report);
@@ -176,6 +188,43 @@ Report Session::measure() {
   measurement.flaw = calls.find_flaw();
   return report_measurement(subject(calls.batch()), measurement, stability, options_.percentiles,
                             options_.strict);
+}
+
+Report Session::measure_scenario() {
+  if (manifest_.device != "cpu") {
+    fail_machine("scenarios are measured on cpu, the artifact is for " + manifest_.device +
+                 ": leave --scenario out");
+  }
+  const size_t program = select_program(manifest_.programs, options_.batch);
+  const Golden golden(artifact_.file(kGoldenFile), manifest_);
+  const int64_t batch = options_.batch.value_or(manifest_.programs[program].min_batch);
+  std::vector<Sample> samples;
+  // In a thread of its own: OpenMP's threads end with the one that started them. Else they would
+  // stay beside those of the streams, and OpenMP lets none wait actively when there are too many.
+  const ProgramCheck check =
+      std::async(std::launch::async, [&] {
+        const c10::InferenceMode no_gradients;
+        at::set_num_threads(threads_);
+        return check_program(program, golden, batch,
+                             [&](const at::Tensor& rows, const auto& outputs) {
+                               samples.push_back({rows, hash_outputs(outputs)});
+                             });
+      }).get();
+  const auto count = static_cast<size_t>(streams_);
+  const auto cores = divide_cores(core_numbers(), count, static_cast<size_t>(threads_));
+  ScenarioReport scenario{.plan = plan_scenario(options_), .streams = count, .threads = threads_};
+  LoadedProgram& loaded = load(program);
+  with_torch_errors(loaded.program().file + ": cannot be run", [&] {
+    Streams streams(manifest_, loaded.engine(), ordinary(std::move(samples), check.batch), count,
+                    threads_, cores);
+    Team team(count, [&](size_t stream) { streams.enter(stream); });
+    scenario.result = conduct(team, streams, scenario.plan, real_clocks());
+    if (streams.is_pinned()) scenario.cores = cores;
+    const std::string flaw = loaded.engine().find_flaw(streams.sample_input());
+    if (!flaw.empty()) scenario.flaws.push_back(flaw);
+  });
+  if (!check.passed()) scenario.flaws.emplace_back("the outputs fail the proof: see --check");
+  return report_scenario(subject(check.batch), scenario, options_.percentiles, options_.strict);
 }
 
 void Session::answer_turns(std::istream& in, std::ostream& out) {

@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <iosfwd>
 #include <optional>
 #include <vector>
@@ -32,20 +33,25 @@ class Session {
   [[nodiscard]] Report infer();
   [[nodiscard]] Report check();
   [[nodiscard]] Report measure();
+  [[nodiscard]] Report measure_scenario();
   // Those of the program for --batch, which is loaded.
   [[nodiscard]] Calls calls();
 
   // Writes down that a pending artifact passed; where that fails the report warns of it.
   void remember_proof(Report& report) const;
   LoadedProgram& load(size_t program);  // unless it is the one that is loaded
-  [[nodiscard]] ProgramCheck check_program(size_t program, const Golden& golden);
+  // `seen` gets the rows of each call and its outputs.
+  using SeeCall = std::function<void(const at::Tensor&, const std::vector<at::Tensor>&)>;
+  [[nodiscard]] ProgramCheck check_program(size_t program, const Golden& golden,
+                                           std::optional<int64_t> batch, const SeeCall& seen = {});
   [[nodiscard]] Subject subject(int64_t batch);
 
   const VerifiedArtifact& artifact_;
   const Options& options_;
   const Manifest& manifest_;
   double load_ms_ = 0;
-  int threads_;
+  int streams_;
+  int threads_;  // of each stream
   std::optional<LoadedProgram> loaded_;
 };
 

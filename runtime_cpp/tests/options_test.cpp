@@ -112,6 +112,32 @@ TEST(Options, WhatDoesNotGoTogether) {
                "same file");
 }
 
+TEST(Options, Scenarios) {
+  EXPECT_EQ(parse({"a"}).scenario, Scenario::kSingleStream);
+  EXPECT_EQ(parse({"a", "--scenario", "single-stream"}).scenario, Scenario::kSingleStream);
+  const Options server = parse({"a", "--scenario", "server", "--streams", "2", "--rate", "12.5",
+                                "--p99-ms", "40", "--seed", "7"});
+  EXPECT_EQ(server.scenario, Scenario::kServer);
+  EXPECT_EQ(server.streams, 2);
+  EXPECT_EQ(server.rate, 12.5);
+  EXPECT_EQ(server.p99_ms, 40);
+  EXPECT_EQ(parse({"a", "--scenario", "offline"}).scenario, Scenario::kOffline);
+  const std::string names = "must be single-stream, multi-stream, offline or server";
+  expect_usage({"a", "--scenario", "Server"}, names);
+  expect_usage({"a", "--scenario", ""}, names);
+  expect_usage({"a", "--scenario", "multi-stream"}, "needs --streams");
+  expect_usage({"a", "--scenario", "server"}, "needs --p99-ms");
+  expect_usage({"a", "--scenario", "server", "--p99-ms", "0"}, "from 0.001 to 1000000");
+  expect_usage({"a", "--scenario", "offline", "--rate", "5"}, "--rate: needs");
+  expect_usage({"a", "--p99-ms", "5"}, "--p99-ms: needs");
+  expect_usage({"a", "--streams", "2"}, "--streams: needs --scenario");
+  expect_usage({"a", "--scenario", "offline", "--streams", "257"}, "from 1 to 256");
+  expect_usage({"a", "--scenario", "offline", "--streams", "3", "--threads", "2"},
+               "divided among 3 streams");
+  expect_usage({"a", "b", "--scenario", "offline"}, "takes one ARTIFACT");
+  expect_usage({"a", "--scenario", "offline", "--check"}, "is for measuring");
+}
+
 TEST(Options, CapabilitiesStandAlone) {
   EXPECT_TRUE(parse({"--capabilities"}).capabilities);
   EXPECT_FALSE(parse({"folder"}).capabilities);
@@ -142,9 +168,11 @@ TEST(Options, HelpNamesTheDefaultsOfMeasuring) {
 TEST(Options, HelpFitsATerminalAndNamesEveryFlag) {
   const std::string help = parse({"--help"}).print;
   for (const char* flag :
-       {"--input", "--output", "--check", "--batch", "--threads", "--warmup", "--iterations",
-        "--duration", "--percentiles", "--device", "--cuda-graph", "--strict", "--json",
-        "--allow-nonfinite", "--library-path", "--quiet", "--capabilities", "--accept-error"}) {
+       {"--input",      "--output",       "--check",        "--batch",           "--threads",
+        "--warmup",     "--iterations",   "--duration",     "--percentiles",     "--device",
+        "--cuda-graph", "--strict",       "--json",         "--allow-nonfinite", "--library-path",
+        "--quiet",      "--capabilities", "--accept-error", "--scenario",        "--streams",
+        "--rate",       "--p99-ms"}) {
     EXPECT_NE(help.find(flag), std::string::npos) << flag;
   }
   std::istringstream lines(help);

@@ -33,6 +33,10 @@ class Engine {
 
   // What runs it where that is not torch: "OpenVINO 2026.4.1".
   [[nodiscard]] virtual std::string runtime() const { return ""; }
+
+  // Whether so many threads may call run() at once as LoadRequest::callers says, each of them with
+  // a batch that was run before. The weights are in memory once.
+  [[nodiscard]] virtual bool is_shared() const { return false; }
 };
 
 // What an engine is made from. All of it must live as long as the engine.
@@ -42,6 +46,7 @@ struct LoadRequest {
   const Manifest& manifest;
   int threads = 0;
   bool cuda_graph = false;  // its calls will be captured
+  int callers = 1;          // threads that will call it at once; each call has `threads` threads
 };
 using LoadEngine = std::unique_ptr<Engine> (*)(const LoadRequest& request);
 

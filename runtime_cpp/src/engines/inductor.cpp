@@ -30,7 +30,8 @@ class InductorEngine final : public Engine {
  public:
   explicit InductorEngine(const LoadRequest& request)
       : loader_(request.file.path(), request.program.entry.value_or("model"),
-                /*run_single_threaded=*/request.cuda_graph, /*num_runners=*/1,
+                /*run_single_threaded=*/request.cuda_graph,
+                /*num_runners=*/static_cast<size_t>(request.callers),
                 static_cast<c10::DeviceIndex>(request.manifest.device == "cuda" ? 0 : -1)),
         threads_(request.threads) {
     if (request.manifest.device == "cpu") packs_.emplace(loader_);
@@ -50,6 +51,9 @@ class InductorEngine final : public Engine {
     return "repacks " + std::to_string(count) + (count == 1 ? " weight" : " weights") +
            " on every call: " + packs_->why_not(threads_);
   }
+
+  // The loader has a runner for each caller; they have the constants in common.
+  bool is_shared() const override { return true; }
 
  private:
   torch::inductor::AOTIModelPackageLoader loader_;

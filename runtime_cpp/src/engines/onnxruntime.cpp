@@ -157,8 +157,10 @@ void check_signature(const Session* session, const LoadRequest& request) {
 
 // As compile/backends/onnx_session.py has it, some of it by the library's defaults: both compute
 // the same. It says nothing on stderr: what fails, a call returns.
-Owned<SessionOptions> settings(int threads) {
+Owned<SessionOptions> settings(const LoadRequest& request) {
   const Library& ort = library();
+  // Each caller computes too; the others are threads of one pool for all callers.
+  const int threads = request.callers * (request.threads - 1) + 1;
   Owned<SessionOptions> options = ort.make<SessionOptions>(kCreateSessionOptions);
   ort.call(kSetIntraOpNumThreads, options.get(), threads);
   ort.call(kSetSessionExecutionMode, options.get(), kSequential);
@@ -180,7 +182,7 @@ class OnnxRuntimeEngine final : public Engine {
             library().make<MemoryInfo>(kCreateCpuMemoryInfo, kDeviceAllocator, kDefaultMemory)) {
     const SealedView view(request.file);
     session_ = library().make<Session>(kCreateSessionFromArray, env_.get(), view.bytes().data(),
-                                       view.bytes().size(), settings(request.threads).get());
+                                       view.bytes().size(), settings(request).get());
     check_signature(session_.get(), request);
     for (const Output& output : request.manifest.outputs) {
       output_names_.push_back(output.name.c_str());
@@ -196,7 +198,7 @@ class OnnxRuntimeEngine final : public Engine {
       const Owned<Value> given = as_value(input, input_type_);
       std::vector<Owned<Value>> held;
       std::vector<Value*> places;
-      for (std::vector<int64_t>& shape : shapes_) {
+      for (std::vector<int64_t> shape : shapes_) {
         shape.front() = input.size(0);
         outputs.push_back(at::empty(shape));
         held.push_back(as_value(outputs.back(), kFloat32));
@@ -211,6 +213,8 @@ class OnnxRuntimeEngine final : public Engine {
 
   std::string runtime() const override { return "ONNX Runtime " + library().version(); }
 
+  bool is_shared() const override { return true; }
+
  private:
   Owned<Value> as_value(const at::Tensor& tensor, int type) const {
     return library().make<Value>(kCreateTensorWithDataAsOrtValue, memory_.get(),
@@ -222,7 +226,7 @@ class OnnxRuntimeEngine final : public Engine {
   int input_type_;
   const char* input_name_;                    // the manifest's own
   std::vector<const char*> output_names_;     // the same
-  std::vector<std::vector<int64_t>> shapes_;  // of the outputs, the rows of a call first
+  std::vector<std::vector<int64_t>> shapes_;  // of the outputs, after a place for the rows
   Owned<Env> env_;
   Owned<MemoryInfo> memory_;
   Owned<Session> session_;

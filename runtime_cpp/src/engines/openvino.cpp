@@ -36,7 +36,8 @@ std::unique_ptr<Engine> load_openvino(const LoadRequest& request) {
                  .precision = request.manifest.precision,
                  .byte_input = request.manifest.input.bytes,
                  .outputs = request.manifest.outputs,
-                 .threads = request.threads},
+                 .threads = request.threads,
+                 .callers = request.callers},
                 engine);
   return engine;
 }

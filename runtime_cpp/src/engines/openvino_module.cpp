@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <mutex>
 #include <openvino/core/version.hpp>
 #include <openvino/openvino.hpp>
 #include <sstream>
@@ -60,8 +61,8 @@ ov::element::Type wanted_precision(std::string_view precision) {
 ov::AnyMap settings(const OpenVinoRequest& request) {
   return {{ov::hint::performance_mode.name(), ov::hint::PerformanceMode::LATENCY},
           {ov::hint::inference_precision.name(), wanted_precision(request.precision)},
-          {ov::inference_num_threads.name(), request.threads},
-          {ov::num_streams.name(), ov::streams::Num(1)}};
+          {ov::inference_num_threads.name(), request.callers * request.threads},
+          {ov::num_streams.name(), ov::streams::Num(request.callers)}};
 }
 
 std::shared_ptr<ov::Model> read_model(ov::Core& core, const OpenVinoRequest& request) {
@@ -125,7 +126,9 @@ class OpenVinoEngine final : public Engine {
     ports_ = find_ports(*model, request.outputs);
     compiled_ = core_.compile_model(model, kDevice, settings(request));
     check_precision(compiled_, request.precision);
-    infer_ = compiled_.create_infer_request();
+    for (int i = 0; i < request.callers; ++i) {
+      idle_.push_back(compiled_.create_infer_request());
+    }
   }
 
   // All tensors are used in place. The outputs are new ones each time: the last ones belong to
@@ -133,16 +136,22 @@ class OpenVinoEngine final : public Engine {
   std::vector<at::Tensor> run(const at::Tensor& input) override {
     std::vector<at::Tensor> outputs;
     with_openvino_errors(file_ + ": OpenVINO cannot run it", [&] {
-      infer_.set_input_tensor(view(input, input_type_));
+      ov::InferRequest infer = take_request();
+      infer.set_input_tensor(view(input, input_type_));
       for (size_t i = 0; i < shapes_.size(); ++i) {
-        shapes_[i].front() = input.size(0);
-        outputs.push_back(at::empty(shapes_[i]));
-        infer_.set_output_tensor(ports_[i], view(outputs.back(), ov::element::f32));
+        std::vector<int64_t> shape = shapes_[i];
+        shape.front() = input.size(0);
+        outputs.push_back(at::empty(shape));
+        infer.set_output_tensor(ports_[i], view(outputs.back(), ov::element::f32));
       }
-      infer_.infer();
+      infer.infer();
+      const std::lock_guard lock(mutex_);
+      idle_.push_back(std::move(infer));
     });
     return outputs;
   }
+
+  bool is_shared() const override { return true; }
 
   std::string runtime() const override {
     const std::string build = ov::get_openvino_version().buildNumber;  // 2026.4.1-123-abc
@@ -155,13 +164,23 @@ class OpenVinoEngine final : public Engine {
     return {type, shape, tensor.mutable_data_ptr()};
   }
 
+  // One for this caller. There are as many as callers; one whose call failed does not come back.
+  ov::InferRequest take_request() {
+    const std::lock_guard lock(mutex_);
+    if (idle_.empty()) return compiled_.create_infer_request();
+    ov::InferRequest infer = std::move(idle_.back());
+    idle_.pop_back();
+    return infer;
+  }
+
   std::string file_;
   ov::element::Type input_type_;
-  std::vector<std::vector<int64_t>> shapes_;  // of the outputs, the rows of a call first
+  std::vector<std::vector<int64_t>> shapes_;  // of the outputs, after a place for the rows
   std::vector<size_t> ports_;                 // of the outputs in the model
   ov::Core core_;
   ov::CompiledModel compiled_;
-  ov::InferRequest infer_;
+  std::mutex mutex_;
+  std::vector<ov::InferRequest> idle_;
 };
 
 }  // namespace

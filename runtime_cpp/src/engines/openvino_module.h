@@ -18,7 +18,8 @@ struct OpenVinoRequest {
   std::string_view precision;        // the manifest's
   bool byte_input = false;
   std::span<const Output> outputs;
-  int threads = 0;
+  int threads = 0;  // of one call
+  int callers = 1;
 };
 
 // `engine` is set, or a RunnerError is thrown.

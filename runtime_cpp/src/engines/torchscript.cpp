@@ -27,6 +27,9 @@ class TorchScriptEngine final : public Engine {
     return tensors;
   }
 
+  // Each call has its own interpreter; the module does not change.
+  bool is_shared() const override { return true; }
+
  private:
   [[noreturn]] static void fail_kind(const c10::IValue& value) {
     fail_artifact("the program returned a " + value.tagKind() +

@@ -57,19 +57,10 @@ MeasurePlan plan_turn(double seconds, int64_t call_ns) {
           .min_duration_ns = static_cast<int64_t>(seconds * 1e9)};
 }
 
-// SplitMix64 (Steele, Lea and Flood, 2014): the standard library's shuffle differs between makers.
-uint64_t Shuffle::next() {
-  state_ += 0x9e3779b97f4a7c15ULL;
-  uint64_t z = state_;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-  return z ^ (z >> 31);
-}
-
 std::vector<size_t> Shuffle::order(size_t count) {
   std::vector<size_t> order(count);
   std::iota(order.begin(), order.end(), size_t{0});
-  for (size_t i = count; i > 1; --i) std::swap(order[i - 1], order[next() % i]);
+  for (size_t i = count; i > 1; --i) std::swap(order[i - 1], order[random_.next() % i]);
   return order;
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "measure/measure.h"
+#include "measure/random.h"
 
 namespace zoo {
 
@@ -46,13 +47,12 @@ inline constexpr std::string_view kLastTurn = "end";
 // Numbers in random order that a seed decides, the same on every machine.
 class Shuffle {
  public:
-  explicit Shuffle(uint64_t seed) : state_(seed) {}
+  explicit Shuffle(uint64_t seed) : random_(seed) {}
   // 0 to count - 1.
   [[nodiscard]] std::vector<size_t> order(size_t count);
 
  private:
-  [[nodiscard]] uint64_t next();
-  uint64_t state_;
+  Random random_;
 };
 
 }  // namespace zoo

@@ -8,47 +8,6 @@ namespace zoo {
 
 namespace {
 
-OrderedJson latency_json(const Summary& summary) {
-  OrderedJson json;
-  json["median"] = to_ms(summary.median);
-  json["median_interval"] = nullptr;
-  if (summary.median_interval) {
-    json["median_interval"] = {to_ms(summary.median_interval->low),
-                               to_ms(summary.median_interval->high)};
-  }
-  for (const auto& [p, value] : summary.percentiles) {
-    json[p.name()] = value ? OrderedJson(to_ms(*value)) : OrderedJson();
-  }
-  json["min"] = to_ms(summary.min);
-  json["max"] = to_ms(summary.max);
-  json["mean"] = summary.mean / 1e6;
-  json["cov"] = or_null(summary.cov);
-  json["n"] = summary.count;
-  return json;
-}
-
-std::string latency_text(const Summary& summary) {
-  std::string text =
-      format("latency of one call, ms, over %lld calls\n", static_cast<long long>(summary.count));
-  text += format("  %-10s %10.4f", "median", to_ms(summary.median));
-  if (summary.median_interval) {
-    text += format("   95 %% interval %.4f to %.4f", to_ms(summary.median_interval->low),
-                   to_ms(summary.median_interval->high));
-  }
-  text += "\n";
-  for (const auto& [p, value] : summary.percentiles) {
-    if (p.thousandths == 50'000) continue;
-    text += value ? format("  %-10s %10.4f\n", p.name().c_str(), to_ms(*value))
-                  : format("  %-10s          -   fewer than 10 calls lie beyond it\n",
-                           p.name().c_str());
-  }
-  text += format("  %-10s %10.4f\n  %-10s %10.4f\n", "min", to_ms(summary.min), "max",
-                 to_ms(summary.max));
-  text += format("  %-10s %10.4f", "mean", summary.mean / 1e6);
-  if (summary.cov) text += format("   standard deviation %.1f %% of it", *summary.cov * 100);
-  return text + "\n";
-}
-
 std::string gpu_text(const Summary& summary) {
   std::string text = format("by the GPU's own events: median %.4f", to_ms(summary.median));
   if (summary.median_interval) {
@@ -56,23 +15,6 @@ std::string gpu_text(const Summary& summary) {
                    to_ms(summary.median_interval->high));
   }
   return text + "\n";
-}
-
-std::vector<Percentile> with_usual(std::span<const Percentile> asked) {
-  std::vector<Percentile> list(asked.begin(), asked.end());
-  list.push_back({90'000});
-  list.push_back({99'000});
-  std::ranges::sort(list, {}, &Percentile::thousandths);
-  const auto repeated = std::ranges::unique(list, {}, &Percentile::thousandths);
-  list.erase(repeated.begin(), repeated.end());
-  return list;
-}
-
-std::string verdict_text(const std::vector<std::string>& reasons) {
-  if (reasons.empty()) return "VALID\n";
-  std::string text = "INVALID: do not quote these figures\n";
-  for (const std::string& reason : reasons) text += "  " + reason + "\n";
-  return text;
 }
 
 std::string drift_text(std::optional<double> drift) {
@@ -130,6 +72,8 @@ std::vector<Row> cold_rows(const Subject& subject, const Measurement& m) {
   const double first_ms = to_ms(m.first_call_ns);
   const double second_ms = to_ms(m.second_call_ns);
   return {
+      {"scenario", scenario_name(Scenario::kSingleStream),
+       "scenario single-stream: one call after another\n"},
       {"first_call_ms", first_ms,
        format("load %.1f ms, first call %.2f ms", subject.load_ms, first_ms)},
       {"second_call_ms", second_ms, format(", second call %.2f ms\n", second_ms)},
@@ -144,7 +88,11 @@ std::vector<Row> warm_rows(const Subject& subject, const Measurement& m, const F
                            const Stability& stability) {
   const Summary& summary = figures.summary;
   return {
-      {"latency_ms", latency_json(summary), latency_text(summary)},
+      {"latency_ms", latency_json(summary),
+       latency_text(summary,
+                    format("latency of one call, ms, over %lld calls",
+                           static_cast<long long>(summary.count)),
+                    "fewer than 10 calls lie beyond it")},
       {"gpu_latency_ms", figures.gpu ? latency_json(*figures.gpu) : OrderedJson(),
        figures.gpu ? gpu_text(*figures.gpu) : ""},
       {"throughput_per_s", figures.samples_per_s,
