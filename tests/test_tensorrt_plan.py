@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from dataclasses import replace
@@ -23,7 +22,7 @@ from compile.errors import BadArtifact, CheckFailed, Unavailable
 from compile.network.prepare import Cast, cast
 from compile.spec import CompileSpec
 from tests.support.quantized import SHAPE, QuantizedNet
-from tests.support.tensorrt import CLASSES, TABLE, FakeTensorRT, ParserError
+from tests.support.tensorrt import CLASSES, TABLE, FakeTensorRT, ParserError, logged, shown
 
 PROGRAM = ProgramFile(file="model.plan", batch=(1, 8))
 
@@ -186,46 +185,18 @@ def test_timings_are_kept(fake: FakeTensorRT, tmp_path: Path) -> None:
     assert kept.read_bytes() == b"timed "
 
 
-# What the inspector shows
-
-
-def layers(kind: str, **given: str) -> str:
-    conv = {"Name": "node_conv2d", "LayerType": kind, "Inputs": [{"Name": "x", **given}]}
-    copy = {"Name": "in", "LayerType": "Reformat", "Inputs": [{"Format/Datatype": "Int8"}]}
-    return json.dumps({"Layers": [copy, conv], "Bindings": ["input"]})
-
-
-@pytest.mark.parametrize(
-    ("precision", "given"),
-    [
-        ("int8", {"Format/Datatype": "Channel major INT8 format where channel % 32 == 0"}),
-        ("int8", {"Format/Datatype": "Row major Int8 format"}),
-        ("fp8", {"DataType": "FP8", "Format": "Row major linear"}),
-        ("fp32", {"Format/Datatype": "Row major linear FP32"}),
-        ("fp32", {"DataType": "Float"}),
-        ("fp16", {"DataType": "Half"}),
-        ("bf16", {"DataType": "BFloat16"}),
-        ("bf16", {"Format/Datatype": "Row major linear BF16"}),
-    ],
-)
-def test_the_engine_is_held_to_the_graph(precision: str, given: dict[str, str]) -> None:
-    text = layers("CaskConvolution", **given)
-    tensorrt_plan._check_engine(text, precision)
-    for other in tensorrt_plan._TYPES.keys() - {precision}:
-        with pytest.raises(CheckFailed, match=f"the graph is {other}.*multiplies {precision}"):
-            tensorrt_plan._check_engine(text, other)
-
-
-@pytest.mark.parametrize("text", ["{}", '{"Layers": ["conv"]}', layers("CaskConvolution")])
-def test_names_alone_show_no_type(text: str) -> None:
-    tensorrt_plan._check_engine(text, "fp16")
+# What the engine shows
 
 
 def test_an_engine_of_another_type_is_refused(fake: FakeTensorRT, tmp_path: Path) -> None:
-    fake.inspector = layers("CaskConvolution", DataType="Float")
-    with pytest.raises(CheckFailed, match="the graph is int8, TensorRT's engine multiplies fp32"):
-        tensorrt_plan.build(module_for("int8"), spec_of("int8"), tmp_path)
-    assert not list(tmp_path.iterdir())
+    """Whether the inspector shows it, or only the builder's log."""
+    for fake.inspector, fake.logged in (
+        (shown("CaskConvolution", DataType="Float"), ""),
+        ("{}", logged("correlation", "Float")),
+    ):
+        with pytest.raises(CheckFailed, match="graph is int8, TensorRT's engine multiplies fp32"):
+            tensorrt_plan.build(module_for("int8"), spec_of("int8"), tmp_path)
+        assert not list(tmp_path.iterdir())
 
 
 # What can go wrong
@@ -247,6 +218,8 @@ def test_a_graph_that_cannot_be_read(fake: FakeTensorRT, tmp_path: Path) -> None
 
 
 def test_an_engine_that_is_not_built_or_loaded(fake: FakeTensorRT, tmp_path: Path) -> None:
+    """Errors of steps that did not fail are no reason: those of the timings, and of the build."""
+    fake.noise = "an error that ended nothing"
     fake.builds = False
     assert "no kernel for node_conv2d" in refusal(CheckFailed, tmp_path)
     fake.builds, fake.loads = True, False

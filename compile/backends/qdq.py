@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from compile.errors import CheckFailed
@@ -214,6 +215,29 @@ def precision_of(model: ModelProto) -> str:
     8 bits count where the input is quantised too; then they must hold most of the weights, since
     a few layers may stay in float. Floats may not be mixed. Anything else is CheckFailed.
     """
+    sizes: Counter[str] = Counter()
+    for name, size in _multiplications(model):
+        if size:
+            sizes[name] += size
+    if not sizes:
+        raise CheckFailed("the graph multiplies by no weights")
+    (most, _), *others = sizes.most_common()
+    held = ", ".join(f"{size} in {name}" for name, size in sizes.most_common())
+    if most not in PRECISIONS or (others and not _on_grid(most)):
+        raise CheckFailed(f"the graph's weights are mixed: {held}; one precision must prevail")
+    return most
+
+
+def count_others(model: ModelProto, precision: str) -> int:
+    """How many multiplications of the graph are in another precision than `precision`.
+
+    At a precision of 8 bits, those of two activations count too, unless both are quantised.
+    """
+    return sum(name != precision for name, _ in _multiplications(model))
+
+
+def _multiplications(model: ModelProto) -> Iterator[tuple[str, int]]:
+    """(precision, size of its weight) of each convolution and matrix; size 0 without a weight."""
     from onnx import TensorProto
 
     names: dict[int, str] = {
@@ -224,24 +248,15 @@ def precision_of(model: ModelProto) -> str:
         TensorProto.FLOAT8E4M3FN: "fp8",
     }
     graph = Graph(model)
-    sizes: Counter[str] = Counter()
     for node in model.graph.node:
-        weight = _source(graph, node.input[1]) if node.op_type in _MULTIPLY else None
-        if weight is None:
+        if node.op_type not in _MULTIPLY:
             continue
+        weight = _source(graph, node.input[1])
         kind = _stored_type(graph, node.input[1])
         name = names.get(kind or 0, str(kind))
         if _on_grid(name) and _stored_type(graph, node.input[0]) != kind:
             name += " weights alone"
-        sizes[name] += int(math.prod(weight.dims))
-    if not sizes:
-        raise CheckFailed("the graph multiplies by no weights")
-    (most, _), *others = sizes.most_common()
-    held = ", ".join(f"{size} in {name}" for name, size in sizes.most_common())
-    known = most in names.values()
-    if not known or (others and not _on_grid(most)):
-        raise CheckFailed(f"the graph's weights are mixed: {held}; one precision must prevail")
-    return most
+        yield name, int(math.prod(weight.dims)) if weight is not None else 0
 
 
 def _on_grid(name: str) -> bool:

@@ -66,7 +66,8 @@ class FromBytes(nn.Module):
 
     def normalised(self, x: torch.Tensor) -> torch.Tensor:
         """(N, H, W, C) uint8 -> (N, C, H, W) float32."""
-        return x.permute(0, 3, 1, 2).float() * self.scale + self.shift
+        # Cast first: TensorRT turns floats and not bytes. In memory both ways give the same.
+        return x.float().permute(0, 3, 1, 2) * self.scale + self.shift
 
 
 def normalisation_of(artifact: Artifact) -> Normalisation:

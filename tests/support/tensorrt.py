@@ -36,6 +36,30 @@ class Strict:
         object.__setattr__(self, name, value)
 
 
+def shown(kind: str, **given: str) -> str:
+    """What the inspector says of an engine with one layer that multiplies."""
+    conv = {"Name": "node_conv2d", "LayerType": kind, "Inputs": [{"Name": "x", **given}]}
+    copy = {"Name": "in", "LayerType": "Reformat", "Inputs": [{"Format/Datatype": "Int8"}]}
+    return json.dumps({"Layers": [copy, conv], "Bindings": ["input"]})
+
+
+def logged(kind: str, *types: str) -> str:
+    """What the builder logs of layers that read `types`, between two that do not multiply."""
+    lines = [
+        "Name: __mye197_0_myl0_0, LayerType: shape_call, Inputs: [], Constants: [], Outputs: []",
+        *(
+            f"Name: node_conv2d_{i}_myl0_2, LayerType: {kind}, Inputs: [ {{ Name: relu_{i}, "
+            f"Dimensions: [-1,3,8,8], Strides: [192,1,24,3], Datatype: {name}, Format: (NHWC) "
+            "Channel major format }], Constants: [ { Name: const, Dimensions: [5,3,3,3], "
+            "Datatype: BFloat16, Format: (NHWC) Channel major format }], Outputs: []"
+            for i, name in enumerate(types)
+        ),
+        "Name: __myl_Mean_myl0_3, LayerType: kgen, Inputs: [ { Name: y, Datatype: Half, "
+        "Format: (NHWC) Channel major format }], Constants: [], Outputs: []",
+    ]
+    return "\n".join(["Layers:", *lines, "", "I/O Tensors:", " Name: input, DataType: Float"])
+
+
 class ILogger:
     Severity = enum("ILogger.Severity")
 
@@ -172,6 +196,7 @@ class FakeTensorRT(ModuleType):
         self.builds, self.loads, self.works = True, True, True
         self.inspector: str | None = "{}"
         self.foreign = b""
+        self.logged, self.noise = "", ""
         self.seen = SimpleNamespace()
 
     def Builder(self, logger: ILogger) -> Builder:
@@ -194,6 +219,7 @@ class Builder(Strict):
         return {}
 
     def create_builder_config(self) -> IBuilderConfig:
+        self._make_noise()
         config = IBuilderConfig({self._trt.BuilderFlag.TF32}, self._trt.foreign)
         self._trt.seen.config = config
         return config
@@ -203,9 +229,15 @@ class Builder(Strict):
 
     def build_serialized_network(self, network: Any, config: IBuilderConfig) -> bytearray | None:
         if self._trt.builds:
+            self._make_noise()
+            self._log.log(ILogger.Severity.VERBOSE, self._trt.logged)
             return bytearray(network["model"])
         self._log.log(ILogger.Severity.ERROR, "Error Code 10: no kernel for\n node_conv2d")
         return None
+
+    def _make_noise(self) -> None:
+        if self._trt.noise:
+            self._log.log(ILogger.Severity.ERROR, self._trt.noise)
 
 
 class OnnxParser(Strict):
