@@ -20,7 +20,7 @@ from tests.support.quantized import SHAPE
 from tests.test_tensorrt_plan import module_for
 
 trt = pytest.importorskip(
-    "tensorrt_rtx", reason="no builder of TensorRT: pip install 'resnet-zoo[tensorrt-rtx]'"
+    "tensorrt_rtx", reason="no builder of TensorRT: pip install tensorrt-rtx-cu13==1.7.1.116"
 )
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8", "fp8")
 GREY = Normalisation(mean=(0.5,) * SHAPE[0], std=(0.25,) * SHAPE[0])
