@@ -103,7 +103,7 @@ def test_a_pool_over_the_image_is_a_mean_whatever_the_memory_format() -> None:
 
 
 class _Regions(SmallNet):
-    """Its layers run outside autocast, and some without gradients inside that."""
+    """Regions behind each other, and one inside another, whose graphs have the same name."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -112,9 +112,11 @@ class _Regions(SmallNet):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", enabled=False):
             y = self.more(x.float()).relu().mean((2, 3))
-            with torch.no_grad():
-                z = super().forward(x)
-        return y + z
+            with torch.autocast("cpu", enabled=False):
+                y = 2 * y
+            z = super().forward(x)
+        with torch.no_grad():
+            return y + z
 
 
 def test_layers_in_regions_are_quantised() -> None:

@@ -23,9 +23,10 @@ def without_regions(graph: GraphModule) -> GraphModule:
     Casts of float32 to float32 and asserted types, which come with a disabled autocast, go as well.
     A region of an enabled autocast stays.
     """
-    while regions := [node for node in graph.graph.nodes if _region_of(node) is not None]:
-        for node in regions:
-            _inline(graph, node)
+    for node in [*graph.graph.nodes]:
+        place = _region_of(node)
+        if place is not None:
+            _inline(graph, node, place)
     for node in graph.graph.nodes:
         if node.target is _CAST and _is_float32(node) and _is_float32(node.args[0]):
             node.replace_all_uses_with(node.args[0])
@@ -45,11 +46,14 @@ def _region_of(node: Node) -> int | None:
     return None
 
 
-def _inline(graph: GraphModule, node: Node) -> None:
-    place = _region_of(node)
-    assert place is not None
+def _inline(graph: GraphModule, node: Node, place: int) -> None:
+    """Write the region's steps in place of the one that runs it; its own regions first, whose names
+    mean something else outside it. A region with constants of its own stays.
+    """
     holder: Any = node.args[place]
-    inner = getattr(graph, str(holder.target)).graph
+    inner = without_regions(getattr(graph, str(holder.target))).graph
+    if any(each.op == "get_attr" for each in inner.nodes):
+        return
     inputs = [each for each in inner.nodes if each.op == "placeholder"]
     with graph.graph.inserting_before(node):
         copied = dict(zip(inputs, node.args[place + 1 :], strict=True))
