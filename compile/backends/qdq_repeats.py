@@ -1,8 +1,8 @@
 """Quantised ONNX graphs without rounding that changes nothing.
 
 torchao rounds before and after a concatenation or a max pool, so that a backend may compute them in
-8 bits. OpenVINO finds that out by itself, and its compiler crashes where a concatenation is rounded
-to a grid with a zero point (2026.4.1).
+8 bits. OpenVINO finds that out by itself, and its compiler crashes if a concatenation is rounded to
+a grid with a zero point, and then to another grid (2026.4.1).
 """
 
 from __future__ import annotations
