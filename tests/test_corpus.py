@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from compile.backends import BACKENDS
+from compile.precision import PRECISIONS
 from results.corpus import generated, jobs
 from results.corpus.generator import generate
 from results.corpus.jobs import Job, all_jobs, together
@@ -31,9 +32,12 @@ def test_each_network_has_a_truth() -> None:
     for name, row in NETWORKS.items():
         assert row.make.__doc__, name
         assert (row.truth == "sound") is (": " not in row.truth), name
-        assert set(row.where) <= set(BACKENDS), name
+        for place in row.where:
+            backend, _, precision = place.partition(" ")
+            assert backend in BACKENDS and precision in ("", *PRECISIONS), name
     pool = NETWORKS["padded_pool_rounded_up"]
-    assert (pool.truth_for("openvino"), pool.truth_for("onnx")) == ("refuse", "sound")
+    assert pool.truth_for("openvino") == pool.truth_for("onnx", "int8") == "refuse"
+    assert pool.truth_for("onnx") == pool.truth_for("inductor", "int8") == "sound"
 
 
 def test_a_network_depends_on_its_seed_alone() -> None:

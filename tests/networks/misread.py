@@ -61,17 +61,16 @@ TABLE = {
     "kernel_as_large_as_the_image": Network(
         make=kernel_as_large_as_the_image,
         truth=_WRONG,
-        where=("openvino",),
-        precisions=("fp32", "bf16", "fp16"),  # in int8 the factors are rounded before the kernel
+        # in int8 the factors are rounded before the kernel
+        where=("openvino fp32", "openvino bf16", "openvino fp16"),
     ),
     "largest_of_each_row": Network(
-        make=largest_of_each_row, truth=_WRONG, where=("openvino",), precisions=("int8",)
+        make=largest_of_each_row, truth=_WRONG, where=("openvino int8",)
     ),
     "numbers_of_the_images": Network(
         make=numbers_of_the_images,
         truth=_WRONG,
-        where=("openvino",),
-        precisions=("int8",),
+        where=("openvino int8",),
         batch=BATCH,
     ),
 }

@@ -24,9 +24,8 @@ class Network:
     """`sound`: built and passed. `refuse: WHY`: never passed. `either: WHY`: both are right, as
     long as it is said in one line."""
     where: tuple[str, ...] = ()
-    """The backends that `refuse` is about, all by default; it is sound for the others."""
-    precisions: tuple[str, ...] = ()
-    """The precisions that `refuse` is about, all by default; it is sound at the others."""
+    """What `refuse` is about: backends, as `onnx`, or one at one precision, as `onnx int8`. It is
+    sound everywhere else. By default it is about everything."""
     shape: tuple[int, int, int] = SHAPE
     """Channels, height and width of one image."""
     batch: tuple[int, int] = (1, 1)
@@ -40,8 +39,7 @@ class Network:
 
     def truth_for(self, backend: str, precision: str = "fp32") -> str:
         """`sound`, `refuse` or `either` for one backend at one precision."""
-        about = (backend, self.where), (precision, self.precisions)
-        if any(these and this not in these for this, these in about):
+        if self.where and not {backend, f"{backend} {precision}"} & {*self.where}:
             return "sound"
         return self.truth.split(":")[0]
 

@@ -231,7 +231,5 @@ TABLE = {
     "gated_units": Network(make=gated_units),
     "waves_as_places": Network(make=waves_as_places),
     "running_sums": Network(make=running_sums),
-    "windows": Network(
-        make=windows, truth="refuse: OpenVINO is wrong", where=("openvino",), precisions=("int8",)
-    ),
+    "windows": Network(make=windows, truth="refuse: OpenVINO is wrong", where=("openvino int8",)),
 }
