@@ -34,9 +34,9 @@ FLOORS = (
 )
 """From the ground up. `compile` and `zoo` stand for the files that lie in them directly."""
 
-OPEN_TO_ZOO = {"compile.errors", "compile.files", "compile.machine", "compile.artifact.archive"}
+OPEN_TO_ZOO = {"compile.children", "compile.errors", "compile.files", "compile.machine"}
 OPEN_TO_ZOO |= {"compile.network.weights", "compile.network.given", "compile.network.naming"}
-OPEN_TO_ZOO |= {"compile.measure.stats"}
+OPEN_TO_ZOO |= {"compile.artifact.archive", "compile.measure.stats"}
 """What all of zoo may use; the rest of compile is for DOORS alone."""
 
 DOORS = {"zoo.api", "zoo.cli"}

@@ -29,6 +29,7 @@ from zoo.cli.fastest import fastest_entries, fastest_table, leave_out, take_fast
 from zoo.cli.options import set_threads
 from zoo.cli.output_list import list_outputs
 from zoo.cli.selecting import raise_worst, ready_runner
+from zoo.cli.surviving import Steps, in_child
 from zoo.cli.tables import StageLine
 from zoo.sources.outputs import LIST, find_outputs, parse_outputs
 
@@ -48,14 +49,15 @@ class Compile(CompileOptions):
             return
         cells = self.plan()
         self._check_effects(cells)
+        steps = in_child()
         source = self.source()
-        if not self.json:
+        if not self.json and not steps.ended:
             show(f"{source.name} from {source.origin}")
         if self.backend == FASTEST:
-            self._keep_fastest(cells, source)
+            self._keep_fastest(cells, source, steps)
             return
         with StageLine(quiet=self.quiet or self.json) as tell:
-            self.build(cells, source, tell)
+            self.build(cells, source, tell, steps)
         if self.json:
             print(to_json(_document(cells, source)), end="")
         require_some(cells)
@@ -65,7 +67,7 @@ class Compile(CompileOptions):
         if not self.json:
             show(self.next_line("check"))
 
-    def _keep_fastest(self, cells: list[Cell], source: Source) -> None:
+    def _keep_fastest(self, cells: list[Cell], source: Source, steps: Steps) -> None:
         """Build the candidates, compare them, keep one, and print the table and the choice."""
         from compile.artifact.publishing import find_artifacts
 
@@ -75,7 +77,7 @@ class Compile(CompileOptions):
         leave_out(cells, runner, source, self.max_accuracy_loss)
         before = find_artifacts(self.out)
         with StageLine(quiet=self.quiet or self.json) as tell:
-            self.build(cells, source, tell)
+            self.build(cells, source, tell, steps)
             fastest = take_fastest(cells, runner, self.wish(), source, before, tell)
         if self.json:
             print(to_json(_document(cells, source) | fastest_entries(fastest)), end="")
@@ -96,7 +98,9 @@ class Compile(CompileOptions):
                 shape=parse_shape(self.input_) if self.input_ else None,
             )
 
-    def build(self, cells: list[Cell], source: Source, tell: Callable[[str], None]) -> None:
+    def build(
+        self, cells: list[Cell], source: Source, tell: Callable[[str], None], steps: Steps
+    ) -> None:
         """Build the cells that can be built here, and note in each what came out."""
         from zoo.api.preparing import prepare
 
@@ -113,7 +117,7 @@ class Compile(CompileOptions):
             )
             for cell in cells:
                 if cell.refused is None:
-                    _build(self, cell, source, prepared, runner, tell)
+                    _build(self, cell, source, prepared, runner, tell, steps)
 
     def _no_other_output(self) -> AbstractContextManager[Any]:
         """With --json, what other people's networks print goes to stderr."""
@@ -127,6 +131,7 @@ def _build(
     prepared: PreparedModel,
     runner: Path | None,
     tell: Callable[[str], None],
+    steps: Steps,
 ) -> None:
     """Build one cell, and note in it what came out."""
     start = time.perf_counter()
@@ -135,7 +140,8 @@ def _build(
         tell(f"{cell.name}: {name} ({time.perf_counter() - start:.0f} s)")
 
     try:
-        with one_line("it cannot be built"):  # a cell that breaks does not end the others
+        # a cell that breaks, or crashes, does not end the others
+        with steps.step(cell.name), one_line("it cannot be built"):
             if options.timeout is None:
                 _build_here(options, cell, source, prepared, runner, stage)
             else:

@@ -38,6 +38,7 @@ from zoo.cli.options import (
     ThreadsOption,
 )
 from zoo.cli.selecting import artifact_folder, raise_worst
+from zoo.cli.surviving import Steps
 from zoo.cli.tables import StageLine
 from zoo.errors import BadArtifact, Unavailable, UsageError, ZooError
 from zoo.models import names
@@ -99,7 +100,7 @@ class Recompile(RunsOption, ArtifactsOption, RunnerOption, ThreadsOption, QuietO
         )
         try:
             cells = options.plan()
-            options.build(cells, options.source(), tell)
+            options.build(cells, options.source(), tell, Steps())
         except UsageError as error:  # the user did not type these words
             raise BadArtifact(f"its command does not run here: {error}") from None
         (cell,) = cells

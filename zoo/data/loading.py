@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import warnings
@@ -14,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from compile.children import end_with
 from zoo.data.augment import Augment
 from zoo.data.base import Split
 from zoo.errors import Unavailable, UsageError, ZooError
 
 Batch = tuple[Tensor, Tensor]
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +114,4 @@ class _Start:
         os.setpgid(0, 0)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         torch.set_num_threads(1)
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != self._parent:  # the parent died before the line above
-            os._exit(1)
+        end_with(self._parent)
