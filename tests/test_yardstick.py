@@ -76,6 +76,15 @@ def batch_statistics(x: torch.Tensor) -> torch.Tensor:
         lambda x: x.mean(-1, keepdim=True),
         lambda x: x.sum(1),
         lambda x: x.cumsum(2),
+        lambda x: x.var((2, 3)),
+        lambda x: x.std(1, keepdim=True, correction=0),
+        lambda x: x.std(),
+        lambda x: torch.cat(torch.var_mean(x, dim=(0, 2))),
+        lambda x: torch.cat(torch.std_mean(x, dim=-1)),
+        lambda x: x.norm(dim=2),
+        lambda x: x.norm(),
+        lambda x: x.norm(p=1, dim=(2, 3), keepdim=True),
+        functional.normalize,
         lambda x: functional.adaptive_avg_pool2d(x, 1),
         lambda x: functional.layer_norm(x, [8], torch.arange(8.0).double(), torch.ones(8).double()),
         lambda x: functional.group_norm(x, 2, torch.arange(6.0).double(), None),
@@ -93,11 +102,22 @@ def test_in_order_computes_the_same_function(
         torch.testing.assert_close(ordered, function(x), rtol=1e-12, atol=1e-12)
 
 
+def test_in_order_adds_the_squares_of_a_variance_and_a_norm() -> None:
+    x = torch.tensor([2.0**12] + 30 * [1.0])  # 1 is less than half a step of its square, 2**24
+    with InOrder():
+        assert float(x.norm()) == 2.0**12
+        assert float(x.flip(0).norm()) > 2.0**12
+        x = torch.tensor([2.0**12, -(2.0**12)] + 15 * [1.0, -1.0])
+        assert float(x.var(correction=0)) * 32 == 2.0**25
+        assert float(x.flip(0).var(correction=0)) * 32 == 2.0**25 + 32
+
+
 def test_in_order_keeps_the_type_and_sums_wider() -> None:
     x = torch.full((1, 300), 1.0, dtype=torch.bfloat16)  # bfloat16 itself cannot count beyond 256
     with InOrder():
-        total = x.sum(1)
+        total, norm, spread = x.sum(1), x.repeat(1, 3).norm(dim=1), x.var(1)
     assert (total.dtype, float(total)) == (torch.bfloat16, 300.0)
+    assert (norm.dtype, float(norm), spread.dtype) == (torch.bfloat16, 30.0, torch.bfloat16)
 
 
 def test_jitter_moves_results_by_half_a_step_at_most() -> None:

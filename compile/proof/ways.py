@@ -34,7 +34,7 @@ take a half each."""
 
 
 class InOrder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the values of means, sums and norms one after the other, as a loop does.
+    """Adds up the values of means, variances, sums and norms one after the other, as a loop does.
 
     PyTorch adds in a cascade, which rounds a sum of n values log(n) times on the way to the result.
     A loop rounds it n times; where all values are alike, each time to the same side. `order` is one
@@ -58,12 +58,21 @@ class InOrder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def _operators(total: Sum) -> dict[Operator, Operator]:
     """What adds values up, and what computes the same with the sums of `total`."""
     mean = partial(_mean, total)
+    spread = partial(_variance_and_mean, mean)
     return {
         aten.mean.dim: partial(_reduced, mean),
         aten.mean.default: partial(_reduced, mean),
         aten.sum.dim_IntList: partial(_reduced, total),
         aten.sum.default: partial(_reduced, total),
         aten.cumsum.default: _running,
+        aten.linalg_vector_norm.default: partial(_vector_norm, total),
+        aten.var_mean.correction: spread,
+        aten.std_mean.correction: lambda *x, **how: (
+            spread(*x, **how)[0].sqrt(),
+            spread(*x, **how)[1],
+        ),
+        aten.var.correction: lambda *x, **how: spread(*x, **how)[0],
+        aten.std.correction: lambda *x, **how: spread(*x, **how)[0].sqrt(),
         aten.native_layer_norm.default: partial(_layer_norm, mean),
         aten.native_group_norm.default: partial(_group_norm, mean),
         aten.native_batch_norm.default: partial(_batch_norm, mean),
@@ -121,6 +130,46 @@ def _running(x: torch.Tensor, dim: int, *, dtype: torch.dtype | None = None) -> 
         total = total + value
         sums.append(total)
     return torch.stack(sums, dim)
+
+
+def _vector_norm(
+    total: Sum,
+    x: torch.Tensor,
+    order: float = 2.0,
+    dim: int | Sequence[int] | None = None,
+    keepdim: bool = False,
+    *,
+    dtype: torch.dtype | None = None,
+) -> torch.Tensor:
+    """The Euclidean norm in order; PyTorch computes the others."""
+    if order != 2:
+        return aten.linalg_vector_norm.default(x, order, dim, keepdim, dtype=dtype)
+
+    def root(wide: torch.Tensor, dims: Sequence[int]) -> torch.Tensor:
+        return total(wide * wide, dims).sqrt()
+
+    kept = x.dtype if dtype is None else dtype
+    wide = x.to(torch.promote_types(kept, torch.float32))
+    return _reduced(root, wide, dim, keepdim).to(kept)
+
+
+def _variance_and_mean(
+    mean: Sum,
+    x: torch.Tensor,
+    dim: int | Sequence[int] | None = None,
+    *,
+    correction: float | None = None,
+    keepdim: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Squares of distances from the mean, added up and divided by n - correction; and the mean."""
+    dims = _dims(x, dim)
+    n = math.prod(x.shape[each] for each in dims)
+    centre = mean(x, dims)
+    rest = max(n - (1 if correction is None else correction), 0)
+    variance = mean((x - centre) ** 2, dims) * n / rest
+    if not keepdim:
+        variance, centre = variance.squeeze(tuple(dims)), centre.squeeze(tuple(dims))
+    return variance.to(x.dtype), centre.to(x.dtype)
 
 
 def _normalised(mean: Sum, x: torch.Tensor, dims: Sequence[int], eps: float) -> torch.Tensor:
