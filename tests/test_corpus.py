@@ -55,6 +55,9 @@ def test_a_sound_network_passes_and_a_wrong_one_does_not(name: str) -> None:
 @pytest.mark.parametrize(
     ("part", "network", "backend", "precision"),
     [
+        ("a", "other_when_exported", "onnx", "fp32"),
+        ("a", "blocks_by_strides", "onnx", "fp32"),
+        ("a", "ensemble_by_vmap", "onnx", "fp32"),
         ("b", "test_vit", "torchscript", "fp32"),
         ("b", "repghostnet_050", "torchscript", "fp32"),
         ("c", "resnet20", "openvino", "fp32"),

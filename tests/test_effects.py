@@ -76,6 +76,16 @@ def test_an_effect_is_found(case: str) -> None:
     assert words in text
 
 
+def test_a_write_into_the_image_is_found() -> None:
+    class Cuts(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            x[:, 0].clamp_(max=1e9)
+            return super().forward(x)
+
+    (text,) = found(Cuts(nn.Conv2d(SHAPE[0], 4, 1)))
+    assert text == "the module writes to its input (clamp_) in eval; clone it first"
+
+
 @pytest.mark.parametrize("case", ["where", "a part of a buffer"])
 def test_it_is_refused_where_calls_show_nothing(case: str) -> None:
     prepared = ready(FOUND[case][0])

@@ -196,13 +196,13 @@ REMEMBERED: dict[str, tuple[Middle, dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", REMEMBERED)
 def test_an_answer_that_changes_with_calls_is_refused(case: str) -> None:
     middle, kept, words = REMEMBERED[case]
-    with pytest.raises(CheckFailed, match=f"changes with the number of calls.*{words}"):
+    with pytest.raises(CheckFailed, match=f"changes from call to call.*{words}"):
         ready(Net(middle, **kept)).function.check()
 
 
 def test_a_file_that_calls_write_is_found(tmp_path: Any) -> None:
     (tmp_path / "calls").touch()
-    with pytest.raises(CheckFailed, match="changes with the number of calls"):
+    with pytest.raises(CheckFailed, match="changes from call to call"):
         ready(Net(in_a_file, path=tmp_path / "calls")).function.check()
 
 

@@ -14,8 +14,8 @@ from tests.networks import NETWORKS, wrong_outputs
 from tests.networks.network import Do, Network, stem
 
 REASONS = {
-    "small_memory": "the answer changes with the number of calls",
-    "small_draw": "the answer changes with the number of calls",
+    "small_memory": "the answer changes from call to call",
+    "small_draw": "the answer changes from call to call",
     "small_mixing": r"row \d+ \(.*, output1\) differs by .* in a batch of",
     "more_for_many": r"returns 3 tensors for a batch of \d+; it must return 2",
     "one_row_of_anchors": r"'output1' is \(1, 9, 4\) for a batch of \d+; it must be",

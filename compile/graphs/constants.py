@@ -56,7 +56,7 @@ class Constants:
         """The constant steps, and the graph's inputs that are constant."""
         for node in program.graph.nodes:
             computed = node.op == "call_function" and self.nodes.issuperset(node.all_input_nodes)
-            computed = computed and not draws(node)
+            computed = computed and not draws(node) and not _is_of_vmap(node)
             if computed or (node.op == "placeholder" and node.name in self.names):
                 self.nodes.add(node)
         self._computed = cache(self._compute)
@@ -100,3 +100,8 @@ class Constants:
 
 def _as(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
+def _is_of_vmap(node: Node) -> bool:
+    """Whether a step begins or ends the work of torch.vmap: it means nothing by itself."""
+    return "functorch" in str(getattr(node.target, "__module__", ""))

@@ -37,10 +37,13 @@ def check_effects(exported: ExportedProgram) -> None:
 def effects(exported: ExportedProgram) -> Iterator[str]:
     """Yield what the graph does besides computing, in words: the layer, the operator, a remedy."""
     owned = {
-        spec.arg.name: f"{_STATE[spec.kind]} '{own_path(spec.target)}'"
+        spec.arg.name: (
+            f"{_STATE[spec.kind]} '{own_path(spec.target)}'",
+            "change it only in training",
+        )
         for spec in exported.graph_signature.input_specs
         if spec.kind in _STATE
-    }
+    } | dict.fromkeys(exported.graph_signature.user_inputs, ("its input", "clone it first"))
     for module in exported.graph_module.modules():
         if not isinstance(module, GraphModule):
             continue
@@ -55,9 +58,9 @@ def effects(exported: ExportedProgram) -> Iterator[str]:
             for node in module.graph.nodes:
                 for root in map(_root, _written(node)):
                     if root.name in owned:
+                        what, remedy = owned[root.name]
                         yield (
-                            f"{_where(node)} writes to {owned[root.name]} ({_operator(node)}) in "
-                            "eval; change it only in training"
+                            f"{_where(node)} writes to {what} ({_operator(node)}) in eval; {remedy}"
                         )
 
 

@@ -101,8 +101,9 @@ def _check_tensors(tensors: Mapping[str, torch.Tensor], batch: int) -> None:
 
 
 def _that_may_not_be_infinite(module: nn.Module) -> dict[str, torch.Tensor]:
-    """Weights, and buffers that hold a NaN: a mask of minus infinity is a buffer like any other."""
-    masks = {name for name, each in module.named_buffers() if not bool(each.isnan().any())}
+    """All but masks of minus infinity: buffers, or weights that nobody trains, without a NaN."""
+    kept = [*module.named_buffers(), *module.named_parameters()]
+    masks = {name for name, each in kept if not each.requires_grad and not bool(each.isnan().any())}
     return {name: each for name, each in tensors_of(module).items() if name not in masks}
 
 

@@ -18,9 +18,10 @@ from compile.network.checking import quiet_torch
 from compile.network.copying import copied
 from compile.network.network import Network
 from compile.proof.apart import LIMIT, distance, distances, in_words
+from compile.proof.each_sample import changing_row
 from compile.proof.golden import choose_samples
 from compile.proof.mates import mixing, mixing_at
-from compile.proof.repeats import own_randomness, seed, unsteady
+from compile.proof.repeats import ADVICE, own_randomness, seed, unsteady
 from compile.proof.samples import GoldenSamples
 from compile.spec import CompileSpec
 
@@ -35,7 +36,7 @@ class Function:
         """Copy the module of `network`, which nobody has called yet."""
         self.network = network
         self.samples = samples
-        self._untouched: nn.Module | None = copied(network.given)
+        self._untouched = copied(network.given)
         self._mixing = cache(self._find_mixing)
         self._mixing_at = cache(self._find_mixing_at)
 
@@ -66,6 +67,7 @@ class Function:
         """What makes answers to one image differ, in words; None if nothing does."""
         return (
             self._unsteady
+            or self._fault_on_a_sample()
             or self._fault_in_float64()
             or self._not_finite()
             or self._fault_in_float32()
@@ -73,12 +75,35 @@ class Function:
 
     @cached_property
     def _unsteady(self) -> str | None:
-        columns = self.network.layout.columns
-        given, self._untouched = self._untouched, None
-        assert given is not None
-        module = self.network.in_rows(self.network.compiled(given))
         images, _ = choose_samples(self.network.shape, self.samples.real)
-        return unsteady(module, [images[:1], images[-1:]], columns)
+        return self._unsteady_on(images[:1], images[-1:])
+
+    def _unsteady_on(self, *images: torch.Tensor) -> str | None:
+        """What makes answers to one of two images differ, in words."""
+        return unsteady(self._new(), images, self.network.layout.columns)
+
+    def _new(self) -> nn.Module:
+        """The module as it was before anybody called it; it returns its outputs in rows."""
+        return self.network.in_rows(self.network.compiled(copied(self._untouched)))
+
+    def _fault_on_a_sample(self) -> str | None:
+        """What shows on some of the samples only: most are ordinary images."""
+        golden = self.samples.of_type("float32")
+        try:
+            found = changing_row(self._new(), golden)
+        except CheckFailed as error:
+            return str(error)
+        if found is None:
+            return None
+        row, far = found
+        images = golden.pixels.float()
+        reason = self._unsteady_on(images[row : row + 1], images[:1])
+        where = f"row {row} ({golden.kinds[row]})"
+        return (
+            f"{reason}; found on {where}"
+            if reason
+            else f"answers to {where} differ by {in_words(far)} from call to call; {ADVICE}"
+        )
 
     def _fault_in_float64(self) -> str | None:
         golden = self.samples.of_type("float32")
@@ -104,13 +129,29 @@ class Function:
                 )
         return None
 
+    @cached_property
+    def needs_channels_first(self) -> bool:
+        """Whether the module computes something else if the channels of an image come last in
+        memory, as one with as_strided does. That way to evaluate it is not a legal one then."""
+        try:
+            far = self._far_in_float32(torch.channels_last)
+        except RuntimeError:  # it cannot be evaluated that way at all
+            return True
+        return float(far.max()) > self.network.oracle.allowed
+
+    def _far_in_float32(self, layout: torch.memory_format) -> torch.Tensor:
+        """How far the module in float32 is away from the oracle: (ordinary samples, outputs)."""
+        golden = self.samples.of_type("float32").ordinary
+        module = copied(self.network.module).to(memory_format=layout)  # type: ignore[call-overload]
+        with torch.no_grad(), quiet_torch(), own_randomness():
+            rows = torch.split(golden.pixels.float(), 1)
+            answers = [module(row.contiguous(memory_format=layout)) for row in rows]
+        return distances(torch.cat(answers), golden.oracle, golden.layout.columns)
+
     def _fault_in_float32(self) -> str | None:
         """What shows that the module computes something else than its oracle."""
         golden = self.samples.of_type("float32").ordinary
-        with torch.no_grad(), quiet_torch(), own_randomness():
-            rows = torch.split(golden.pixels.float(), 1)
-            single = torch.cat([self.network.module(row) for row in rows])
-        far = distances(single, golden.oracle, golden.layout.columns)
+        far = self._far_in_float32(torch.contiguous_format)
         row, output = divmod(int(far.argmax()), far.shape[1])
         if float(far[row, output]) <= self.network.oracle.allowed:
             return None

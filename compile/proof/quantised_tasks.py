@@ -137,7 +137,10 @@ class QuantisedTasks:
         golden = self.samples.in_float32(self._golden(precision, input_type, scheme))
         graph = self.network.in_rows(self._in_float32(precision, scheme))
         mixes = self.function.mixes(input_type)
-        return yardstick.measure_bounds(graph, precision, golden, one_by_one=mixes)
+        first = self.function.needs_channels_first
+        return yardstick.measure_bounds(
+            graph, precision, golden, one_by_one=mixes, channels_first=first
+        )
 
     def _measure_cost(self, precision: str, scheme: str) -> Cost:
         return quantisation_cost(

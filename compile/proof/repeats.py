@@ -32,7 +32,7 @@ _SECONDS = 8.0
 _TURNS = (0, 0, 1, 1)
 """Which image is given: each follows itself, and the other."""
 
-_ADVICE = "an answer must depend on the image alone, not on earlier calls, modes or the time"
+ADVICE = "an answer must depend on the image alone, not on earlier calls, modes or the time"
 
 _NAMED = 3
 """Most tensors and numbers that a message names."""
@@ -137,7 +137,7 @@ class _Repeats:
                     answer = self._call(self.twin, 0, 0)
                 if not self._same(answer, wanted):
                     far = in_words(self._far(answer, wanted))
-                    return f"the answer is another one {where}: it differs by {far}; {_ADVICE}"
+                    return f"the answer is another one {where}: it differs by {far}; {ADVICE}"
         return None
 
     def _fault_later(self, wanted: torch.Tensor) -> str | None:
@@ -153,7 +153,7 @@ class _Repeats:
                             return (
                                 "the answer changes with the number of calls: by "
                                 f"{in_words(self._far(answer, wanted))} once {counter.name} is "
-                                f"{value:g}; {_ADVICE}"
+                                f"{value:g}; {ADVICE}"
                             )
         return None
 
@@ -206,8 +206,8 @@ class _Repeats:
         first = f", first in {layer}" if culprit else ""
         keeps = f"; calls change {_listed(kept)}" if kept else ""
         return (
-            f"the answer changes with the number of calls: in call {call} by {in_words(far)}"
-            f"{first}{keeps}; {_ADVICE}"
+            f"the answer changes from call to call: in call {call} by {in_words(far)}"
+            f"{first}{keeps}; {ADVICE}"
         )
 
     def _two_answers(self, which: int) -> tuple[Recorded, Recorded] | None:

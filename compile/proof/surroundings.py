@@ -28,6 +28,7 @@ def _later(hours: float) -> Iterator[None]:
     seconds = hours * _HOUR
     span, now, now_ns = datetime.timedelta(seconds=seconds), time.time, time.time_ns
     localtime, gmtime = time.localtime, time.gmtime
+    strftime, asctime, ctime = time.strftime, time.asctime, time.ctime
 
     class Later(datetime.datetime):
         @classmethod
@@ -43,6 +44,9 @@ def _later(hours: float) -> Iterator[None]:
         time.time_ns: lambda: now_ns() + int(seconds * 1e9),
         time.localtime: lambda at=None: localtime(now() + seconds if at is None else at),
         time.gmtime: lambda at=None: gmtime(now() + seconds if at is None else at),
+        time.strftime: lambda form, at=None: strftime(form, at or time.localtime()),
+        time.asctime: lambda at=None: asctime(at or time.localtime()),
+        time.ctime: lambda at=None: ctime(time.time() if at is None else at),
         datetime.datetime: Later,
     }
     with _replaced(instead):

@@ -45,12 +45,18 @@ class Way:
 
 
 def measure_bounds(
-    module: nn.Module, name: str, golden: Golden, *, one_by_one: bool = False
+    module: nn.Module,
+    name: str,
+    golden: Golden,
+    *,
+    one_by_one: bool = False,
+    channels_first: bool = False,
 ) -> Bounds:
     """Measure how wrong the module is at precision `name`, and return the bounds that follow.
 
     At a quantised precision `module` is the fake-quantised graph, computing in float32.
-    It returns its outputs in rows. `one_by_one` calls it with one sample at a time only.
+    It returns its outputs in rows. `one_by_one` calls it with one sample at a time only, and
+    `channels_first` with no other memory layout.
 
     The error of one sample is a matter of luck. So e_eager is the largest relative error of the
     ordinary samples, scaled to the size of each sample. A hostile sample has its own e_eager if
@@ -70,7 +76,7 @@ def measure_bounds(
     row = precision(name)
     owners = golden.layout.owners
     size = golden.layout.rms(golden.oracle)[:, owners]
-    by_way = way_errors(module, name, golden, one_by_one=one_by_one)
+    by_way = way_errors(module, name, golden, one_by_one=one_by_one, channels_first=channels_first)
     wrong = torch.stack(list(by_way.values())).amax(dim=0)  # NaN is the largest of all
     wrong = torch.where(torch.isfinite(wrong), wrong, torch.nan)
     wrong = torch.maximum(wrong, wrong[:, owners])
@@ -115,7 +121,12 @@ def finite_rows(golden: Golden, bounds: Bounds, name: str) -> tuple[Golden, Boun
 
 
 def way_errors(
-    module: nn.Module, name: str, golden: Golden, *, one_by_one: bool = False
+    module: nn.Module,
+    name: str,
+    golden: Golden,
+    *,
+    one_by_one: bool = False,
+    channels_first: bool = False,
 ) -> dict[str, torch.Tensor]:
     """Root mean square errors (N, pieces) of each way that runs, by name; NaN for an overflow.
 
@@ -125,6 +136,8 @@ def way_errors(
     refused: Exception = RuntimeError("")
     for ways in _tries(name, one_by_one):
         for way in ways:
+            if channels_first and way.layout == torch.channels_last:
+                continue
             try:
                 found[way.name] = errors(_evaluate(module, name, golden, way), golden)
             except Exception as error:  # whatever a module's own code raises

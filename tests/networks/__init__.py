@@ -13,6 +13,7 @@ from tests.networks import (
     wrong_batches,
     wrong_draws,
     wrong_outputs,
+    wrong_samples,
 )
 from tests.networks.network import Network
 
@@ -27,6 +28,7 @@ _TABLES = (
     wrong_draws.TABLE,
     wrong_batches.TABLE,
     wrong_outputs.TABLE,
+    wrong_samples.TABLE,
 )
 
 NETWORKS: dict[str, Network] = {name: row for table in _TABLES for name, row in table.items()}

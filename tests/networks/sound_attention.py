@@ -1,4 +1,4 @@
-"""Sound networks of tokens: attention of several kinds, and a mixer."""
+"""Sound networks of tokens: attention of several kinds, a mixer, and LSTMs."""
 
 from __future__ import annotations
 
@@ -114,12 +114,23 @@ def rolled_windows() -> nn.Module:
     return net(stem(), nn.ReLU(), Do(forward, qkv=nn.Linear(16, 48)))
 
 
+def lstm_over_tokens() -> nn.Module:
+    """Two layers of LSTMs in both directions over patches; the last token is classified."""
+
+    def forward(self: Do, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.lstm(_tokens(self.patches(x)))[0][:, -1])
+
+    lstm = nn.LSTM(8, 8, num_layers=2, bidirectional=True, batch_first=True, dropout=0.5)
+    return Do(forward, patches=nn.Conv2d(3, 8, 8, stride=8), lstm=lstm, head=head(16))
+
+
 TABLE = {
     "attention": Network(make=attention, batch=BATCH),
     "attention_by_hand": Network(make=attention_by_hand, batch=BATCH),
     "attention_in_windows": Network(make=attention_in_windows),
     "fused_attention": Network(make=fused_attention),
     "linear_attention": Network(make=linear_attention, batch=BATCH),
+    "lstm_over_tokens": Network(make=lstm_over_tokens),
     "mixer": Network(make=mixer),
     "rolled_windows": Network(make=rolled_windows),
 }

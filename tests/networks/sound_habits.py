@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations
 
-from tests.networks.network import BATCH, Do, Network, lively, net, stem
+from tests.networks.network import BATCH, Do, Network, head, lively, net, stem
 
 
 def dropout_layers() -> nn.Module:
@@ -169,6 +169,43 @@ def table_of_distances() -> nn.Module:
     return net(stem(), Do(forward, table=nn.Parameter(torch.randn(31))), nn.ReLU())
 
 
+def blocks_by_strides() -> nn.Module:
+    """Cuts the image into blocks by the strides of one that lies in memory channel by channel."""
+
+    def forward(self: Do, x: torch.Tensor) -> torch.Tensor:
+        sizes, strides = (x.shape[0], 3, 8, 8, 4, 4), (3072, 1024, 128, 4, 32, 1)
+        blocks = torch.as_strided(x, sizes, strides).permute(0, 1, 4, 5, 2, 3)
+        return blocks.reshape(-1, 48, 8, 8)
+
+    return net(Do(forward), nn.Conv2d(48, 16, 1), nn.ReLU())
+
+
+def ensemble_by_vmap() -> nn.Module:
+    """Four heads in one call of vmap, whose mean is the answer."""
+
+    def forward(self: Do, x: torch.Tensor) -> torch.Tensor:
+        features = self.stem(x).relu().mean((2, 3))
+        each = torch.func.vmap(lambda weight, bias: F.linear(features, weight, bias))
+        return each(self.weights, self.biases).mean(0)
+
+    heads = [head(16) for _ in range(4)]
+    weights = nn.Parameter(torch.stack([each.weight.detach() for each in heads]))
+    biases = nn.Parameter(torch.stack([each.bias.detach() for each in heads]))
+    return Do(forward, stem=stem(), weights=weights, biases=biases)
+
+
+def mask_that_nobody_trains() -> nn.Module:
+    """A mask of minus infinity that is a frozen parameter, as some checkpoints have it."""
+
+    def forward(self: Do, x: torch.Tensor) -> torch.Tensor:
+        tokens = x.flatten(2).transpose(1, 2)
+        looks = (0.1 * tokens @ tokens.transpose(1, 2) + self.mask).softmax(-1)
+        return (looks @ tokens).transpose(1, 2).unflatten(2, (4, 4))
+
+    mask = nn.Parameter(torch.full((16, 16), -torch.inf).triu(1), requires_grad=False)
+    return net(nn.Conv2d(3, 16, 8, stride=8), Do(forward, mask=mask))
+
+
 _BATCHED = (neighbours_in_one_image, batch_of_windows, cached_places, written_in_place)
 _SINGLE = (
     *(dropout_layers, dropout_of_nothing, dropout_that_knows, calls_for_the_log, buffer_not_saved),
@@ -180,6 +217,9 @@ _SINGLE = (
         hook_before_a_convolution,
         double_inside,
         frozen_norm,
+        blocks_by_strides,
+        ensemble_by_vmap,
+        mask_that_nobody_trains,
     ),
 )
 TABLE = {
