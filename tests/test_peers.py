@@ -29,6 +29,8 @@ from results.peers.table import Table
 CELL = Cell(network="sum", precision="fp32", batch=2, threads=1, streams=1)
 PLAN = Plan(rounds=6, seconds=0.3, seed=0, blocks=2)
 
+LIMIT = 60.0
+
 Make = Callable[..., Entry]
 
 
@@ -52,7 +54,7 @@ def entry(tmp_path: Path, samples: Path) -> Make:
             name=name,
             kind=kind,
             start=partial(started_peer, command, samples, cell),
-            answer=partial(answered_peer, command),
+            answer=partial(answered_peer, command, cell, LIMIT),
         )
 
     return make
@@ -108,6 +110,16 @@ def test_a_tool_that_is_far_too_slow_is_measured_once(entry: Make, samples: Path
     found = columns(measured(entries, samples))
     assert len(found["fast"]["rounds_ms"]) == PLAN.rounds
     assert len(found["slow"]["rounds_ms"]) == 1 and found["slow"]["interval_ms"] is None
+
+
+def test_a_tool_that_does_not_answer_in_time_gets_a_row_with_the_reason(
+    tmp_path: Path, samples: Path
+) -> None:
+    (tmp_path / "slow.json").write_text('{"seconds": 60}')
+    command = worker(Path(sys.executable), "planted", tmp_path / "slow.json", CELL)
+    slow = Entry(name="slow", kind=PEER, answer=partial(answered_peer, command, CELL, 0.5))
+    judge([slow], np.load(samples), np.zeros((3, 1)), batch=1)
+    assert slow.reason == "it did not answer 3 samples in 0.5 s"
 
 
 def test_streams_count_calls_over_the_time(entry: Make, samples: Path) -> None:

@@ -73,7 +73,7 @@ def measured_by(options: argparse.Namespace) -> Measure:
     runner = find_runner(options.runner)
     if runner is None:
         sys.exit("there is no zoo-run; `just runner` builds it")
-    workshop = Workshop(runner)
+    workshop = Workshop(runner, options.limit)
 
     def measure(cell: Cell) -> Row:
         entries = workshop.entries(cell)
@@ -156,6 +156,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--duration", type=float, default=6, help="seconds of each entry in a cell")
     parser.add_argument("--rounds", type=at_least(FEWEST_ROUNDS), default=11)
     parser.add_argument("--seed", type=int, default=0, help="of the order of the turns")
+    parser.add_argument("--limit", type=float, default=120, help="seconds of a tool's first answer")
     for name in ("network", "precision", "batch", "threads", "streams"):
         parser.add_argument(f"--{name}", type=words, default=[], help="these alone")
     parser.add_argument("--size", type=int, default=SIZE, help="height and width of the images")

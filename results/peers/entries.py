@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -74,9 +75,13 @@ class Entry:
 class Workshop:
     """Builds what the entries of a cell run, and keeps it."""
 
-    def __init__(self, runner: Path, folder: Path = FOLDER) -> None:
-        """`folder` keeps artifacts and the other tools' models from run to run."""
+    def __init__(self, runner: Path, limit: float, folder: Path = FOLDER) -> None:
+        """`folder` keeps artifacts and the other tools' models from run to run.
+
+        A tool that answers the samples in more than `limit` seconds is not measured.
+        """
         self.runner = runner
+        self.limit = limit
         self.folder = folder
         self._built = cache(self._build)
 
@@ -154,7 +159,7 @@ class Workshop:
         samples = self.folder / "samples.npy"
         command = worker(python_of(peer.environment), peer.tool, file, cell)
         entry.start = partial(started_peer, command, samples, cell)
-        entry.answer = partial(answered_peer, command)
+        entry.answer = partial(answered_peer, command, cell, self.limit)
         return entry
 
     def model(self, cell: Cell, peer: Peer, model: Model) -> Path:
@@ -188,19 +193,24 @@ def started_peer(command: list[str], samples: Path, cell: Cell) -> Turns:
     return Turns([*command, "--samples", str(samples)], environment(cell))
 
 
-def answered_peer(command: list[str], samples: Array) -> Array:
-    """What a tool computes. Raises Broken if it cannot."""
+def answered_peer(command: list[str], cell: Cell, limit: float, samples: Array) -> Array:
+    """What a tool computes, in at most `limit` seconds. Raises Broken if it cannot."""
     with tempfile.TemporaryDirectory(prefix="zoo-peers-") as folder:
         given, returned = Path(folder, "input.npy"), Path(folder, "output.npy")
         np.save(given, samples)
         command = [*command, "--samples", str(given), "--output", str(returned)]
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                env={**os.environ, **environment(cell)},
+                timeout=limit,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            said = f"it did not answer {len(samples)} samples in {limit:g} s"
+            raise Broken(said) from None
         if done.returncode != 0:
             raise Broken(last_line(done.stderr, done.returncode))
         return np.load(returned, allow_pickle=False)

@@ -57,7 +57,7 @@ def converted(model: Path) -> Path:
 
 def _module(file: Path, told: dict[str, Any]) -> Any:
     runtime = nn.create_runtime_manager((told,))
-    return nn.load_module_from_file(str(file), ["input"], ["output"], runtime_manager=runtime)
+    return nn.load_module_from_file(str(file), [], [], runtime_manager=runtime)  # all of them
 
 
 def _call(module: Any, x: np.ndarray[Any, Any]) -> Call:
