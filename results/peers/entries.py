@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -36,18 +36,17 @@ FOLDER = ROOT / "build" / "peers"
 Array = np.ndarray[Any, Any]
 
 
-class Taker:
-    """What the rounds ask of a process: a Turns, or what looks like one."""
+class Taker(Protocol):
+    """What the rounds ask of a process: a Turns, or an Offline."""
 
     call_ns: int
+    """Of one call, about."""
 
     def turn(self, seconds: float) -> list[int]:
-        """The time of each call."""
-        raise NotImplementedError
+        """The time of each call, in nanoseconds."""
 
     def end(self) -> dict[str, Any]:
         """What the process says of itself."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """End the process, whatever it does."""
@@ -64,8 +63,8 @@ class Entry:
     """The form that runs the same library."""
     reason: str | None = None
     """Why it was not measured."""
-    start: Callable[[], Any] | None = None
-    """Starts a Turns, or an Offline."""
+    start: Callable[[], Taker] | None = None
+    """Starts a process for one round."""
     answer: Callable[[Array], Array] | None = None
     """The outputs of samples (N, ...)."""
     facts: dict[str, Any] = field(default_factory=dict)

@@ -19,7 +19,7 @@ import numpy as np
 
 from compile.measure.stats import median_interval, percentile
 from compile.precision import precision
-from results.peers.entries import FORM, Array, Entry
+from results.peers.entries import FORM, Array, Entry, Taker
 from results.peers.protocol import Broken, median
 
 BLOCKS = 5
@@ -100,7 +100,7 @@ def _round(
 ) -> None:
     """One round: start all, let them take turns, end all. A broken entry drops out."""
     turn_s = plan.seconds / (plan.rounds * plan.blocks)
-    started: dict[str, Any] = {}
+    started: dict[str, Taker] = {}
     samples: dict[str, list[int]] = {entry.name: [] for entry in entries}
     try:
         for entry in shuffle.sample(entries, len(entries)):

@@ -65,11 +65,8 @@ PEERS = (
         name="MNN",
         tool="mnn",
         environment="peers",
-        models={
-            "fp32": _ONNX,
-            "bf16": _ONNX,
-            "int8": Model(backend="onnx", precision="int8"),
-        },
+        models={"fp32": _ONNX, "int8": Model(backend="onnx", precision="int8")},
+        reasons={"bf16": "on x86 it computes in fp32, whatever precision it is told to take"},
     ),
     Peer(
         name="TVM",

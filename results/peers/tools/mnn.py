@@ -2,12 +2,17 @@
 
 The converter is called inside the extension module. MNN's own script around it must not be: it
 installs a package into whatever Python is first on PATH, and reports to a server.
+
+A call from Python holds the interpreter's lock, so streams are processes.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import time
 from importlib import import_module
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +26,33 @@ VERSION = MNN.version()
 
 
 class Opened:
-    """A module for each stream, as one must not be called twice at once."""
+    """A module, and with streams a process for each of them."""
 
     def __init__(self, task: Task) -> None:
         """Raises CannotRun for what the converter does not take."""
-        file = converted(task.model)
-        threads = max(1, task.threads // task.streams)
-        told = {"backend": "CPU", "numThread": threads, "precision": "high"}
-        self._modules = [_module(file, told) for _ in range(task.streams)]
-        self.settings = {"streams": task.streams, "threads": threads, "precision": "high"}
+        self._file = converted(task.model)
+        self._streams = task.streams
+        self._threads = max(1, task.threads // task.streams)
+        self._connections: list[Connection] = []
+        self.settings = {
+            "streams": task.streams,
+            "threads": self._threads,
+            "precision": "high",
+        }
 
     def calls(self, x: np.ndarray[Any, Any]) -> list[Call]:
-        """A call for each stream, with an input of its own."""
-        return [_call(module, x) for module in self._modules]
+        """One call."""
+        return [_call(self._file, self._threads, x)]
 
     def flow(self, x: np.ndarray[Any, Any], seconds: float) -> tuple[int, int]:
         """Keep all streams busy for so long; return how many calls ended, and nanoseconds."""
-        return flow(self.calls(x), seconds)
+        while len(self._connections) < self._streams:
+            self._connections.append(_started(self._file, self._threads, x))
+        start = time.perf_counter_ns()
+        for connection in self._connections:
+            connection.send_bytes(str(seconds).encode())
+        count = sum(int(connection.recv_bytes()) for connection in self._connections)
+        return count, time.perf_counter_ns() - start
 
 
 def converted(model: Path) -> Path:
@@ -55,12 +70,10 @@ def converted(model: Path) -> Path:
     return file
 
 
-def _module(file: Path, told: dict[str, Any]) -> Any:
+def _call(file: Path, threads: int, x: np.ndarray[Any, Any]) -> Call:
+    told = {"backend": "CPU", "numThread": threads, "precision": "high"}
     runtime = nn.create_runtime_manager((told,))
-    return nn.load_module_from_file(str(file), [], [], runtime_manager=runtime)  # all of them
-
-
-def _call(module: Any, x: np.ndarray[Any, Any]) -> Call:
+    module = nn.load_module_from_file(str(file), [], [], runtime_manager=runtime)  # all of them
     given = expr.placeholder(list(x.shape), expr.NCHW)
     given.write(x)
 
@@ -69,3 +82,27 @@ def _call(module: Any, x: np.ndarray[Any, Any]) -> Call:
         return np.array(output.read())
 
     return call
+
+
+def _started(file: Path, threads: int, x: np.ndarray[Any, Any]) -> Connection:
+    """A process that is ready: it calls for as many seconds as it is sent."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    given = str(file), threads, x, theirs
+    context.Process(target=_stream, args=given, daemon=True).start()
+    theirs.close()
+    ours.recv_bytes()
+    return ours
+
+
+def _stream(file: str, threads: int, x: np.ndarray[Any, Any], connection: Connection) -> None:
+    """The life of a stream; it ends with the process that it belongs to."""
+    call = _call(Path(file), threads, x)
+    call()
+    connection.send_bytes(b"")
+    try:
+        while True:
+            count, _ = flow([call], float(connection.recv_bytes()))
+            connection.send_bytes(str(count).encode())
+    except (EOFError, ConnectionError):
+        return
