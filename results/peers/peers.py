@@ -72,20 +72,16 @@ PEERS = (
         name="TVM",
         tool="tvm",
         environment="tvm",
-        models={"fp32": _ONNX},
-        reasons={
-            "bf16": "its importer keeps the float32 of the .onnx",
-            "int8": "it computes a quantised .onnx in float32, step by step",
-        },
+        models={"fp32": _ONNX, "int8": Model(backend="onnx", precision="int8")},
+        reasons={"bf16": "it compiles the float32 of the .onnx as it is"},
     ),
     Peer(
         name="zentorch",
         tool="zentorch",
         environment="zentorch",
         models={
-            "fp32": Model(backend="inductor", precision="fp32", graph=True),
-            "bf16": Model(backend="inductor", precision="bf16", graph=True),
+            precision: Model(backend="inductor", precision=precision, graph=True)
+            for precision in ("fp32", "bf16", "int8")
         },
-        reasons={"int8": "it takes no graphs of torchao's quantiser"},
     ),
 )
