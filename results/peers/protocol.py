@@ -101,9 +101,11 @@ class Turns:
 
 
 def last_line(errors: str, code: int) -> str:
-    """What a process said at last, or how it ended."""
-    lines = errors.strip().splitlines()
-    return lines[-1][:300] if lines else f"its process ended with {code} and said nothing"
+    """What a process said at last; and how it ended, if a signal ended it or it said nothing."""
+    said = (errors.strip().splitlines() or ["and said nothing"])[-1].strip()[:300]
+    if not errors.strip():
+        return f"its process ended with {code} {said}"
+    return f"its process ended with {code}: {said}" if code < 0 else said
 
 
 def median(samples: Sequence[int]) -> int:
