@@ -68,8 +68,8 @@ PEERS = (
         models={"fp32": _ONNX},
         reasons={
             "bf16": "on x86 it computes in fp32, whatever precision it is told to take",
-            "int8": "its converter crashes on a quantised .onnx; weights alone in int8 are computed "
-            "in fp32; its own quantiser needs images and makes another network",
+            "int8": "its converter crashes on a quantised .onnx; weights alone in int8 are "
+            "computed in fp32; its own quantiser needs images and makes another network",
         },
     ),
     Peer(
