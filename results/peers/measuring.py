@@ -26,8 +26,9 @@ BLOCKS = 5
 """Turns of each process in a round of a latency cell."""
 FEWEST_ROUNDS = 6
 """With fewer there is no interval."""
-TOO_SLOW = 10.0
-"""What takes so many times as long as the fastest form is measured in the first round alone."""
+TOO_SLOW = 20.0
+"""What takes so many times as long as the fastest form is measured in the first round alone. The
+fastest call of each decides, as a busy machine may slow down any other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,16 +84,16 @@ def take_times(entries: Sequence[Entry], plan: Plan) -> None:
         print(f"  round {number + 1} of {plan.rounds}", file=sys.stderr, flush=True)
         _round(able, plan, shuffle, rounds)
         able = [entry for entry in able if entry.reason is None]
-        forms = [rounds[entry.name][0] for entry in able if entry.kind == FORM]
-        able = [entry for entry in able if _is_near(entry, min(forms, default=None), rounds)]
+        forms = [entry.facts["fastest_ms"] for entry in able if entry.kind == FORM]
+        able = [entry for entry in able if _is_near(entry, min(forms, default=None))]
     for entry in entries:
         if rounds.get(entry.name) and entry.reason is None:
             entry.facts.update(_times(rounds[entry.name]))
 
 
-def _is_near(entry: Entry, fastest: int | None, rounds: dict[str, list[int]]) -> bool:
+def _is_near(entry: Entry, fastest_ms: float | None) -> bool:
     """Whether an entry that has been measured is worth further rounds."""
-    return fastest is None or rounds[entry.name][0] <= TOO_SLOW * fastest
+    return fastest_ms is None or entry.facts["fastest_ms"] <= TOO_SLOW * fastest_ms
 
 
 def _round(
@@ -120,6 +121,8 @@ def _round(
                 with _noted(entry):
                     _note_end(entry, started[entry.name].end())
                     rounds[entry.name].append(median(samples[entry.name]))
+                    least = min(samples[entry.name]) / 1e6
+                    entry.facts["fastest_ms"] = min(entry.facts.get("fastest_ms", least), least)
     finally:
         for taker in started.values():
             taker.close()
