@@ -70,6 +70,12 @@ table-resnet50: install runner
     {{ zoo }} compile resnet50 --fresh --backend all --precision all
     {{ python }} -m results.resnet50
 
+# Measure zoo-run's forms beside OpenVINO, ONNX Runtime, MNN and others for --minutes N; resumes
+[group('use')]
+bench-peers *options: install runner
+    {{ python }} -m results.peers.environments
+    {{ python }} -m results.peers {{ options }}
+
 # Count how often a comparison tells 3 % apart, and twins; 20 minutes on a quiet machine
 [group('check')]
 comparing *options: install runner

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -92,10 +93,10 @@ def _stem(cpu: str) -> str:
     return "-".join(["corpus", *re.findall(r"[a-z0-9]+", cpu.lower())])
 
 
-def commit() -> str:
-    """The last commit of SOURCES, with `-dirty` where they have changed since."""
-    last = _git("log", "-1", "--format=%h", "--", *SOURCES).strip()
-    return last + ("-dirty" if _git("status", "--porcelain", "--", *SOURCES).strip() else "")
+def commit(sources: Sequence[str] = SOURCES) -> str:
+    """The last commit of `sources`, with `-dirty` where they have changed since."""
+    last = _git("log", "-1", "--format=%h", "--", *sources).strip()
+    return last + ("-dirty" if _git("status", "--porcelain", "--", *sources).strip() else "")
 
 
 def _git(*words: str) -> str:
