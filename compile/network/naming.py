@@ -58,7 +58,9 @@ def tensors_in(value: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]
         start = "" if name else OTHER
         items = zip(fields or (f"{start}{i}" for i in range(len(value))), value, strict=True)
     else:
-        kind = "nothing" if value is None else f"a {type(value).__name__}"
+        name_of = type(value).__name__
+        article = "an" if name_of[0] in "aeiouAEIO" else "a"
+        kind = "nothing" if value is None else f"{article} {name_of}"
         raise CheckFailed(
             f"the module returns {kind}; it must return a tensor, or a tuple or dict of tensors"
         )

@@ -55,11 +55,18 @@ class Cell:
         self.outputs = {output["name"]: output["shape"] for output in manifest["outputs"]}
         self.num_bytes = sum(int(manifest["files"][name]["size"]) for name in programs)
 
-    def located_failure(self) -> ZooError:
-        """What failed, with the name of the cell."""
-        assert self.failed is not None
-        text = str(self.failed)
-        return type(self.failed)(text if text.startswith(self.name) else f"{self.name}: {text}")
+
+def failures(cells: list[Cell]) -> list[ZooError]:
+    """What failed, each reason once, after the names of the cells that failed for it."""
+    reasons: dict[tuple[type[ZooError], str], list[str]] = {}
+    for cell in cells:
+        if cell.failed is not None:
+            text = str(cell.failed).removeprefix(f"{cell.name}: ")
+            reasons.setdefault((type(cell.failed), text), []).append(cell.name)
+    return [
+        kind(text if text.startswith(names[0]) else f"{', '.join(names)}: {text}")
+        for (kind, text), names in reasons.items()
+    ]
 
 
 def plan(backend_name: str, precision: str, device: str | None) -> list[Cell]:

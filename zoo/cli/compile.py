@@ -16,7 +16,7 @@ from compile.precision import precision
 from compile.report import show, to_json
 from compile.spec import CompileSpec, parse_batch, parse_shape
 from zoo.api.fastest import FASTEST
-from zoo.cli.cells import Cell, compile_table, require_some
+from zoo.cli.cells import Cell, compile_table, failures, require_some
 from zoo.cli.child_build import build_in_child
 from zoo.cli.command import words
 from zoo.cli.compile_options import (
@@ -63,7 +63,7 @@ class Compile(CompileOptions):
         require_some(cells)
         if not self.json:
             show(*compile_table(cells))
-        raise_worst([cell.located_failure() for cell in cells if cell.failed is not None])
+        raise_worst(failures(cells))
         if not self.json:
             show(self.next_line("check"))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from compile.precision import precision
 from compile.report import short, table
 from zoo.api.fastest import GOALS, UNJUDGED, Fastest, Wish, keep_fastest
-from zoo.cli.cells import Cell, refusals, require_some
+from zoo.cli.cells import Cell, failures, refusals, require_some
 from zoo.cli.labels import batch_of, broken, traits
 from zoo.cli.selecting import raise_worst
 from zoo.cli.tables import counted, wrapped
@@ -52,7 +52,7 @@ def take_fastest(
     """
     built = [(cell, cell.path) for cell in cells if cell.path is not None]
     if not built:
-        raise_worst([cell.located_failure() for cell in cells if cell.failed is not None])
+        raise_worst(failures(cells))
         require_some(cells)
     left_out = [
         {
@@ -105,7 +105,7 @@ def fastest_table(fastest: Fastest, cells: list[Cell]) -> list[Any]:
     ]
     notes = [
         *flaws,
-        *(f"FAILED {cell.located_failure()}" for cell in failed),
+        *(f"FAILED {failure}" for failure in failures(failed)),
         *refusals(cells),
         _conditions(evidence),
         *_removed(fastest),

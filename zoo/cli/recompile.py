@@ -26,7 +26,7 @@ from compile.errors import printable
 from compile.files import read_regular
 from compile.report import show, to_json
 from zoo.api.fastest import FASTEST
-from zoo.cli.cells import ALL
+from zoo.cli.cells import ALL, failures
 from zoo.cli.command import Command, changed, parameters, parse
 from zoo.cli.compile import Compile
 from zoo.cli.compile_options import OF_THE_CALL
@@ -104,8 +104,7 @@ class Recompile(RunsOption, ArtifactsOption, RunnerOption, ThreadsOption, QuietO
         except UsageError as error:  # the user did not type these words
             raise BadArtifact(f"its command does not run here: {error}") from None
         (cell,) = cells
-        if cell.failed is not None:
-            raise cell.located_failure()
+        raise_worst(failures(cells))
         if cell.path is None:
             raise Unavailable(f"{cell.backend} {cell.refused}")
         return Rebuilt(
