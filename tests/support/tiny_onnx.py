@@ -43,12 +43,17 @@ def program(low: int, high: int, file: str = "model.onnx") -> dict[str, Any]:
 
 
 def artifact(
-    folder: Path, content: onnx.ModelProto | bytes | None = None, *, backend: str, **changes: Any
+    folder: Path,
+    content: onnx.ModelProto | bytes | None = None,
+    *,
+    backend: str,
+    batch: tuple[int, int] = (1, 64),
+    **changes: Any,
 ) -> Path:
-    """Write an artifact of one dynamic model."""
+    """Write an artifact of one model, which is dynamic unless `content` is another."""
     proto = model() if content is None else content
     data = proto if isinstance(proto, bytes) else proto.SerializeToString()
-    programs = [program(1, 64)]
+    programs = [program(*batch)]
     return write_artifact(folder, {"model.onnx": data}, programs, backend=backend, **changes)
 
 

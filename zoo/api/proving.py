@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,8 @@ def bench(
     duration: float | None = None,
     iterations: int | None = None,
     threads: int | None = None,
+    sweep: Mapping[str, Sequence[int]] | None = None,
+    seed: int = 0,
     runner: str | Path | None = None,
 ) -> dict[str, Any]:
     """Measure the latency of an artifact: from zoo-run, and of the same file from Python.
@@ -58,18 +61,30 @@ def bench(
     A measurement ends when `duration` seconds (3) and `iterations` calls (10) are both met; if only
     one is given, it decides alone. `threads` are CPU threads; by default all usable cores.
 
+    With `sweep`, such as `{"batch": [1, 8], "threads": [1, 2], "streams": [1, 2]}`, zoo-run alone
+    measures the artifact in every combination of the values, in an order that `seed` decides.
+
     Returns `{"artifact", "runner", "python"}`. The two reports have `latency_ms` (milliseconds:
     `median` with its interval, `p90`, `p99`, ...), `verdict` (`VALID` or `INVALID`), `reasons` and
     `conditions`; the runner's is None if zoo-run is not there or has no engine for the backend.
-    Raises what `load` raises.
+    A sweep returns `{"settings", "skipped", "highest_throughput", "lowest_latency", ...}`: each
+    setting has `batch`, `threads`, `streams` and zoo-run's `report`; each skipped one a `reason`.
+
+    Raises what `load` raises; for a sweep also UsageError if a value is not allowed, and
+    Unavailable without a zoo-run that runs the artifact.
 
     >>> bench(path, duration=1.0)["python"]["latency_ms"]["median"]
+    >>> bench(path, sweep={"batch": [1, 8]})["highest_throughput"]
     """
     from compile.measure.bench import bench as measure
+    from compile.measure.sweep import sweep as measure_settings
     from compile.runner import find_runner
 
     zoo_run = find_runner(None if runner is None else Path(runner))
-    return measure(Path(path), zoo_run, duration=duration, iterations=iterations, threads=threads)
+    length: dict[str, Any] = {"duration": duration, "iterations": iterations, "threads": threads}
+    if sweep is not None:
+        return measure_settings(Path(path), zoo_run, sweep, seed=seed, **length)
+    return measure(Path(path), zoo_run, **length)
 
 
 def compare(

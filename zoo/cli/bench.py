@@ -18,11 +18,12 @@ from zoo.cli.options import (
     ArtifactsOption,
     QuietOption,
     RunnerOption,
+    SeedOption,
     ThreadsOption,
 )
-from zoo.cli.selecting import raise_worst, ready_runner, select
+from zoo.cli.selecting import only_one, raise_worst, ready_runner, select
 from zoo.cli.tables import StageLine, counted, wrapped
-from zoo.errors import ZooError
+from zoo.errors import UsageError, ZooError
 
 if TYPE_CHECKING:
     from compile.artifact.manifest import Manifest
@@ -33,7 +34,15 @@ _LABEL_WIDTH = 14
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench(ArtifactsArgument, ArtifactsOption, RunnerOption, ThreadsOption, QuietOption, Command):
+class Bench(
+    ArtifactsArgument,
+    ArtifactsOption,
+    RunnerOption,
+    ThreadsOption,
+    SeedOption,
+    QuietOption,
+    Command,
+):
     """Measure artifacts with zoo-run, and the same files from Python."""
 
     duration: Annotated[
@@ -42,8 +51,44 @@ class Bench(ArtifactsArgument, ArtifactsOption, RunnerOption, ThreadsOption, Qui
     """Measure for at least this many seconds."""
     iterations: Annotated[int | None, Option(min=1, max=10**6, show_default=str(ITERATIONS))] = None
     """Measure at least this many calls."""
+    sweep: tuple[str, ...] = ()
+    """Measure one artifact in every combination of values, with zoo-run, in an order by --seed:
+    batch=1,8 or threads=1,2 or streams=1,2; repeatable, or several in quotes."""
 
     def run(self) -> None:
+        """Print a row for each artifact, or for each setting of a sweep."""
+        if self.sweep:
+            self._sweep()
+            return
+        if self.seed:
+            raise UsageError("--seed is for the order of a --sweep; leave it out")
+        self._measure()
+
+    def _sweep(self) -> None:
+        """Print a row for each setting of one artifact."""
+        from compile.measure.sweep import parse_sweep, sweep
+        from compile.report import show, to_json
+        from zoo.cli.sweep_table import sweep_table
+
+        values = parse_sweep(self.sweep)
+        path = only_one(select(self.what, self.out, everything=self.all_), "--sweep")
+        with StageLine(quiet=self.quiet or self.json) as tell:
+            report = sweep(
+                path,
+                ready_runner(self.runner),
+                values,
+                duration=self.duration,
+                iterations=self.iterations,
+                threads=self.threads,
+                seed=self.seed,
+                tell=tell,
+            )
+        if self.json:
+            print(to_json(report), end="")
+            return
+        show(*sweep_table(report))
+
+    def _measure(self) -> None:
         """Print a row for each artifact."""
         from compile.artifact.manifest import read_manifest
         from compile.measure.bench import bench

@@ -79,6 +79,15 @@ def select(what: str | None, root: Path, *, everything: bool) -> list[Path]:
     return [path for path in paths if path.parent == newest]
 
 
+def only_one(paths: list[Path], flag: str) -> Path:
+    """The one artifact among `paths`. Raises UsageError if there are several."""
+    if len(paths) > 1:
+        raise UsageError(
+            f"{flag} takes one artifact, found {len(paths)}: name one, such as {paths[0]}"
+        )
+    return paths[0]
+
+
 def ready_runner(given: Path | None) -> Path | None:
     """zoo-run as given or on PATH. In a checkout it is built first, unless it is up to date.
 
