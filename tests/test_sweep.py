@@ -13,7 +13,8 @@ from rich.console import Console
 import zoo
 from compile.errors import BadArtifact, Unavailable, UsageError
 from compile.measure import sweep as module
-from compile.measure.sweep import best_of, check_sweep, parse_sweep, sweep
+from compile.measure.settings import check_sweep, parse_sweep
+from compile.measure.sweep import best_of, sweep
 from tests.support import tiny_onnx
 from zoo.cli import _run
 from zoo.cli.sweep_table import sweep_table

@@ -7,86 +7,24 @@ down meanwhile, that does not look like an effect of one of the values.
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from compile.artifact.manifest import Manifest, read_manifest
-from compile.errors import Unavailable, UsageError, ZooError, printable
+from compile.errors import Unavailable, UsageError, ZooError
 from compile.machine import usable_cores
+from compile.measure.settings import (
+    LARGEST,
+    OFFLINE,
+    SINGLE_STREAM,
+    Setting,
+    check_sweep,
+    counted,
+)
 from compile.runner import has_engine, measure
-
-MOST = {"batch": 2**20, "threads": 1024, "streams": 256}
-"""What can be varied, and the largest value of each that zoo-run takes."""
-
-OFFLINE = "offline"
-SINGLE_STREAM = "single-stream"
-"""Scenarios of zoo-run."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """One combination of values."""
-
-    batch: int
-    """Rows of a call."""
-    threads: int
-    """CPU threads, in all."""
-    streams: int
-    """That share one loaded program and divide the threads among them."""
-
-    def __str__(self) -> str:
-        threads, streams = _counted(self.threads, "thread"), _counted(self.streams, "stream")
-        return f"batch {self.batch}, {threads}, {streams}"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number != 1)}"
-
-
-def parse_sweep(words: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """Read `batch=1,8` and the like; a word may hold several. Anything else is a UsageError."""
-    found: dict[str, tuple[int, ...]] = {}
-    for piece in " ".join(words).split():
-        name, sign, values = piece.partition("=")
-        if not sign:
-            raise _fault(piece, "it has no values")
-        if name in found:
-            raise _fault(piece, f"{name} is given twice")
-        listed = values.split(",")
-        if not all(re.fullmatch(r"[0-9]{1,9}", each) for each in listed):
-            raise _fault(piece, "each value must be a whole number")
-        found[name] = tuple(map(int, listed))
-    return check_sweep(found)
-
-
-def check_sweep(given: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
-    """The values of a sweep by name. A name or a value that is not allowed is a UsageError."""
-    if not given:
-        raise _fault("", "nothing varies")
-    for name, values in given.items():
-        if isinstance(values, str) or not isinstance(values, Sequence):
-            raise _fault(f"{name}={values}", "the values must be a list")
-        said = f"{name}={','.join(map(str, values))}"
-        if name not in MOST:
-            raise _fault(said, f"'{name}' cannot be varied")
-        if not values:
-            raise _fault(said, "it has no values")
-        if not all(type(each) is int and 1 <= each <= MOST[name] for each in values):
-            raise _fault(said, "a value is out of range")
-        if len(set(values)) < len(values):
-            raise _fault(said, "a value is given twice")
-    return {name: tuple(values) for name, values in given.items()}
-
-
-def _fault(said: str, what: str) -> UsageError:
-    allowed = ", ".join(f"{name} (1 to {most})" for name, most in MOST.items())
-    return UsageError(
-        f"sweep '{printable(said)}': {what}; allowed are {allowed}, such as batch=1,8 threads=1,2"
-    )
 
 
 def sweep(
@@ -163,10 +101,10 @@ def _plan(
 ) -> tuple[list[Setting], list[dict[str, Any]]]:
     """The settings that the artifact can be run in, and the others with the reason."""
     usual = {"batch": manifest["programs"][0]["batch"][0], "threads": threads, "streams": 1}
-    lists = [values.get(name, (usual[name],)) for name in MOST]
+    lists = [values.get(name, (usual[name],)) for name in LARGEST]
     settings, skipped = [], []
     for combination in product(*lists):
-        each = Setting(**dict(zip(MOST, combination, strict=True)))
+        each = Setting(**dict(zip(LARGEST, combination, strict=True)))
         reason = _obstacle(each, manifest)
         if reason is None:
             settings.append(each)
@@ -187,7 +125,7 @@ def _obstacle(setting: Setting, manifest: Manifest) -> str | None:
     if setting.streams > 1 and manifest["device"] != "cpu":
         return "several streams: they are measured on the CPU alone"
     if setting.threads % setting.streams:
-        shared = _counted(setting.threads, "thread")
+        shared = counted(setting.threads, "thread")
         return f"{shared} cannot be divided evenly among {setting.streams} streams"
     return None
 
@@ -200,6 +138,6 @@ def best_of(measured: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, int] |
     fast = max(valid, key=lambda each: each["report"]["throughput_per_s"], default=None)
     quick = min(valid, key=lambda each: each["report"]["latency_ms"]["median"], default=None)
     return {
-        name: None if each is None else {key: each[key] for key in MOST}
+        name: None if each is None else {key: each[key] for key in LARGEST}
         for name, each in (("highest_throughput", fast), ("lowest_latency", quick))
     }

@@ -9,6 +9,7 @@ from compile.page.evidence import Evidence, Measured
 from compile.page.fields import Json, mapping, positive, text, texts
 from compile.page.markup import Content, Markup, breakable, items, join, sentence, tag
 from compile.page.reading import Document
+from compile.page.scenarios import scenario_of
 
 
 def conditions(evidence: Evidence, documents: Iterable[Document]) -> Markup:
@@ -19,7 +20,7 @@ def conditions(evidence: Evidence, documents: Iterable[Document]) -> Markup:
         if facts
         else sentence("No file here says what it was measured under."),
     ]
-    if evidence.measured and not any(name == "CPU governor" for name, _ in facts):
+    if evidence.everything_measured() and not any(name == "CPU governor" for name, _ in facts):
         parts.append(sentence("The CPU's governor is not in these files.", "note"))
     parts += [tag("h3", "Why figures are INVALID"), _doubts(evidence)]
     if evidence.errors:
@@ -34,7 +35,7 @@ def conditions(evidence: Evidence, documents: Iterable[Document]) -> Markup:
 def _facts(evidence: Evidence) -> list[tuple[str, str]]:
     """Names and values; of several values all, in the order in which they were met."""
     found: dict[str, list[str]] = {}
-    for row in evidence.measured:
+    for row in evidence.everything_measured():
         for name, value in _of_measurement(row):
             found.setdefault(name, []).append(value)
     for manifest in evidence.manifests.values():
@@ -89,10 +90,12 @@ def _environment(variables: Json) -> str:
 
 
 def _doubts(evidence: Evidence) -> Markup:
-    doubtful = [row for row in evidence.measured if not row.valid]
+    named = [(f"{row.leaf} in {row.place}", row) for row in evidence.measured]
+    named += [(f"{row.leaf}, {scenario_of(row)}", row) for row in evidence.scenarios]
+    named += [(f"{row.leaf}, {s}", row) for each in evidence.sweeps for s, row in each.rows]
+    doubtful = [(name, row) for name, row in named if not row.valid]
     if not doubtful:
-        return sentence("None is." if evidence.measured else "Nothing was measured.")
+        return sentence("None is." if named else "Nothing was measured.")
     return items(
-        f"{row.leaf} in {row.place}: {'; '.join(row.reasons) or 'the file gives no reason'}"
-        for row in doubtful
+        f"{name}: {'; '.join(row.reasons) or 'the file gives no reason'}" for name, row in doubtful
     )

@@ -106,10 +106,10 @@ def tick(value: float) -> str:
     return f"{mantissa}e{int(exponent)}" if exponent else mantissa
 
 
-def below(scale: Axis, top: float, bottom: float, name: str) -> list[Markup]:
+def below(scale: Axis, top: float, bottom: float, name: str, *, most: int = 5) -> list[Markup]:
     """A horizontal axis under a drawing: grid lines from top to bottom, figures, its name."""
     parts = []
-    for value in scale.ticks():
+    for value in scale.ticks(most):
         x = scale.at(value)
         parts += [
             line(x, top, x, bottom, "grid"),
@@ -117,6 +117,26 @@ def below(scale: Axis, top: float, bottom: float, name: str) -> list[Markup]:
         ]
     kind = ", logarithmic" if scale.log else ""
     return [*parts, label(name + kind, scale.end, bottom + 27, anchor="end", tone="name")]
+
+
+def beside(scale: Axis, left: float, right: float, name: str) -> list[Markup]:
+    """A vertical axis left of a drawing: grid lines from left to right, figures, its name."""
+    parts = [label(name, 2.0, 10.0, tone="name")]
+    for value in scale.ticks():
+        y = scale.at(value)
+        parts += [
+            line(left, y, right, y, "grid"),
+            label(tick(value), left - 4, y + 3.5, anchor="end"),
+        ]
+    return parts
+
+
+def room_around(values: Sequence[float]) -> tuple[float, float]:
+    """The ends of an axis, with room for marks beyond the smallest and the largest value, which are
+    above 0.
+    """
+    room = max(1.5, (max(values) / min(values)) ** 0.12)
+    return min(values) / room, max(values) * room
 
 
 def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from compile.artifact.manifest import MANIFEST
+from compile.measure.settings import LARGEST, Setting
 from compile.page.fields import MOST, Json, mapping, numbers, objects, positive, text, texts
 from compile.page.naming import leaf_of, name_of_manifest, name_of_path, task_of
 from compile.page.proofs import Proof, proofs_of_check, proofs_of_manifest, proofs_of_runner
@@ -80,11 +81,28 @@ class Measured:
         return host, cpu, None if threads is None else int(threads)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """One artifact measured in several settings."""
+
+    artifact: str
+    scenario: str
+    """Of zoo-run, the same for each setting."""
+    rows: tuple[tuple[Setting, Measured], ...]
+    """At least one."""
+    skipped: tuple[str, ...]
+    """Why other settings were not measured."""
+
+
 @dataclass(kw_only=True)
 class Evidence:
     """Everything that the documents say."""
 
     measured: list[Measured] = field(default_factory=list)
+    """Single calls, one after another: what artifacts are compared by."""
+    scenarios: list[Measured] = field(default_factory=list)
+    """Other scenarios of zoo-run, whose times are not those of single calls."""
+    sweeps: list[Sweep] = field(default_factory=list)
     proofs: list[Proof] = field(default_factory=list)
     manifests: dict[str, Json] = field(default_factory=dict)
     """By the artifact's name."""
@@ -97,9 +115,14 @@ class Evidence:
 
     def names(self) -> list[str]:
         """The artifacts, in the order of the documents."""
-        measured = [each.artifact for each in self.measured]
+        measured = [each.artifact for each in self.everything_measured()]
         proved = [each.artifact for each in self.proofs]
         return list(dict.fromkeys([*measured, *proved, *self.manifests]))
+
+    def everything_measured(self) -> list[Measured]:
+        """Single calls, other scenarios, and each setting of the sweeps."""
+        swept = [measured for each in self.sweeps for _, measured in each.rows]
+        return [*self.measured, *self.scenarios, *swept]
 
     def proofs_for(self, artifact: str) -> list[Proof]:
         """Of one artifact, in the order of the documents."""
@@ -133,6 +156,12 @@ def collect(documents: Iterable[Document]) -> Evidence:
             name = name_of_path(body["artifact"], body)
             evidence.proofs += proofs_of_runner(name, body)
             _add_status(evidence, name, body)
+        elif document.kind == "sweep":
+            _add_sweep(evidence, body)
+        elif document.kind == "scenario":
+            one = _measured(name_of_path(body["artifact"], body), "zoo-run", body)
+            _add_status(evidence, one.artifact, body)
+            evidence.scenarios += [one] if one not in evidence.scenarios else []
         else:
             _add_measurements(evidence, body, _places(document.kind, body))
     known = {*evidence.names()}
@@ -193,6 +222,30 @@ def _add_measurements(evidence: Evidence, body: Json, places: list[_Place]) -> N
         _add_status(evidence, one.artifact, report)
         if one not in evidence.measured:
             evidence.measured.append(one)
+
+
+def _add_sweep(evidence: Evidence, body: Json) -> None:
+    """The settings that have their values and both figures."""
+    rows = []
+    name = name_of_path(body["artifact"], body)
+    for each in objects(body, "settings"):
+        report = mapping(each, "report")
+        values = [positive(each, key) for key in LARGEST]
+        figures = positive(report, "latency_ms", "median"), positive(report, "throughput_per_s")
+        if None in values or None in figures:
+            continue
+        setting = Setting(**{k: int(v or 0) for k, v in zip(LARGEST, values, strict=True)})
+        rows.append((setting, _measured(name, "zoo-run", report)))
+        _add_status(evidence, name, report)
+    reasons = (text(each, "reason") for each in objects(body, "skipped"))
+    one = Sweep(
+        artifact=name,
+        scenario=text(body, "scenario") or "unknown",
+        rows=tuple(rows),
+        skipped=tuple(dict.fromkeys(filter(None, reasons))),
+    )
+    if rows and one not in evidence.sweeps:
+        evidence.sweeps.append(one)
 
 
 def _measured(name: str, place: str, report: Json) -> Measured:

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 
 from compile.measure.fastest import relative_error
 from compile.page.choosing import QUANTISED, Group
-from compile.page.drawing import Axis, axis, below, drawing, label, line, spread, tick
+from compile.page.drawing import (
+    Axis,
+    axis,
+    below,
+    beside,
+    drawing,
+    label,
+    line,
+    room_around,
+    spread,
+)
 from compile.page.evidence import Evidence, Measured
 from compile.page.markup import Markup, figure, join, sentence, tag
 from compile.page.sizes import file_bytes
@@ -78,36 +88,19 @@ def front(group: Group, evidence: Evidence) -> Markup:
             "There is no picture of latency against error: it needs two artifacts whose error is "
             "in these files. Add the report of `zoo check --json`, or the manifests."
         )
-    x = axis(*_padded([point.row.median for point in points]), _LEFT, _RIGHT)
-    y = axis(*_padded([point.error for point in points]), _BOTTOM, _TOP)
+    x = axis(*room_around([point.row.median for point in points]), _LEFT, _RIGHT)
+    y = axis(*room_around([point.error for point in points]), _BOTTOM, _TOP)
     chosen = front_of(points)
     path = " L".join(f"{x.at(p.row.median):.1f} {y.at(p.error):.1f}" for p in chosen)
     parts = [
         *below(x, _TOP, _BOTTOM, "median, ms"),
-        *_left(y),
+        *beside(y, _LEFT, _RIGHT, "error / size of the outputs"),
         tag("path", d=f"M{path}", class_="front") if len(chosen) > 1 else "",
         *_bubbles(points, x, y),
         *_names(points, chosen, x, y),
     ]
     title = f"Latency, error and size of {group.title}"
     return figure(drawing(_BOTTOM + 32, title, _described(points), *parts), _note(chosen, missing))
-
-
-def _padded(values: list[float]) -> tuple[float, float]:
-    """The ends of an axis, with room for the bubbles beyond the smallest and the largest value."""
-    room = max(1.5, (max(values) / min(values)) ** 0.12)
-    return min(values) / room, max(values) * room
-
-
-def _left(scale: Axis) -> list[Markup]:
-    parts = [label("error / size of the outputs", 2.0, 10.0, tone="name")]
-    for value in scale.ticks():
-        y = scale.at(value)
-        parts += [
-            line(_LEFT, y, _RIGHT, y, "grid"),
-            label(tick(value), _LEFT - 4, y + 3.5, anchor="end"),
-        ]
-    return parts
 
 
 def _bubbles(points: list[Point], x: Axis, y: Axis) -> list[Markup]:

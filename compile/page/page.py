@@ -18,10 +18,13 @@ from compile.page.evidence import Evidence, collect
 from compile.page.front import front
 from compile.page.markup import Content, Markup, join, section, sentence, tag
 from compile.page.matrix import matrix
+from compile.page.naming import task_of
 from compile.page.phases import phases
 from compile.page.reading import Document, read_document
+from compile.page.scenarios import scenarios
 from compile.page.style import STYLE
 from compile.page.summary import summary
+from compile.page.sweeps import sweeps
 
 _START = b"<!doctype html>\n<!-- written by zoo report -->\n"
 """Of every page. Only a file that begins with it is replaced."""
@@ -105,9 +108,7 @@ def _head(title: str) -> Markup:
 
 
 def _title(evidence: Evidence, groups: Sequence[Group]) -> str:
-    tasks = [group.task for group in groups] or [
-        proof.artifact.split("/")[0] for proof in evidence.proofs
-    ]
+    tasks = [group.task for group in groups] or [task_of(name) for name in evidence.names()]
     models = list(dict.fromkeys(task.split(" ")[0] for task in tasks))
     return (
         " and ".join(models)
@@ -120,9 +121,8 @@ def _title(evidence: Evidence, groups: Sequence[Group]) -> str:
 
 def _lead(evidence: Evidence, documents: Sequence[Document]) -> Markup:
     artifacts = evidence.names()
-    dates = sorted(
-        filter(None, (str(r.conditions.get("date", ""))[:10] for r in evidence.measured))
-    )
+    found = (str(row.conditions.get("date", ""))[:10] for row in evidence.everything_measured())
+    dates = sorted(filter(None, found))
     said = f"{_count(len(artifacts), 'artifact')} from {_count(len(documents), 'file')}"
     if dates:
         said += f", measured on {dates[0]}" + (f" to {dates[-1]}" if dates[-1] != dates[0] else "")
@@ -150,9 +150,10 @@ def _sections(
     evidence: Evidence, groups: Sequence[Group], documents: Sequence[Document]
 ) -> dict[str, tuple[str, Markup]]:
     """Anchor -> title and content. Those about measurements are left out if there are none."""
+    lacks = "by which artifacts can be compared " if evidence.everything_measured() else ""
     nothing = sentence(
-        "There is no measurement in these files, so there is no latency and none to take. Add the "
-        "report of `zoo bench --json`."
+        f"There is no measurement {lacks}in these files, so there is no latency and none to take. "
+        "Add the report of `zoo bench --json`."
     )
     found = {"take": ("Which one to take", nothing)}
     if groups:
@@ -161,6 +162,10 @@ def _sections(
         found["take"] = ("Which one to take", take)
         found["latency"] = ("Latency", _each(groups, distributions))
         found["front"] = ("Latency, error and size", drawn)
+    if evidence.sweeps:
+        found["sweep"] = ("Sweep", sweeps(evidence))
+    if evidence.scenarios:
+        found["scenarios"] = ("Scenarios", scenarios(evidence))
     found["parity"] = ("Parity", matrix(evidence))
     if groups:
         found["time"] = ("Where the time goes", _each(groups, lambda each: phases(each, evidence)))

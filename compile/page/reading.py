@@ -12,6 +12,7 @@ from compile.artifact.manifest import MANIFEST, MAX_DEPTH, check_manifest
 from compile.artifact.strict_json import parse_object
 from compile.errors import BadArtifact, Unavailable, UsageError, printable
 from compile.files import is_of_the_machine, read_regular
+from compile.measure.settings import SINGLE_STREAM
 from compile.page.fields import Json, mapping, objects, positive, text
 
 MAX_BYTES = 256 * 2**20
@@ -55,6 +56,15 @@ def _is_measurement(body: Json) -> bool:
     return named and positive(body, "latency_ms", "median") is not None
 
 
+def _is_scenario(body: Json) -> bool:
+    return _is_measurement(body) and text(body, "scenario") not in (None, SINGLE_STREAM)
+
+
+def _is_sweep(body: Json) -> bool:
+    named = text(body, "artifact") is not None
+    return text(body, "kind") == "sweep" and named and bool(objects(body, "settings"))
+
+
 def _is_proof(body: Json) -> bool:
     return text(body, "artifact") is not None and text(body, "check", "verdict") is not None
 
@@ -79,14 +89,17 @@ KINDS: dict[str, Callable[[Json], bool]] = {
     "single bench": _is_single_bench,
     "check": _is_check,
     "proof": _is_proof,
+    "scenario": _is_scenario,
     "measurement": _is_measurement,
+    "sweep": _is_sweep,
     "comparison": _is_comparison,
     "fastest": _is_fastest,
 }
 """By what each is called here, in the order in which they are tried: `bench` and `check` are those
 of the command, `single bench` is what the function zoo.bench returns, `proof` and `measurement` are
-zoo-run's, with and without --check. `comparison` is zoo-run's of several artifacts, and `fastest`
-what `zoo compile --backend fastest` prints, with a comparison and manifests in it.
+zoo-run's, with and without --check. `scenario` is zoo-run's with --scenario, and `sweep` that of
+`zoo bench --sweep`. `comparison` is zoo-run's of several artifacts, and `fastest` what `zoo compile
+--backend fastest` prints, with a comparison and manifests in it.
 """
 
 

@@ -83,6 +83,12 @@ svg .strong { font-weight: 650; fill: var(--ink); }
 .bubble { fill: var(--pale); fill-opacity: .65; stroke: var(--blue); stroke-width: 1; }
 .bubble.doubtful { fill: none; stroke: var(--grey); stroke-dasharray: 2 2; }
 .front { fill: none; stroke: var(--blue); stroke-width: 1.4; }
+.series { fill: none; stroke-width: 1.4; } .dot { stroke-width: 1.2; }
+.s0 { stroke: var(--blue); } .s1 { stroke: var(--warm); } .s2 { stroke: var(--sand); }
+.s3 { stroke: var(--grey); } .s4 { stroke: var(--good); }
+.dot.s0 { fill: var(--blue); } .dot.s1 { fill: var(--warm); } .dot.s2 { fill: var(--sand); }
+.dot.s3 { fill: var(--grey); } .dot.s4 { fill: var(--good); } .dot.doubtful { fill: var(--paper); }
+.series.again { stroke-dasharray: 4 3; }
 .leader { stroke: var(--grey); stroke-width: .5; }
 .phase { stroke: var(--paper); stroke-width: .8; }
 .load { fill: var(--warm); } .first { fill: var(--sand); }

@@ -57,14 +57,14 @@ def _table(group: Group, evidence: Evidence) -> Markup:
         [row.precision for row in rows],
         [MISSING if row.batch is None else str(row.batch) for row in rows],
         [tag("strong", median) for median in medians],
-        [_interval(row, decimals) for row in rows],
+        [interval_text(row, decimals) for row in rows],
         [_with(positive(row.latency, "p99"), decimals) for row in rows],
         list(aligned([positive(row.report, "throughput_per_s") for row in rows], 3)),
         [_times(group, row) for row in rows],
         list(aligned([_mega(file_bytes(row, evidence)) for row in rows], 3)),
         [_with(_mega(positive(row.report, "peak_rss_bytes")), 0) for row in rows],
         [row.place for row in rows],
-        [Cell(content="VALID", tone="good") if r.valid else _invalid() for r in rows],
+        [verdict_cell(row.valid) for row in rows],
         [proof_cell(evidence.is_proved(row.artifact)) for row in rows],
     ]
     return table(f"{group.title}, on {group.place}", _COLUMNS, zip(*columns, strict=True))
@@ -77,8 +77,9 @@ def proof_cell(proved: bool | None) -> Cell:
     return Cell(content="proved", tone="good") if proved else Cell(content="NOT proved", tone="bad")
 
 
-def _invalid() -> Cell:
-    return Cell(content="INVALID", tone="doubt")
+def verdict_cell(valid: bool) -> Cell:
+    """A cell that says in a word whether figures may be believed."""
+    return Cell(content="VALID", tone="good") if valid else Cell(content="INVALID", tone="doubt")
 
 
 def _times(group: Group, row: Measured) -> str:
@@ -86,7 +87,8 @@ def _times(group: Group, row: Measured) -> str:
     return MISSING if times is None else f"{times:.2f}"
 
 
-def _interval(row: Measured, decimals: int) -> str:
+def interval_text(row: Measured, decimals: int) -> str:
+    """The ends of the median's interval."""
     if row.interval is None:
         return MISSING
     low, high = row.interval

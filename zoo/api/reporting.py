@@ -9,9 +9,9 @@ def report(*files: str | Path, html: str | Path = "report.html") -> Path:
     """Write one HTML page about JSON files of zoo and return its path.
 
     Args:
-        files: reports of `zoo-run --json FILE`, of `zoo bench`, `zoo compare`, `zoo check`,
-            `zoo inspect` or `zoo compile --backend fastest` with `--json`, and manifests, in any
-            order.
+        files: reports of `zoo-run --json FILE`, of `zoo bench` and its sweeps, `zoo compare`,
+            `zoo check`, `zoo inspect` or `zoo compile --backend fastest` with `--json`, and
+            manifests, in any order.
         html: where the page goes. An earlier page there is replaced, nothing else is.
 
     The page needs no other file and no network. Raises UsageError if a file is not there, or if

@@ -66,7 +66,8 @@ class Bench(
 
     def _sweep(self) -> None:
         """Print a row for each setting of one artifact."""
-        from compile.measure.sweep import parse_sweep, sweep
+        from compile.measure.settings import parse_sweep
+        from compile.measure.sweep import sweep
         from compile.report import show, to_json
         from zoo.cli.sweep_table import sweep_table
 
@@ -87,6 +88,7 @@ class Bench(
             print(to_json(report), end="")
             return
         show(*sweep_table(report))
+        show("next: zoo report sweep.json draws it, after the same with --json > sweep.json")
 
     def _measure(self) -> None:
         """Print a row for each artifact."""

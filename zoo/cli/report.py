@@ -11,9 +11,6 @@ from typer import Argument
 from zoo.cli.command import Command
 from zoo.cli.options import JsonOption
 
-SINGLE = "single-stream"
-"""What zoo-run measures where no other scenario is asked for."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Report(JsonOption, Command):
@@ -28,7 +25,6 @@ class Report(JsonOption, Command):
     def run(self) -> None:
         """Write the page. Raises BadArtifact for a file that zoo did not write."""
         from compile.page.page import write_page
-        from compile.page.reading import read_document
         from compile.report import show, to_json
 
         page = write_page(self.files, self.html)
@@ -38,11 +34,4 @@ class Report(JsonOption, Command):
             return
         show(f"wrote {page.path}, about {len(page.artifacts)} artifacts")
         show(*(f"take {name}" for name in page.chosen))
-        for file in self.files:
-            scenario = read_document(file).body.get("scenario", SINGLE)
-            if scenario != SINGLE:
-                show(
-                    f"note: {file} is of the scenario {scenario}: its times are not those of "
-                    "single calls, compare it with its like"
-                )
         show("next: open it in a browser, or send it: it needs no other file")

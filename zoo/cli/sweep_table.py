@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from compile.measure.sweep import MOST, OFFLINE, Setting
+from compile.measure.settings import LARGEST, OFFLINE, Setting
 from compile.report import short, table
 from zoo.cli.tables import counted, wrapped
 
@@ -25,7 +25,7 @@ def _row(each: dict[str, Any]) -> tuple[str, ...]:
     report = each["report"]
     latency = report["latency_ms"]
     return (
-        *(str(each[name]) for name in MOST),
+        *(str(each[name]) for name in LARGEST),
         short(latency["median"]),
         _width(latency),
         short(report["throughput_per_s"]),
@@ -76,4 +76,4 @@ def _best(report: dict[str, Any], measured: list[dict[str, Any]]) -> list[str]:
 
 
 def _setting(each: dict[str, Any]) -> str:
-    return str(Setting(**{name: each[name] for name in MOST}))
+    return str(Setting(**{name: each[name] for name in LARGEST}))
