@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from compile.artifact.programs import Program, ProgramFile
+from compile.backends.events import Event
 from compile.spec import CompileSpec
 
 if TYPE_CHECKING:
@@ -102,6 +103,11 @@ class Backend:
 
     triton: Callable[[str], Platform | None] = _not_served
     """Precision -> how a Triton server runs its files; None if it cannot."""
+
+    profile: Callable[[Program, str, ProgramFile, torch.Tensor, int], list[Event]] | None = None
+    """(run, path, program, x, calls): what a profiler sees of so many calls of a program with x on
+    the CPU, after a few that warm it up. `run` is the loaded program, `path` and `program` are
+    those of `load`. None if its runtime does not say how long its operators take."""
 
     open_taps: Callable[[Artifact, ProgramFile, int], Taps] | None = None
     """(artifact, program, wrappers): open a program for `zoo bisect`, which reads values inside it;

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from compile.artifact.programs import Program, ProgramFile
 from compile.backends import nvidia
 from compile.backends.base import Built
+from compile.backends.events import by_torch
 from compile.errors import BadArtifact
 from compile.graphs.names import exported
 from compile.precision import of_constants
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 NAME = "eager"
 PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp32", "tf32", "bf16", "fp16")}
+profile = by_torch
 FILE = "model.pt2"
 
 

@@ -28,6 +28,7 @@ from compile.artifact.triton import Platform
 from compile.backends import nvidia
 from compile.backends.base import Built
 from compile.backends.inductor_file import constants, has_member, layout
+from compile.backends.onednn_events import by_onednn
 from compile.backends.packing import build_notes, can_leave_packing_to_load, packed_at_load
 from compile.backends.packs import Packs
 from compile.errors import CheckFailed, Unavailable
@@ -47,6 +48,7 @@ NAME = "inductor"
 PRECISIONS = {"cpu": ("fp32", "bf16", "int8"), "cuda": ("fp32", "tf32", "bf16", "fp16")}
 QUANTIZER = "x86"
 MACHINE_CODE = True
+profile = by_onednn
 FILE = "model.pt2"
 FILE_OF_ONE = "model-b1.pt2"
 ENTRY = "model"

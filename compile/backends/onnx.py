@@ -46,6 +46,7 @@ QUANTIZER = "x86"
 PACKAGES = ("onnx", "onnxsim", "onnxscript", "onnxruntime")
 FILE = "model.onnx"
 runs_in = onnx_session.runs_in
+profile = onnx_session.events
 
 _SIMPLIFIED_TOLERANCE = 1e-5
 _OPSETS = {"bf16": 22}

@@ -18,6 +18,7 @@ from compile.artifact.programs import Program, ProgramFile
 from compile.artifact.triton import Platform
 from compile.backends import onnx, onnx_session
 from compile.backends.base import Built
+from compile.backends.events import WARMUP_CALLS, Event
 from compile.backends.qdq_repeats import drop_repeats
 from compile.errors import BadArtifact, Unavailable
 from compile.machine import cpu_flags, versions
@@ -76,6 +77,12 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
     import torch
 
     del device
+    run = session(onnx_session.whole_model(path), _precision(path, program), program.outputs)
+    return lambda x: as_returned([torch.from_numpy(y) for y in run(x.numpy())])
+
+
+def _precision(path: str, program: ProgramFile) -> str:
+    """The precision of the weights in the file. Raises BadArtifact if it is not the manifest's."""
     held = of_constants(constants(path, program))
     if held not in _HINTS:  # the network itself computes in several types
         held = program.precision or REFERENCE
@@ -83,27 +90,14 @@ def load(path: str, program: ProgramFile, device: str) -> Program:
         raise BadArtifact(
             f"{program.file} holds weights in {held}, and the manifest says {program.precision}"
         )
-    run = session(onnx_session.whole_model(path), held, program.outputs)
-    return lambda x: as_returned([torch.from_numpy(y) for y in run(x.numpy())])
+    return held
 
 
 def session(
     model: bytes, precision: str, outputs: Sequence[str] | None = None
 ) -> onnx_session.Session:
     """Load a graph; Unavailable if the CPU plugin would compute in another precision."""
-    import torch
-
-    core = _core()
-    settings = {
-        "INFERENCE_PRECISION_HINT": _HINTS[precision],
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "NUM_STREAMS": 1,
-        "PERFORMANCE_HINT": "LATENCY",
-    }
-    compiled = core.compile_model(core.read_model(model, b""), "CPU", settings)
-    taken = str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
-    if taken != _HINTS[precision]:
-        raise Unavailable(f"openvino computes in {taken} on this CPU, not in {precision}")
+    compiled = _compiled(model, precision)
     request = compiled.create_infer_request()
     held = [output.get_any_name() for output in compiled.outputs]
     names = onnx_session.in_order(outputs, held)
@@ -113,6 +107,60 @@ def session(
         return [results[name].copy() for name in names]
 
     return run
+
+
+def _compiled(model: bytes, precision: str, **more: Any) -> Any:
+    """A compiled model for one call at a time; `more` are further settings."""
+    import torch
+
+    core = _core()
+    settings = {
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "NUM_STREAMS": 1,
+        "PERFORMANCE_HINT": "LATENCY",
+        **more,
+    }
+    compiled = core.compile_model(core.read_model(model, b""), "CPU", settings)
+    taken = str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
+    if taken != _HINTS[precision]:
+        raise Unavailable(f"openvino computes in {taken} on this CPU, not in {precision}")
+    return compiled
+
+
+def profile(
+    run: Program, path: str, program: ProgramFile, x: torch.Tensor, calls: int
+) -> list[Event]:
+    """OpenVINO's own counters. Each is the mean time of an operator over all calls so far, and says
+    nothing of when it ran: here the operators of a call follow each other.
+    """
+    del run
+    held = _precision(path, program)
+    compiled = _compiled(onnx_session.whole_model(path), held, PERF_COUNT=True)
+    request = compiled.create_infer_request()
+    for _ in range(WARMUP_CALLS):
+        request.infer([x.numpy()])
+    warm = _sums(request, WARMUP_CALLS)
+    for _ in range(calls):
+        request.infer([x.numpy()])
+    found = _sums(request, WARMUP_CALLS + calls)
+    times = {key: max(0.0, us - warm.get(key, 0.0)) / calls for key, us in found.items() if us}
+    events: list[Event] = []
+    now = 0.0
+    for _ in range(calls):
+        for (kind, name), us in times.items():
+            event = Event(operator=kind, name=name, start_us=now, duration_us=us, own_us=us)
+            events.append(event)
+            now += us
+    return events
+
+
+def _sums(request: Any, calls: int) -> dict[tuple[str, str], float]:
+    """Kind and name of each operator -> its time in microseconds over all calls so far."""
+    return {
+        (str(each.node_type), str(each.node_name)): each.real_time.total_seconds() * 1e6 * calls
+        for each in request.profiling_info
+    }
 
 
 @cache

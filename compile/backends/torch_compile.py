@@ -25,6 +25,7 @@ PRECISIONS = eager.PRECISIONS
 
 build = eager.build
 constants = eager.constants
+profile = eager.profile
 
 
 def missing(device: str, precision: str) -> str | None:

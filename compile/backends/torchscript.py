@@ -18,6 +18,7 @@ from compile.artifact.programs import Program, ProgramFile
 from compile.artifact.triton import Platform
 from compile.backends import nvidia
 from compile.backends.base import Built
+from compile.backends.events import by_torch
 from compile.errors import BadArtifact
 from compile.graphs.names import exported
 from compile.spec import CompileSpec
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 NAME = "torchscript"
 PRECISIONS = {"cpu": ("fp32", "bf16"), "cuda": ("fp32", "tf32", "bf16", "fp16")}
+profile = by_torch
 FILE = "model.ts"
 MODULES = "modules.json"
 """A member of the archive: operator and module of each step, since saving drops the modules."""

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 from compile import machine
-from compile.artifact.programs import Program, check_input
-from compile.artifact.reading import golden_input, open_artifact
+from compile.artifact.programs import Program, ProgramFile, check_input
+from compile.artifact.reading import Artifact, golden_input, open_artifact
 from compile.backends import backend_of
 from compile.errors import ZooError, by_code
 from compile.loading import load_programs, running
@@ -61,19 +61,38 @@ def bench(
 def _in_python(
     path: Path, duration: float, iterations: int, threads: int | None, preload: str | None
 ) -> dict[str, Any]:
-    """The same file in a Python process of its own; -P keeps the working directory out of it."""
-    command = [sys.executable, "-P", "-m", "compile.measure.bench", str(path.resolve())]
-    command += [str(duration), str(iterations), str(threads or machine.usable_cores())]
+    """The same file in a Python process of its own."""
+    words = [str(path.resolve()), str(duration), str(iterations)]
+    words.append(str(threads or machine.usable_cores()))
+    what = f"measuring {path.name} from Python"
+    return in_own_process("compile.measure.bench", words, what, preload=preload)
+
+
+def in_own_process(
+    module: str, words: list[str], what: str, *, preload: str | None = None
+) -> dict[str, Any]:
+    """The JSON document that `python -m MODULE WORDS` prints; -P keeps the working directory out.
+
+    `preload` is a library to load first. The error that the process ends with says that `what`
+    failed.
+    """
     here = str(Path(__file__).resolve().parents[2])
     environment = {**os.environ, "PYTHONPATH": here}
     if preload is not None:
         environment["LD_PRELOAD"] = preload
+    command = [sys.executable, "-P", "-m", module, *words]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or ["it said nothing"]
-        kind = by_code(done.returncode)
-        raise kind(f"measuring {path.name} from Python failed: {lines[-1]}")
+        raise by_code(done.returncode)(f"{what} failed: {lines[-1]}")
     return json.loads(done.stdout)
+
+
+def usual_input(artifact: Artifact) -> tuple[torch.Tensor, ProgramFile]:
+    """Golden rows as an input of the smallest batch, and the program that answers it."""
+    batch = artifact.programs[0].batch[0]
+    x = golden_input(artifact)[torch.arange(batch) % ROWS].contiguous()
+    return x, check_input(x, artifact.input, artifact.programs)
 
 
 def measure_here(path: Path, duration: float, iterations: int, threads: int) -> dict[str, Any]:
@@ -87,22 +106,21 @@ def measure_here(path: Path, duration: float, iterations: int, threads: int) -> 
     artifact = open_artifact(path)
     programs = load_programs(artifact)
     load_ns = time.perf_counter_ns() - start
-    batch, device = artifact.programs[0].batch[0], artifact.manifest["device"]
-    x = golden_input(artifact)[torch.arange(batch) % ROWS].contiguous()
-    program = check_input(x, artifact.input, artifact.programs)
+    x, program = usual_input(artifact)
     with running(artifact, program):
-        timed = _timed(programs[program], x.to(device), duration, iterations)
+        x = x.to(artifact.manifest["device"])
+        timed = _timed(programs[program], x, duration, iterations)
     reasons = doubts(timed.samples_ns, timed.skew)
     return {
         "artifact": str(path),
         "backend": artifact.manifest["backend"],
         "precision": artifact.manifest["precision"],
-        "batch": batch,
+        "batch": len(x),
         "load_ms": load_ns / 1e6,
         "first_call_ms": timed.first_ns / 1e6,
         "second_call_ms": timed.second_ns / 1e6,
         "latency_ms": summary(timed.samples_ns),
-        "throughput_per_s": throughput(batch, len(timed.samples_ns), timed.steady_ns),
+        "throughput_per_s": throughput(len(x), len(timed.samples_ns), timed.steady_ns),
         "clock_skew": timed.skew,
         "verdict": "INVALID" if reasons else "VALID",
         "reasons": reasons,

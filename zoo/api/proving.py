@@ -54,6 +54,7 @@ def bench(
     threads: int | None = None,
     sweep: Mapping[str, Sequence[int]] | None = None,
     seed: int = 0,
+    profile: str | Path | None = None,
     runner: str | Path | None = None,
 ) -> dict[str, Any]:
     """Measure the latency of an artifact: from zoo-run, and of the same file from Python.
@@ -64,23 +65,34 @@ def bench(
     With `sweep`, such as `{"batch": [1, 8], "threads": [1, 2], "streams": [1, 2]}`, zoo-run alone
     measures the artifact in every combination of the values, in an order that `seed` decides.
 
+    With `profile`, nothing is measured: `iterations` calls (10) run under a profiler in Python, and
+    a trace for chrome://tracing and Perfetto is written to that file.
+
     Returns `{"artifact", "runner", "python"}`. The two reports have `latency_ms` (milliseconds:
     `median` with its interval, `p90`, `p99`, ...), `verdict` (`VALID` or `INVALID`), `reasons` and
     `conditions`; the runner's is None if zoo-run is not there or has no engine for the backend.
     A sweep returns `{"settings", "skipped", "highest_throughput", "lowest_latency", ...}`: each
     setting has `batch`, `threads`, `streams` and zoo-run's `report`; each skipped one a `reason`.
+    A profile returns `{"operators", ...}`: each has `operator`, `calls`, `total_ms` and `share`.
 
     Raises what `load` raises; for a sweep also UsageError if a value is not allowed, and
-    Unavailable without a zoo-run that runs the artifact.
+    Unavailable without a zoo-run that runs the artifact; for a profile UsageError if the artifact
+    cannot be profiled, or something else than a trace lies there.
 
     >>> bench(path, duration=1.0)["python"]["latency_ms"]["median"]
     >>> bench(path, sweep={"batch": [1, 8]})["highest_throughput"]
     """
     from compile.measure.bench import bench as measure
+    from compile.measure.profile import CALLS
+    from compile.measure.profile import profile as see_operators
     from compile.measure.sweep import sweep as measure_settings
     from compile.runner import find_runner
 
     zoo_run = find_runner(None if runner is None else Path(runner))
+    if profile is not None:
+        if sweep is not None or duration is not None:
+            raise UsageError("a profile measures nothing: leave out sweep and duration")
+        return see_operators(Path(path), Path(profile), calls=iterations or CALLS, threads=threads)
     length: dict[str, Any] = {"duration": duration, "iterations": iterations, "threads": threads}
     if sweep is not None:
         return measure_settings(Path(path), zoo_run, sweep, seed=seed, **length)

@@ -55,14 +55,40 @@ class Bench(
     """Measure one artifact in every combination of values, with zoo-run, in an order by --seed:
     batch=1,8 or threads=1,2 or streams=1,2; repeatable, or several in quotes."""
 
+    profile: Path | None = None
+    """Measure nothing: say how long each operator of one artifact runs, and write a trace there for
+    chrome://tracing or Perfetto. --iterations says how many calls (10)."""
+
     def run(self) -> None:
-        """Print a row for each artifact, or for each setting of a sweep."""
-        if self.sweep:
-            self._sweep()
-            return
-        if self.seed:
+        """Print a row for each artifact, for each setting of a sweep, or for each operator."""
+        if self.seed and not self.sweep:
             raise UsageError("--seed is for the order of a --sweep; leave it out")
-        self._measure()
+        if self.profile is not None:
+            self._profile(self.profile)
+        elif self.sweep:
+            self._sweep()
+        else:
+            self._measure()
+
+    def _profile(self, trace: Path) -> None:
+        """Print a row for each operator of one artifact."""
+        from compile.measure.profile import CALLS, profile
+        from compile.report import show, to_json
+        from zoo.cli.profile_table import profile_table
+
+        if self.sweep or self.duration is not None:
+            wrong = "--sweep" if self.sweep else "--duration"
+            raise UsageError(f"--profile measures nothing, so {wrong} has no effect; leave it out")
+        path = only_one(select(self.what, self.out, everything=self.all_), "--profile")
+        with StageLine(quiet=self.quiet or self.json) as tell:
+            tell(f"profiling {path.parent.name}/{path.name}")
+            calls = self.iterations or CALLS
+            report = profile(path, trace, calls=calls, threads=self.threads)
+        if self.json:
+            print(to_json(report), end="")
+            return
+        show(*profile_table(report))
+        show(f"next: open {trace} in chrome://tracing or at ui.perfetto.dev")
 
     def _sweep(self) -> None:
         """Print a row for each setting of one artifact."""
