@@ -108,10 +108,10 @@ sanitize:
     cd runtime_cpp && cmake --build --preset asan -j {{ jobs }}
     cd runtime_cpp && ctest --preset asan
 
-# What zoo does on an NVIDIA GPU, in ten minutes, by the python3 on PATH; --dry-run needs no GPU
+# Show what zoo does on an NVIDIA GPU in ten minutes, installing nothing; --dry-run needs no GPU
 [group('check')]
 gpu *options:
-    python3 -m results.gpu {{ options }}
+    {{ if path_exists(python) == "true" { python } else { "python3" } }} -m results.gpu {{ options }}
 
 # Put what zoo-run is built with into build/gpu-pack, for a machine with a GPU and nothing to install from
 [group('check')]

@@ -138,8 +138,10 @@ def cpu_model() -> str:
     return match[1].strip() if match else platform.processor()
 
 
-_GPUS = ("nvidia-smi", "--format=csv,noheader,nounits")
-_GPUS += ("--query-gpu=name,driver_version,compute_cap,memory.total",)
+_GPUS = (
+    *("nvidia-smi", "--format=csv,noheader,nounits"),
+    "--query-gpu=name,driver_version,compute_cap,memory.total",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
