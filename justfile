@@ -108,9 +108,19 @@ sanitize:
     cd runtime_cpp && cmake --build --preset asan -j {{ jobs }}
     cd runtime_cpp && ctest --preset asan
 
+# Show what zoo does on an NVIDIA GPU in ten minutes, installing nothing; --dry-run needs no GPU
+[group('check')]
+gpu *options:
+    {{ if path_exists(python) == "true" { python } else { "python3" } }} -m results.gpu {{ options }}
+
+# Put what zoo-run is built with into build/gpu-pack, for a machine with a GPU and nothing to install from
+[group('check')]
+gpu-pack: install
+    {{ python }} -m results.gpu.pack
+
 # Run the tests that need an NVIDIA GPU and write results/gpu-<gpu>-<date>.md
 [group('check')]
-gpu: install runner
+gpu-tests: install runner
     {{ python }} -m pytest -q -m gpu -p tests.support.gpu_report
 
 # Plant every fault in every backend and write results/faults-<cpu>-<date>.md; takes 10 to 30 minutes

@@ -10,6 +10,8 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -134,6 +136,35 @@ def cpu_model() -> str:
     """Return the CPU's model name."""
     match = re.search(r"^model name\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return match[1].strip() if match else platform.processor()
+
+
+_GPUS = (
+    *("nvidia-smi", "--format=csv,noheader,nounits"),
+    "--query-gpu=name,driver_version,compute_cap,memory.total",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gpu:
+    """An NVIDIA GPU, in the words of its driver."""
+
+    name: str
+    driver: str
+    compute_capability: str
+    """Such as 9.0."""
+    memory_mib: str
+
+
+def gpus(command: Sequence[str] = _GPUS) -> list[Gpu]:
+    """The GPUs that `command` lists; none if it is missing, fails or says something else."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    lines = done.stdout.splitlines() if done.returncode == 0 else []
+    rows = [[cell.strip() for cell in line.split(",")] for line in lines]
+    names = [field.name for field in fields(Gpu)]
+    return [Gpu(**dict(zip(names, row, strict=True))) for row in rows if len(row) == len(names)]
 
 
 def usable_cores() -> int:

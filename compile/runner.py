@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from compile.advice import how_to_build_runner
 from compile.errors import CheckFailed, Unavailable, UsageError, by_code
 from compile.files import disk_errors, held
 from compile.machine import usable_cores
@@ -35,7 +36,7 @@ def find_runner(given: Path | None = None) -> Path | None:
     """
     if given is not None:
         if not os.access(given, os.X_OK) or given.is_dir():
-            raise Unavailable(f"--runner {given} is not a program; build one with `just runner`")
+            raise Unavailable(f"--runner {given} is not a program; {how_to_build_runner()}")
         return given
     on_path = shutil.which("zoo-run")
     candidates = ([Path(on_path)] if on_path else []) + [_BUILD / "zoo-run"]
@@ -88,7 +89,7 @@ def _run_cmake(command: list[str]) -> None:
     first = next((i for i, line in enumerate(lines) if "rror" in line), len(lines) - 1)
     length = 2 if lines[first].endswith(":") else 1  # such a line only announces the next one
     reason = " ".join(lines[first : first + length]).rstrip(".")
-    raise Unavailable(f"building zoo-run failed: {reason}; run `just runner`")
+    raise Unavailable(f"building zoo-run failed: {reason}; {how_to_build_runner()}")
 
 
 def has_engine(runner: Path | None, backend: str) -> bool:
@@ -113,7 +114,7 @@ def capabilities(runner: Path) -> dict[str, Any]:
         said: dict[str, Any] = json.loads(text)
     except (UsageError, ValueError):
         raise Unavailable(
-            f"{runner} is not a zoo-run of this version; build one with `just runner`"
+            f"{runner} is not a zoo-run of this version; {how_to_build_runner()}"
         ) from None
     return said
 

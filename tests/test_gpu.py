@@ -1,6 +1,6 @@
 """TensorRT on a real GPU: every precision, ranges of batches, both forms, zoo-run, CUDA graphs.
 
-Skipped where there is no GPU. `just gpu` runs these and writes what it found into results/.
+Skipped where there is no GPU. `just gpu-tests` runs these and writes what it found into results/.
 """
 
 from __future__ import annotations

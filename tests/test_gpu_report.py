@@ -1,4 +1,4 @@
-"""The results file of `just gpu`, on a machine that is made up."""
+"""The results file of `just gpu-tests`, on a machine that is made up."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def test_its_answers_are_those_of_the_network() -> None:
 
 def test_python_and_the_runner_prove_it(tmp_path: Path) -> None:
     if find_spec("openvino") is None:
-        pytest.skip("needs openvino: pip install 'resnet-zoo[openvino]'")
+        pytest.skip("needs openvino: pip install openvino")
     copy = tmp_path / "kept"  # the report goes beside it
     shutil.copytree(KEPT, copy)
     rows = check_artifact(copy, find_runner())
@@ -47,7 +47,7 @@ def test_python_and_the_runner_prove_it(tmp_path: Path) -> None:
 def test_the_runner_reads_what_it_proved() -> None:
     runner = find_runner()
     if runner is None:
-        pytest.skip("needs zoo-run: just runner")
+        pytest.skip("needs zoo-run: ./setup runner")
     code, out, error = run(runner, KEPT, "--check", "--json", "-")
     assert code == 0, error
     assert [output["name"] for output in json.loads(out)["check"]["outputs"]] == ["logits", "map"]

@@ -257,6 +257,6 @@ def test_one_version_everywhere() -> None:
 def test_the_runner_has_that_version() -> None:
     runner = ROOT / "build" / "runtime" / "zoo-run"
     if not runner.exists():
-        pytest.skip("zoo-run is not built; `just runner` builds it")
+        pytest.skip("zoo-run is not built; `./setup runner` builds it")
     result = subprocess.run([runner, "--version"], capture_output=True, text=True, check=True)
     assert re.search(rf"\b{re.escape(zoo.__version__)}\b", result.stdout)

@@ -60,7 +60,7 @@ def test_the_one_built_before_serves_where_building_breaks(
     _write(cmake, "#!/bin/sh\nexit 1")
     assert ready_runner(None) is None
     assert capsys.readouterr().err == (
-        "zoo: building zoo-run failed: cmake ended 1; run `just runner`; continuing without it\n"
+        "zoo: building zoo-run failed: cmake ended 1; run `./setup runner`; continuing without it\n"
     )
     _write(cmake.parent.parent / "build" / "zoo-run", "#!/bin/sh")
     assert ready_runner(None) == cmake.parent.parent / "build" / "zoo-run"
@@ -96,7 +96,7 @@ def test_what_broke_is_said_whole_in_one_line(cmake: Path) -> None:
         build_runner()
     assert str(caught.value) == (
         "building zoo-run failed: CMake Error at CMakeLists.txt:9 (find_package): Could not find"
-        ' a package configuration file provided by "Torch"; run `just runner`'
+        ' a package configuration file provided by "Torch"; run `./setup runner`'
     )
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from compile.advice import Missing, pip_install
 from compile.artifact.manifest import GRAPH
 from compile.artifact.programs import Program, ProgramFile
 from compile.artifact.triton import Platform
@@ -61,7 +62,8 @@ def missing(device: str, precision: str) -> str | None:
     if device == "cuda" and (reason := nvidia.missing(device, ())) is not None:
         return reason
     if find_precision(precision).quantised and find_spec("torchao") is None:
-        return "needs torchao for int8: pip install 'resnet-zoo[int8]'"
+        command = pip_install("torchao")
+        return Missing(f"needs torchao for int8: {command}", command)
     return no_compiler()
 
 
@@ -71,7 +73,7 @@ def no_compiler() -> str | None:
         return f"takes no folder with a space, such as {folder}: set TMPDIR to another"
     compiler = shlex.split(os.environ.get("CXX", "")) or ["g++"]
     if shutil.which(compiler[0]) is None:
-        return "needs a C++ compiler: apt-get install g++"
+        return Missing("needs a C++ compiler: apt-get install g++", "apt-get install g++")
     return None
 
 

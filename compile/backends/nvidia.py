@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from compile.advice import Missing, pip_install
 from compile.errors import Unavailable, UsageError, ZooError
 from compile.files import write_atomic
 from compile.spec import CompileSpec
@@ -47,18 +48,24 @@ _OLDEST = {"tf32": (8, 0), "bf16": (8, 0), "fp8": (8, 9)}
 _log = logging.getLogger(__name__)
 
 
-def missing(device: str, packages: tuple[str, ...]) -> str | None:
+_DISTRIBUTIONS = {"torch_tensorrt": "torch-tensorrt"}
+"""What pip calls a package that Python calls otherwise."""
+
+
+def missing(device: str, packages: tuple[str, ...]) -> Missing | None:
     """Driver, GPU, a CUDA build of torch, and `packages`; all that is missing in one line."""
     if device != "cuda":
-        return f"runs on NVIDIA GPUs only, not on '{device}'; use --device cuda"
-    lacks = [reason for reason in (_driver_fault(), _torch_fault()) if reason]
-    lacks += [name for name in packages if not _installed(name)]
+        return Missing(f"runs on NVIDIA GPUs only, not on '{device}'; use --device cuda")
+    driver, torch = _driver_fault(), _torch_fault()
+    absent = [name for name in packages if not _installed(name)]
+    lacks = [reason for reason in (driver, torch) if reason] + absent
     if not lacks:
         return None
-    needed = "an NVIDIA GPU with its driver and a CUDA build of torch"
-    if packages:
-        needed += ", and `pip install 'resnet-zoo[tensorrt]'`"
-    return f"needs {needed}; missing here: {', '.join(lacks)}"
+    reason = "needs an NVIDIA GPU with its driver and a CUDA build of torch; missing here: "
+    wanted = (["torch"] if torch else []) + [_DISTRIBUTIONS.get(name, name) for name in absent]
+    command = pip_install(*wanted, replace=torch is not None) if wanted else None
+    end = f"; then {command}" if driver and command else f": {command}" if command else ""
+    return Missing(f"{reason}{', '.join(lacks)}{end}", None if driver else command)
 
 
 def _driver_fault() -> str | None:

@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compile.advice import Missing, pip_install
 from compile.artifact.programs import Program, ProgramFile
 from compile.artifact.triton import Platform
 from compile.backends import onnx_constants, onnx_session
@@ -59,9 +60,18 @@ _CHANGE_WEIGHTS = ["fuse_bn_into_conv", "fuse_mul_into_conv", "fuse_preceding_mu
 def missing(device: str, precision: str) -> str | None:
     """The exporter's packages are dependencies of zoo, but not of torch."""
     del device
-    needed = ["onnx", "onnxscript", "onnxsim"] + ["torchao"] * find_precision(precision).quantised
+    return absent(precision)
+
+
+def absent(precision: str, *more: str) -> Missing | None:
+    """The exporter's packages, the quantiser's, and `more`; all that is not installed at once."""
+    needed = [*more, "onnx", "onnxscript", "onnxsim"]
+    needed += ["torchao"] * find_precision(precision).quantised
     lacking = [name for name in needed if find_spec(name) is None]
-    return f"needs {', '.join(lacking)}: pip install {' '.join(lacking)}" if lacking else None
+    if not lacking:
+        return None
+    command = pip_install(*lacking)
+    return Missing(f"needs {', '.join(lacking)}: {command}", command)
 
 
 def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:

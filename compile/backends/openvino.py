@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,12 +52,13 @@ _NEEDED_FLAG = {"bf16": "avx512_bf16", "fp16": "avx512_fp16"}
 
 def missing(device: str, precision: str) -> str | None:
     """OpenVINO itself, the exporter's packages, and a CPU that computes in the precision."""
-    if find_spec("openvino") is None:
-        return "needs openvino: pip install 'resnet-zoo[openvino]'"
+    absent = onnx.absent(precision, "openvino")
+    if absent is not None:
+        return absent
     flag = _NEEDED_FLAG.get(precision)
     if flag is not None and flag not in cpu_flags():
         return f"computes in {precision} only on a CPU with {flag}; this one lacks it"
-    return onnx.missing(device, precision)
+    return None
 
 
 def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:

@@ -16,6 +16,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compile.advice import pip_install
 from compile.artifact.programs import Program, ProgramFile
 from compile.artifact.triton import Platform
 from compile.backends import nvidia
@@ -237,7 +238,7 @@ def _import() -> Any:
         reason = first_line(error)
         raise Unavailable(
             f"torch_tensorrt does not import: {reason}; "
-            "try `pip install 'resnet-zoo[tensorrt]'` on a machine with an NVIDIA GPU"
+            f"try `{pip_install('torch-tensorrt')}` on a machine with an NVIDIA GPU"
         ) from error
     if not torch_tensorrt.ENABLED_FEATURES.torch_tensorrt_runtime:
         raise Unavailable(

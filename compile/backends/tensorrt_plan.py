@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compile.advice import pip_install
 from compile.artifact.programs import Program, ProgramFile
 from compile.artifact.triton import Platform
 from compile.backends import nvidia, qdq, tensorrt_layers
@@ -181,6 +182,6 @@ def _import() -> Any:
         reason = first_line(error)
         raise Unavailable(
             f"tensorrt does not import: {reason}; "
-            "try `pip install 'resnet-zoo[tensorrt]'` on a machine with an NVIDIA GPU"
+            f"try `{pip_install('tensorrt')}` on a machine with an NVIDIA GPU"
         ) from error
     return tensorrt

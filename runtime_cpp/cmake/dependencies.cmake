@@ -1,4 +1,5 @@
-# Each dependency comes from the system, or, where the system has none, from a pinned archive.
+# Each dependency comes from ZOO_DEPENDENCIES_DIR if that is given, else from the system, or, where
+# the system has none, from a pinned archive.
 include(FetchContent)
 if(POLICY CMP0135)
   cmake_policy(SET CMP0135 NEW)
@@ -10,14 +11,35 @@ function(zoo_fetch name url sha256)
   FetchContent_MakeAvailable(${name})
 endfunction()
 
-find_package(nlohmann_json 3.10 QUIET)
+# Two libraries of headers alone; find_package finds the rest there, and zoo-run its allocator.
+if(ZOO_DEPENDENCIES_DIR)
+  list(PREPEND CMAKE_PREFIX_PATH "${ZOO_DEPENDENCIES_DIR}")
+  set(zoo_dependencies_folder "${ZOO_DEPENDENCIES_DIR}/lib")
+  foreach(library nlohmann_json=nlohmann/json.hpp CLI11=CLI/CLI.hpp)
+    string(REGEX MATCH "^(.*)=(.*)$" header "${library}")
+    set(library ${CMAKE_MATCH_1})
+    if(NOT EXISTS "${ZOO_DEPENDENCIES_DIR}/include/${CMAKE_MATCH_2}")
+      message(FATAL_ERROR "no include/${CMAKE_MATCH_2} in '${ZOO_DEPENDENCIES_DIR}': run "
+                          "`just gpu-pack` where it is installed, and bring build/gpu-pack here")
+    endif()
+    add_library(${library}::${library} INTERFACE IMPORTED)
+    target_include_directories(${library}::${library} INTERFACE "${ZOO_DEPENDENCIES_DIR}/include")
+    set(${library}_FOUND TRUE)
+  endforeach()
+endif()
+
+if(NOT nlohmann_json_FOUND)
+  find_package(nlohmann_json 3.10 QUIET)
+endif()
 if(NOT nlohmann_json_FOUND)
   zoo_fetch(nlohmann_json
     https://github.com/nlohmann/json/releases/download/v3.11.3/json.tar.xz
     d6c65aca6b1ed68e7a182f4757257b107ae403032760ed6ef121c9d55e81757d)
 endif()
 
-find_package(CLI11 2.1 QUIET)
+if(NOT CLI11_FOUND)
+  find_package(CLI11 2.1 QUIET)
+endif()
 if(NOT CLI11_FOUND)
   set(CLI11_BUILD_TESTS OFF)
   set(CLI11_BUILD_EXAMPLES OFF)

@@ -1,5 +1,5 @@
 # The allocator is linked into the program, so that no figure depends on LD_PRELOAD.
-find_library(tcmalloc_library NAMES tcmalloc_minimal libtcmalloc_minimal.so.4)
+find_library(tcmalloc_library NAMES tcmalloc_minimal libtcmalloc_minimal.so.4 NAMES_PER_DIR)
 add_library(zoo_tcmalloc INTERFACE)
 add_library(zoo::tcmalloc ALIAS zoo_tcmalloc)
 if(NOT tcmalloc_library)

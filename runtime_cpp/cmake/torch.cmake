@@ -37,5 +37,5 @@ cmake_path(RELATIVE_PATH CMAKE_INSTALL_FULL_LIBDIR BASE_DIRECTORY "${CMAKE_INSTA
            OUTPUT_VARIABLE zoo_lib_from_bin)
 function(zoo_set_rpath)
   set_target_properties(${ARGV} PROPERTIES BUILD_WITH_INSTALL_RPATH ON
-    INSTALL_RPATH "$ORIGIN;$ORIGIN/${zoo_lib_from_bin};${ZOO_TORCH_DIR}/lib;${zoo_tcmalloc_folder};${zoo_onnxruntime_folder}")
+    INSTALL_RPATH "$ORIGIN;$ORIGIN/${zoo_lib_from_bin};${ZOO_TORCH_DIR}/lib;${zoo_dependencies_folder};${zoo_tcmalloc_folder};${zoo_onnxruntime_folder}")
 endfunction()

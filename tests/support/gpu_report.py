@@ -1,4 +1,4 @@
-"""A plugin for pytest that writes down what ran on a GPU: `just gpu` loads it.
+"""A plugin for pytest that writes down what ran on a GPU: `just gpu-tests` loads it.
 
 results/gpu-<gpu>-<date>.md says on which machine, with which versions, and what passed, failed or
 was skipped for which reason. Without a GPU nothing is written: skips are no result.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compile.advice import no_runner
 from compile.backends import BACKENDS
 from compile.backends import backend as find_backend
 from compile.backends import choose as choose_backend
@@ -100,7 +101,7 @@ def build_fastest(
     nothing could be built, or nothing can be taken.
     """
     if runner is None:
-        raise Unavailable("comparing needs zoo-run, which is not here; `just runner` builds it")
+        raise Unavailable(no_runner("comparing"))
     unlabelled = wish.max_accuracy_loss is not None and source.labelled() is None
     built: list[Result] = []
     left_out: list[dict[str, str]] = []

@@ -132,6 +132,7 @@ def compare(
 
     >>> compare(path, other)["programs"][1]["ratio"]["verdict"]
     """
+    from compile.advice import no_runner
     from compile.measure.compare import compare as measure
     from compile.runner import find_runner
 
@@ -139,7 +140,7 @@ def compare(
         raise UsageError("compare takes two artifacts or more; `zoo list` shows them")
     zoo_run = find_runner(None if runner is None else Path(runner))
     if zoo_run is None:
-        raise Unavailable("comparing needs zoo-run, which is not here; `just runner` builds it")
+        raise Unavailable(no_runner("comparing"))
     return measure(
         [*map(Path, paths)],
         zoo_run,

@@ -22,7 +22,7 @@ _MOST_NAMES = 16
 def check_drawing() -> None:
     """Raise Unavailable if there is nothing to draw with."""
     if find_spec("matplotlib") is None:
-        raise Unavailable("--full draws with matplotlib; run `pip install 'resnet-zoo[study]'`")
+        raise Unavailable("--full draws with matplotlib; run `pip install matplotlib`")
 
 
 def draw(report: Bisection, path: Path) -> None:

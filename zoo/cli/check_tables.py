@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compile.advice import how_to_build_runner
 from compile.report import short, table
 from zoo.cli.labels import broken
 from zoo.cli.selecting import NO_SCORES
@@ -197,7 +198,7 @@ def _notes(
     if runner is not None and alone:
         notes.append(f"{', '.join(alone)}: no engine in zoo-run, so only run in Python")
     if runner is None:
-        notes.append("zoo-run is not built, so everything ran in Python; run `just runner`")
+        notes.append(f"there is no zoo-run, so all ran in Python; {how_to_build_runner()}")
     return notes
 
 

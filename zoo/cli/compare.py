@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
+from compile.advice import no_runner
 from compile.report import short, table
 from zoo.cli.command import Command
 from zoo.cli.labels import batch_of, broken, traits
@@ -51,7 +52,7 @@ class Compare(ArtifactsOption, RunnerOption, ThreadsOption, SeedOption, QuietOpt
         before = None if self.baseline is None else read_baseline(self.baseline)
         runner = ready_runner(self.runner)
         if runner is None:
-            raise Unavailable("comparing needs zoo-run, which is not here; `just runner` builds it")
+            raise Unavailable(no_runner("comparing"))
         paths = self._paths(runner)
         manifests = [read_manifest(path) for path in paths]
         if before is not None:

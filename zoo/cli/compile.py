@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compile.advice import no_runner
 from compile.backends import backend
 from compile.errors import NotBuildable, Unavailable, UsageError, ZooError, one_line
 from compile.precision import precision
@@ -73,7 +74,7 @@ class Compile(CompileOptions):
 
         runner = ready_runner(self.runner)
         if runner is None:
-            raise Unavailable("comparing needs zoo-run, which is not here; `just runner` builds it")
+            raise Unavailable(no_runner("comparing"))
         leave_out(cells, runner, source, self.max_accuracy_loss)
         before = find_artifacts(self.out)
         with StageLine(quiet=self.quiet or self.json) as tell:

@@ -172,4 +172,4 @@ def spread(values: Sequence[float], unit: str = "") -> str:
 def check_drawing() -> None:
     """Raise Unavailable if nothing can be drawn: before hours of training, not after them."""
     if find_spec("matplotlib") is None:
-        raise Unavailable("a study draws with matplotlib; run `pip install 'resnet-zoo[study]'`")
+        raise Unavailable("a study draws with matplotlib; run `pip install matplotlib`")

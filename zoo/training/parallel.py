@@ -25,6 +25,8 @@ class Group:
     size: int = 1
     """How many there are."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    joined: bool = False
+    """Whether they talk to each other: what torchrun started does, be it one process alone."""
 
     @property
     def leader(self) -> bool:
@@ -33,7 +35,7 @@ class Group:
 
     def sums(self, *values: float) -> list[float]:
         """Sum each value over all processes, in float64. Every process gets the sums."""
-        if self.size == 1:
+        if not self.joined:
             return [float(value) for value in values]
         together = torch.tensor(values, dtype=torch.float64, device=self.device)
         distributed.all_reduce(together)
@@ -41,13 +43,13 @@ class Group:
 
     def share(self, tensors: Iterable[torch.Tensor]) -> None:
         """Give every process the leader's values, in place."""
-        if self.size > 1:
+        if self.joined:
             for tensor in tensors:
                 distributed.broadcast(tensor, src=0)
 
     def same(self, text: str) -> str:
         """The leader's `text`, on every process."""
-        if self.size == 1:
+        if not self.joined:
             return text
         box = [text]
         distributed.broadcast_object_list(box, src=0, device=self.device)
@@ -61,7 +63,7 @@ def join(device: str) -> Iterator[Group]:
     Raises Unavailable for a process that has no GPU of its own.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
+    if size == 1 and not distributed.is_torchelastic_launched():
         yield Group(device=torch.device(device))
         return
     local = int(os.environ.get("LOCAL_RANK", "0"))
@@ -75,6 +77,6 @@ def join(device: str) -> Iterator[Group]:
         torch.cuda.set_device(chosen)
     distributed.init_process_group("nccl" if device == "cuda" else "gloo")
     try:
-        yield Group(rank=distributed.get_rank(), size=size, device=chosen)
+        yield Group(rank=distributed.get_rank(), size=size, device=chosen, joined=True)
     finally:
         distributed.destroy_process_group()

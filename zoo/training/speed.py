@@ -1,7 +1,7 @@
 """The speed of training, side by side with a plain loop: `zoo train resnet18 --profile`.
 
 plain loop    what a first script does: eager, float32, NCHW, the same batch again and again. It
-              has its own process, which no setting of this one reaches
+              has its own process, which no setting of this one reaches; on the same device
 steps alone   this recipe's steps, on batches that are already in memory
 loading       the images of a step, as training loads them, with and without augmenting them
 training      both together
@@ -58,10 +58,11 @@ def profile(
 ) -> list[Speed]:
     """Measure all loops together for about `seconds` after warming up, at least six rounds.
 
-    `trainer` must have enough steps left. `options` are those of its network.
+    `trainer` must have enough steps left. `options` are those of its network. On a GPU a step ends
+    when the GPU has done its work.
     """
-    count = len(trainer.data.train) // trainer.steps
-    with _plain_loop(model, options, trainer.data, count) as plain:
+    count, device = len(trainer.data.train) // trainer.steps, trainer.group.device
+    with _plain_loop(model, options, trainer.data, count, device) as plain:
         loops: dict[str, Callable[[], object]] = {
             "plain loop": plain,
             "steps alone": _steps_alone(trainer),
@@ -69,11 +70,13 @@ def profile(
             "loading, augmenting": _loading(trainer, count, augmented=True),
             "training": partial(next, trainer.take_steps()),
         }
-        times = _in_turns(loops, seconds)
+        times = _in_turns(loops, seconds, device)
     return [_speed(name, taken, times["plain loop"], count) for name, taken in times.items()]
 
 
-def _in_turns(loops: dict[str, Callable[[], object]], seconds: float) -> dict[str, list[int]]:
+def _in_turns(
+    loops: dict[str, Callable[[], object]], seconds: float, device: torch.device
+) -> dict[str, list[int]]:
     """Nanoseconds of each call. In each round every loop has one turn, in random order."""
     times: dict[str, list[int]] = {name: [] for name in loops}
     rounds, start = 0, time.monotonic()
@@ -83,10 +86,17 @@ def _in_turns(loops: dict[str, Callable[[], object]], seconds: float) -> dict[st
         for name in random.sample(list(loops), len(loops)):
             before = time.perf_counter_ns()
             loops[name]()
+            _settle(device)
             if rounds >= _WARMUP:
                 times[name].append(time.perf_counter_ns() - before)
         rounds += 1
     return times
+
+
+def _settle(device: torch.device) -> None:
+    """Wait until a GPU has done what it was given; else only the launch would be timed."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _speed(name: str, taken: list[int], plain: list[int], count: int) -> Speed:
@@ -126,13 +136,13 @@ def _loading(trainer: Trainer, count: int, *, augmented: bool) -> Callable[[], o
 
 @contextmanager
 def _plain_loop(
-    model: str, options: dict[str, Any], data: Data, count: int
+    model: str, options: dict[str, Any], data: Data, count: int, device: torch.device
 ) -> Iterator[Callable[[], object]]:
     """A call that takes one step of the plain loop, in a process of its own."""
     here, there = multiprocessing.get_context("spawn").Pipe()
     arguments = (there, model, options, (count, *data.shape), len(data.classes))
     process = multiprocessing.get_context("spawn").Process(
-        target=_plain_steps, args=(*arguments, torch.get_num_threads()), daemon=True
+        target=_plain_steps, args=(*arguments, torch.get_num_threads(), str(device)), daemon=True
     )
     process.start()
     there.close()
@@ -155,17 +165,21 @@ def _plain_steps(
     shape: tuple[int, ...],
     num_classes: int,
     threads: int,
+    where: str,
 ) -> None:
     torch.set_num_threads(threads)
-    network = build(model, seed=0, **options)
+    device = torch.device(where)
+    network = build(model, seed=0, **options).to(device)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
-    images, labels = torch.randn(shape), torch.randint(num_classes, shape[:1])
+    images = torch.randn(shape, device=device)
+    labels = torch.randint(num_classes, shape[:1], device=device)
     try:
         while asked.recv():
             loss = functional.cross_entropy(network(images), labels)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
+            _settle(device)
             asked.send(True)
     except (EOFError, KeyboardInterrupt):
         return  # measured enough

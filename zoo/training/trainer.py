@@ -76,8 +76,8 @@ class Trainer:
                 f"{parts} parts of at least 2; use a larger batch, or fewer processes or parts"
             )
         ids = [self.group.device.index] if self.group.device.type == "cuda" else None
-        alone = self.group.size == 1
-        self._parallel = None if alone else DistributedDataParallel(network, device_ids=ids)
+        joined = self.group.joined
+        self._parallel = DistributedDataParallel(network, device_ids=ids) if joined else None
         self._model = self._parallel or network
         if recipe.compile:
             self._model = torch.compile(self._model)  # type: ignore[assignment]

@@ -1,0 +1,1 @@
+"""What zoo does on an NVIDIA GPU, in ten minutes; `just gpu` runs it."""
