@@ -17,7 +17,7 @@ ROOMS = (
     {"base"},
     {"machine"},
     {"artifact"},
-    {"measure"},
+    {"image", "measure"},
     {"options"},
     {"report", "torch"},
     {"engines"},
