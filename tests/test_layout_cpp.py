@@ -21,7 +21,7 @@ ROOMS = (
     {"options"},
     {"report", "torch"},
     {"engines"},
-    {"calls", "streams"},
+    {"calls", "pictures", "streams"},
     {"loaded"},
     {"session", "compare", "library"},
     {"main"},
