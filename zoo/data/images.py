@@ -159,7 +159,7 @@ def _upright_size(file: Image.Image) -> tuple[int, int]:
 def _orientation(file: Image.Image) -> int:
     """How an opened image was turned, 1 to 8. Damaged EXIF data count as none."""
     try:
-        value = file.getexif().get(_ORIENTATION)
+        value: int = file.getexif().get(_ORIENTATION, 1)
     except (SyntaxError, struct.error):
         return 1
     return value if value in range(2, 9) else 1
