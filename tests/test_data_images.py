@@ -14,12 +14,15 @@ from PIL import Image, JpegImagePlugin
 from sklearn.datasets import load_sample_image
 from test_data import folder_of_classes, form
 
+from tests.support.picture_bytes import tiff
 from zoo.data import checking as checking_module
 from zoo.data import load, load_folder, read_image
 from zoo.data.images import crop_at_random
 from zoo.errors import BadArtifact, UsageError
 from zoo.runs.checkpoint import RunConfig
 from zoo.sources.source import load_data
+
+PLAIN_AND_EXIF = ("plain.jpg", "exif.jpg")
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +143,18 @@ def test_a_palette_with_transparency_is_read_without_a_warning(tmp_path: Path) -
     image.putpalette([0, 0, 0, 255, 0, 0])
     image.save(tmp_path / "p.png", transparency=b"\x00\xff")
     assert read_image(tmp_path / "p.png", form(3, 8, 8))[0].min() == 1
+
+
+@pytest.mark.parametrize("dpi", [None, (72, 72)])
+@pytest.mark.parametrize("exif", [tiff(9), tiff(0), tiff(1, kind=1), b"no EXIF", b"II*\0"])
+def test_what_exif_says_amiss_turns_no_image(
+    exif: bytes, dpi: tuple[int, int] | None, photo: Image.Image, tmp_path: Path
+) -> None:
+    options = {"dpi": dpi} if dpi else {}
+    photo.save(tmp_path / "plain.jpg")
+    photo.save(tmp_path / "exif.jpg", exif=b"Exif\0\0" + exif, **options)
+    plain, image = (read_image(tmp_path / name, form(3, 40, 40)) for name in PLAIN_AND_EXIF)
+    assert torch.equal(plain, image)
 
 
 def test_every_bad_image_is_found_before_training(tmp_path: Path) -> None:

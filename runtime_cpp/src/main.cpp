@@ -11,8 +11,8 @@
 #include "session.h"
 
 // Parse the options, open and verify the artifact, run it, report. Session::run() measures it,
-// proves it (--check) or answers inputs (--input). Several artifacts are compared; each then runs
-// in processes of its own, which are this program with --turns.
+// proves it (--check) or answers inputs (--input, --image). Several artifacts are compared; each
+// then runs in processes of its own, which are this program with --turns.
 
 namespace {
 

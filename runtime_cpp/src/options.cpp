@@ -2,10 +2,9 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <charconv>
 #include <limits>
 
-#include "base/error.h"
+#include "base/flags.h"
 #include "base/text.h"
 #include "measure/comparison.h"
 #include "measure/measure.h"
@@ -24,29 +23,7 @@ constexpr size_t kMaxArtifacts = 16;
 constexpr double kMinDurationS = 0.001;
 constexpr double kMaxDurationS = 86'400;
 constexpr size_t kMaxPercentiles = 16;
-constexpr size_t kShownBytes = 40;
-
-[[noreturn]] void fail_usage(const std::string& message) {
-  throw RunnerError(ExitCode::kUsage, message + "; see zoo-run --help");
-}
-
-std::string shown(const std::string& text) {
-  const bool cut = text.size() > kShownBytes;
-  return "'" + printable(text.substr(0, kShownBytes)) + (cut ? "..." : "") + "'";
-}
-
-template <typename Number>
-Number parse_number(const std::string& flag, const std::string& text, Number min, Number max,
-                    const std::string& allowed) {
-  Number number{};
-  const char* end = text.data() + text.size();
-  const auto parsed = std::from_chars(text.data(), end, number);
-  // Written so that NaN, which compares with nothing, is refused.
-  if (parsed.ec != std::errc() || parsed.ptr != end || !(number >= min && number <= max)) {
-    fail_usage(flag + " " + shown(text) + ": must be " + allowed);
-  }
-  return number;
-}
+constexpr int kMaxImages = 1024;
 
 Percentile parse_percentile(const std::string& text) {
   const std::string allowed = "percentages above 0 and below 100, such as 50,90,99.9";
@@ -88,6 +65,13 @@ class Rows {
   void texts(const std::string& flag, std::vector<std::string>& target, const std::string& value,
              const std::string& help) {
     app_.add_option(flag, target, help)->type_name(value)->allow_extra_args(false);
+  }
+  // One or more, up to the next option.
+  void files(const std::string& flag, std::vector<std::string>& target, const std::string& help) {
+    app_.add_option(flag, target, help)
+        ->type_name("FILE...")
+        ->expected(1, kMaxImages)
+        ->check(not_empty);
   }
   CLI::Option* toggle(const std::string& flag, bool& target, const std::string& help) {
     return app_.add_flag(flag, target, help)
@@ -165,7 +149,9 @@ void add_rows(CLI::App& app, Options& options) {
       ->type_name(" ")
       ->check(not_empty);
   rows.text("--input", options.input, "FILE", "run this tensor (.npy, .safetensors)");
-  rows.text("--output", options.output, "FILE", "write the outputs there (the same kinds)");
+  rows.files("--image", options.images, "name the classes of pictures (JPEG, PNG)");
+  rows.text("--output", options.output, "FILE", "write the outputs there (.npy, .safetensors)");
+  rows.text("--save-input", options.save_input, "FILE", "write there what --image made of them");
   rows.toggle("--check", options.check, "prove the outputs again with golden.safetensors");
   rows.count("--batch", options.batch, 1, kMaxBatch, "rows for each call (the program's own)");
   rows.count("--threads", options.threads, 1, kMaxThreads, "threads of torch (usable cores)");
@@ -210,6 +196,7 @@ void check_comparison(const Options& options) {
   const std::string single = ": is not for a comparison: give one ARTIFACT, without --rounds";
   const bool compares = options.compares();
   refuse_if(compares && !options.input.empty(), "--input" + single);
+  refuse_if(compares && !options.images.empty(), "--image" + single);
   refuse_if(compares && options.check, "--check" + single);
   refuse_if(compares && options.warmup.has_value(), "--warmup" + single);
   refuse_if(compares && options.iterations.has_value(), "--iterations" + single);
@@ -223,7 +210,7 @@ void check_scenario(const Options& options, bool measures) {
   const bool server = options.scenario == Scenario::kServer;
   const std::string name = "--scenario " + std::string(scenario_name(options.scenario));
   refuse_if(!single && options.compares(), name + ": takes one ARTIFACT, without --rounds");
-  refuse_if(!single && !measures, name + ": is for measuring, not for --input or --check");
+  refuse_if(!single && !measures, name + ": is for measuring, not for --input, --image or --check");
   refuse_if(single && options.streams.has_value(),
             "--streams: needs --scenario multi-stream, offline or server");
   refuse_if(options.scenario == Scenario::kMultiStream && !options.streams,
@@ -238,17 +225,28 @@ void check_scenario(const Options& options, bool measures) {
                 " streams; give one at least to each");
 }
 
-void check_combinations(const Options& options) {
-  const bool infer = !options.input.empty();
-  const bool measures = !infer && !options.check;
-  refuse_if(infer && options.check, "--input and --check: give one of them");
-  refuse_if(!infer && !options.output.empty(), "--output: needs --input");
-  refuse_if(!infer && options.allow_nonfinite, "--allow-nonfinite: needs --input");
+// What is run instead of the measurement, and the files that belong to it.
+void check_inputs(const Options& options) {
+  const bool images = !options.images.empty();
+  refuse_if(!options.input.empty() && options.check, "--input and --check: give one of them");
+  refuse_if(images && options.check, "--image and --check: give one of them");
+  refuse_if(images && !options.input.empty(), "--image and --input: give one of them");
+  refuse_if(!options.infers() && !options.output.empty(), "--output: needs --input or --image");
+  refuse_if(!images && !options.save_input.empty(), "--save-input: needs --image");
+  refuse_if(options.input.empty() && options.allow_nonfinite, "--allow-nonfinite: needs --input");
+  refuse_if(std::ranges::count(options.images, "-") > 0,
+            "--image -: is not read from stdin; give a file");
   check_data_file("--input", options.input);
   check_data_file("--output", options.output);
+  check_data_file("--save-input", options.save_input);
   refuse_if(!options.output.empty() && options.output == options.json,
             "--output and --json: name the same file");
-  const std::string only = ": is for measuring, not for --input or --check";
+}
+
+void check_combinations(const Options& options) {
+  const bool measures = !options.infers() && !options.check;
+  check_inputs(options);
+  const std::string only = ": is for measuring, not for --input, --image or --check";
   refuse_if(!measures && options.warmup.has_value(), "--warmup" + only);
   refuse_if(!measures && options.iterations.has_value(), "--iterations" + only);
   refuse_if(!measures && options.duration_s.has_value(), "--duration" + only);
@@ -288,7 +286,10 @@ Options parse_options(int argc, const char* const* argv, const std::string& vers
     return options;
   }
   // Said last, so that a wrong flag is named first.
-  if (app.count("ARTIFACT") == 0) fail_usage("ARTIFACT is missing: the folder of an artifact");
+  if (app.count("ARTIFACT") == 0) {
+    fail_usage(std::string("ARTIFACT is missing: the folder of an artifact") +
+               (options.images.empty() ? "" : ", before --image"));
+  }
   check_combinations(options);
   return options;
 }

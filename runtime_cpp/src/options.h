@@ -43,11 +43,15 @@ struct Options {
   std::string print;          // --help or --version: print this and leave
   Scenario scenario = Scenario::kSingleStream;
   std::optional<int64_t> streams;
-  std::optional<double> rate;    // queries per second; none: looked for
-  std::optional<double> p99_ms;  // what the server's 99th percentile must lie under
+  std::optional<double> rate;       // queries per second; none: looked for
+  std::optional<double> p99_ms;     // what the server's 99th percentile must lie under
+  std::vector<std::string> images;  // picture files; preprocessed, they are the input
+  std::string save_input;           // where the input that was made of them is written
 
   // In rounds: several artifacts, or one for a comparison with an older report.
   [[nodiscard]] bool compares() const { return artifacts.size() > 1 || rounds.has_value(); }
+  // Answers inputs that were given, instead of measuring or proving.
+  [[nodiscard]] bool infers() const { return !input.empty() || !images.empty(); }
   [[nodiscard]] bool json_to_stdout() const { return json == "-"; }
 };
 

@@ -10,12 +10,14 @@
 
 #include "artifact/programs.h"
 #include "artifact/proof.h"
+#include "artifact/tensor_view.h"
 #include "base/atomic_file.h"
 #include "base/error.h"
 #include "base/interrupt.h"
 #include "base/text.h"
 #include "machine/pinning.h"
 #include "measure/comparison.h"
+#include "pictures.h"
 #include "report/report_scenario.h"
 #include "streams.h"
 #include "torch/tensors.h"
@@ -43,6 +45,16 @@ std::optional<size_t> find_classes(const Manifest& manifest) {
   return static_cast<size_t>(proof - proofs.begin());
 }
 
+void require_classes(const Manifest& manifest) {
+  if (find_classes(manifest)) return;
+  std::string shapes;
+  for (const auto& [name, shape, classes] : manifest.outputs) {
+    shapes += (shapes.empty() ? "" : ", ") + name + " " + describe("float32", shape);
+  }
+  throw RunnerError(ExitCode::kUsage, "--image: this artifact scores no classes, it gives " +
+                                          shapes + "; add --output FILE, which gets the values");
+}
+
 // The most likely class of each row of (rows, classes).
 std::vector<InferredRow> most_likely(const at::Tensor& output) {
   const auto [largest, classes] = output.max(1);
@@ -67,7 +79,7 @@ Session::Session(const VerifiedArtifact& artifact, const Options& options)
 Report Session::run() {
   const c10::InferenceMode no_gradients;
   throw_if_interrupted();
-  if (!options_.input.empty()) return infer();
+  if (options_.infers()) return infer();
   if (options_.check) return check();
   return options_.scenario == Scenario::kSingleStream ? measure() : measure_scenario();
 }
@@ -99,20 +111,40 @@ Subject Session::subject(int64_t batch) {
           .conditions = std::move(conditions)};
 }
 
+at::Tensor Session::given_input() const {
+  if (options_.images.empty()) {
+    at::Tensor input = read_tensor_file(options_.input);
+    validate_input(input, manifest_, options_.input, options_.allow_nonfinite);
+    return input;
+  }
+  if (options_.output.empty()) require_classes(manifest_);
+  at::Tensor input = read_pictures(options_.images, manifest_);
+  validate_input(input, manifest_, "--image", false);
+  if (!options_.save_input.empty()) write_input_file(options_.save_input, input, manifest_);
+  return input;
+}
+
 Report Session::infer() {
   check_output_kind(options_.output, manifest_);
-  const at::Tensor input = read_tensor_file(options_.input);
-  validate_input(input, manifest_, options_.input, options_.allow_nonfinite);
+  at::Tensor input = given_input();
   const int64_t rows = input.size(0);
-  const std::vector<Chunk> chunks = plan_chunks(manifest_.programs, rows, options_.batch);
-  const std::vector<at::Tensor> outputs = answer(
+  const bool images = !options_.images.empty();
+  if (images) {
+    input = filled_up(input, plannable_rows(manifest_.programs, rows, options_.batch));
+  }
+  const std::vector<Chunk> chunks = plan_chunks(manifest_.programs, input.size(0), options_.batch);
+  std::vector<at::Tensor> outputs = answer(
       manifest_, chunks, input, [&](size_t program) -> LoadedProgram& { return load(program); });
+  for (at::Tensor& output : outputs) output = output.narrow(0, 0, rows);
   if (!options_.output.empty()) write_tensor_file(options_.output, outputs, manifest_);
   Inference inference{.rows = rows, .outputs = manifest_.outputs, .output = options_.output};
+  for (const std::string& image : options_.images) inference.images.push_back({image});
   if (const auto index = find_classes(manifest_)) {
     inference.top1 = most_likely(outputs[*index]);
     inference.classes = manifest_.outputs[*index].classes;
+    if (images) inference.images = rank_classes(options_.images, outputs[*index]);
   }
+  inference.saved_input = options_.save_input;
   return report_inference(subject(chunks.front().rows), inference);
 }
 

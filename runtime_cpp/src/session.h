@@ -22,7 +22,7 @@ class Session {
   // Step 6 of docs/artifact.md, then the libraries that must come first; configures torch.
   Session(const VerifiedArtifact& artifact, const Options& options);
 
-  // Runs --input, --check, or the measurement.
+  // Runs --input, --image, --check, or the measurement.
   [[nodiscard]] Report run();
 
   // For a comparison, in whose process this is one of the programs: loads and warms up, says so in
@@ -31,6 +31,8 @@ class Session {
 
  private:
   [[nodiscard]] Report infer();
+  // That of --input or --image.
+  [[nodiscard]] at::Tensor given_input() const;
   [[nodiscard]] Report check();
   [[nodiscard]] Report measure();
   [[nodiscard]] Report measure_scenario();

@@ -159,6 +159,28 @@ TEST(Options, UnprovedIsForTheBuilderAndNotInTheHelp) {
   EXPECT_EQ(parse({"--help"}).print.find("--unproved"), std::string::npos);
 }
 
+TEST(Options, TakePictures) {
+  const Options options = parse({"a", "--image", "x.jpg", "y.png", "--quiet", "--image", "z"});
+  EXPECT_EQ(options.images, (std::vector<std::string>{"x.jpg", "y.png", "z"}));
+  EXPECT_EQ(options.artifacts, std::vector<std::string>{"a"});
+  EXPECT_TRUE(options.infers());
+  EXPECT_EQ(parse({"a", "--image", "x", "--save-input", "x.npy", "--output", "y.npy"}).save_input,
+            "x.npy");
+  expect_usage({"--image", "x", "a"}, "ARTIFACT is missing: the folder of an artifact, before --i");
+  expect_usage({"a", "--image"}, "--image");
+  expect_usage({"a", "--image", ""}, "--image");
+  expect_usage({"a", "--image", "x", "-"}, "--image -: is not read from stdin");
+  expect_usage({"a", "--image", "x", "--check"}, "--image and --check: give one of them");
+  expect_usage({"a", "--image", "x", "--input", "x.npy"}, "--image and --input: give one of them");
+  expect_usage({"a", "b", "--image", "x"}, "--image: is not for a comparison");
+  expect_usage({"a", "--rounds", "6", "--image", "x"}, "--image: is not for a comparison");
+  expect_usage({"a", "--image", "x", "--scenario", "offline"}, "is for measuring, not for --input");
+  expect_usage({"a", "--image", "x", "--strict"}, "--strict: is for measuring");
+  expect_usage({"a", "--image", "x", "--allow-nonfinite"}, "needs --input");
+  expect_usage({"a", "--save-input", "x.npy"}, "--save-input: needs --image");
+  expect_usage({"a", "--image", "x", "--save-input", "x.raw"}, "must end in .npy");
+}
+
 TEST(Options, HelpNamesTheDefaultsOfMeasuring) {
   const std::string help = parse({"--help"}).print;
   EXPECT_NE(help.find("(10 and 1 s)"), std::string::npos) << help;
@@ -172,7 +194,7 @@ TEST(Options, HelpFitsATerminalAndNamesEveryFlag) {
         "--warmup",     "--iterations",   "--duration",     "--percentiles",     "--device",
         "--cuda-graph", "--strict",       "--json",         "--allow-nonfinite", "--library-path",
         "--quiet",      "--capabilities", "--accept-error", "--scenario",        "--streams",
-        "--rate",       "--p99-ms"}) {
+        "--rate",       "--p99-ms",       "--image",        "--save-input"}) {
     EXPECT_NE(help.find(flag), std::string::npos) << flag;
   }
   std::istringstream lines(help);

@@ -63,6 +63,25 @@ TEST(Programs, RefusesARemainderThatNothingAnswers) {
   EXPECT_REFUSED(ExitCode::kBadArtifact, "--batch 9", plan_chunks({program(1, 8)}, 9, 9));
 }
 
+TEST(Programs, RowsThatFillUpACall) {
+  EXPECT_EQ(plannable_rows({program(8, 8)}, 3, {}), 8);
+  EXPECT_EQ(plannable_rows({program(8, 8)}, 8, {}), 8);
+  EXPECT_EQ(plannable_rows({program(8, 8)}, 9, {}), 16);
+  EXPECT_EQ(plannable_rows({program(1, 64)}, 65, {}), 65);
+  EXPECT_EQ(plannable_rows({program(3, 4)}, 5, {}), 7);
+  EXPECT_EQ(plannable_rows({program(4, 4), program(6, 6)}, 5, {}), 6);
+  EXPECT_EQ(plannable_rows({program(1, 1), program(8, 8)}, 9, 8), 9);
+  EXPECT_EQ(plannable_rows({program(8, 8), program(16, 16)}, 3, 16), 8);
+  EXPECT_REFUSED(ExitCode::kBadArtifact, "--batch 9", plannable_rows({program(1, 8)}, 3, 9));
+  for (int64_t rows = 1; rows < 70; ++rows) {
+    const std::vector<Program> programs = {program(4, 4), program(6, 7), program(16, 16)};
+    const int64_t filled = plannable_rows(programs, rows, {});
+    int64_t planned = 0;
+    for (const int64_t size : sizes(plan_chunks(programs, filled, {}))) planned += size;
+    EXPECT_EQ(planned, filled);
+  }
+}
+
 TEST(Programs, GoldenRowsWrapAround) {
   EXPECT_EQ(plan_golden(program(1, 64), {}, 16).size(), 1u);
   EXPECT_EQ(plan_golden(program(1, 1), {}, 16).size(), 16u);

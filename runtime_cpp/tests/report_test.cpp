@@ -244,6 +244,28 @@ TEST(Report, InferenceNamesClassesWhereThereAreSome) {
   expect_narrow_and_clean(named.text);
 }
 
+TEST(Report, PicturesAreSaidAsZooPredictSaysThem) {
+  Inference inference{.rows = 2, .top1 = {{1, 5}, {0, 4}}, .classes = {"cat", "\x1b[2Jdog"}};
+  inference.images = {{"a.jpg", {{1, 0.512}, {0, 0.488}}}, {"b\n.jpg", {{0, 1}}}};
+  inference.saved_input = "x.npy";
+  const Report named = report_inference(make_subject(), inference);
+  EXPECT_NE(named.text.find("\na.jpg: ?[2Jdog (51.2 %; then cat 48.8 %)\n"), std::string::npos)
+      << named.text;
+  EXPECT_NE(named.text.find("\nb?.jpg: cat (100.0 %)\nwrote x.npy\n"), std::string::npos);
+  const Json images = named.document["run"]["images"];
+  EXPECT_EQ(images[1]["image"], "b\n.jpg");
+  EXPECT_EQ(images[0]["classes"][0]["class"], "\x1b[2Jdog");
+  EXPECT_EQ(images[0]["classes"][1]["index"], 0);
+  EXPECT_EQ(images[0]["classes"][1]["probability"], 0.488);
+  EXPECT_EQ(named.document["run"]["saved_input"], "x.npy");
+  expect_narrow_and_clean(named.text);
+
+  inference.classes.clear();
+  const Report numbered = report_inference(make_subject(), inference);
+  EXPECT_NE(numbered.text.find("a.jpg: class 1 (51.2 %"), std::string::npos) << numbered.text;
+  EXPECT_TRUE(numbered.document["run"]["images"][0]["classes"][0]["class"].is_null());
+}
+
 TEST(Report, PublishesToOnePlaceOnly) {
   const testing::TempFolder folder;
   const Report report = measured(10);

@@ -153,7 +153,16 @@ def _resize_box(image: Image.Image, box: Box, preprocessing: Preprocessing) -> I
 def _upright_size(file: Image.Image) -> tuple[int, int]:
     """(width, height) of an opened image once it is upright."""
     width, height = file.size
-    return (height, width) if file.getexif().get(_ORIENTATION, 1) >= 5 else (width, height)
+    return (height, width) if _orientation(file) >= 5 else (width, height)
+
+
+def _orientation(file: Image.Image) -> int:
+    """How an opened image was turned, 1 to 8. Damaged EXIF data count as none."""
+    try:
+        value: int = file.getexif().get(_ORIENTATION, 1)
+    except (SyntaxError, struct.error):
+        return 1
+    return value if value in range(2, 9) else 1
 
 
 def _decode(file: Image.Image, channels: int, scale: float) -> Image.Image:
@@ -164,7 +173,7 @@ def _decode(file: Image.Image, channels: int, scale: float) -> Image.Image:
     if scale < 1:
         file.draft(None, (math.ceil(file.width * scale), math.ceil(file.height * scale)))
     # Each step copies, so it is skipped if the image does not need it.
-    turned = file.getexif().get(_ORIENTATION, 1) != 1
+    turned = _orientation(file) != 1
     image: Image.Image = ImageOps.exif_transpose(file) if turned else file
     image.load()
     if image.mode.startswith("I"):  # 16 bits: a plain conversion would clip them

@@ -60,7 +60,7 @@ def evaluate(
 
 
 @torch.inference_mode()
-def predict(run: Run, image_path: str | Path, *, top: int = 3) -> list[tuple[str, float]]:
+def predict(run: Run, image_path: str | Path, *, top: int = 5) -> list[tuple[str, float]]:
     """The `top` most likely classes of one image file, with their probabilities, best first.
 
     The image becomes grey or RGB, and is resized and cropped as the run's preprocessing says.

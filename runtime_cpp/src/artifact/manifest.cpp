@@ -38,6 +38,18 @@ Status read_status(const std::string& name) {
   return static_cast<Status>(index);
 }
 
+std::optional<Preprocessing> read_preprocessing(const Json& field) {
+  if (field.is_null()) return std::nullopt;
+  Preprocessing pixels{.channels = field["channels"],
+                       .height = field["height"],
+                       .width = field["width"],
+                       .mean = field["mean"],
+                       .std = field["std"]};
+  if (field.contains("resize")) pixels.resize = field["resize"].get<int64_t>();
+  pixels.bicubic = field.value("interpolation", "bilinear") == "bicubic";
+  return pixels;
+}
+
 std::vector<Program> read_programs(const Json& list) {
   std::vector<Program> programs;
   for (const Json& item : list) {
@@ -113,7 +125,8 @@ Manifest parse_manifest(std::string_view text, const std::string& folder) {
           .programs = read_programs(root["programs"]),
           .requirements = read_requirements(root["requirements"]),
           .files = read_files(root["files"]),
-          .parity = read_parity(root["parity"])};
+          .parity = read_parity(root["parity"]),
+          .preprocessing = read_preprocessing(root["model"]["preprocessing"])};
 }
 
 const char* status_name(Status status) { return kStatusNames.at(static_cast<size_t>(status)); }

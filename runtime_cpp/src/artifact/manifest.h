@@ -78,6 +78,18 @@ struct Output {
   std::vector<std::string> classes;  // names, empty where they are not known
 };
 
+// How the pixels of a picture become the input.
+struct Preprocessing {
+  int64_t channels = 0;  // 1 is grey, 3 is RGB; other numbers are not of pictures
+  int64_t height = 0;
+  int64_t width = 0;
+  std::vector<double> mean = {};  // one for each channel, of pixels that were scaled to 0..1
+  std::vector<double> std = {};
+  // Of the shorter side, before the centre is cropped; none: the picture just covers the crop.
+  std::optional<int64_t> resize = {};
+  bool bicubic = false;  // else bilinear
+};
+
 // What zoo-run uses of manifest.json; docs/artifact.md describes all of it.
 struct Manifest {
   Status status = Status::kProved;
@@ -92,6 +104,7 @@ struct Manifest {
   Requirements requirements;
   std::map<std::string, FileEntry> files;
   Parity parity;
+  std::optional<Preprocessing> preprocessing;  // none: it is not known
 };
 
 inline constexpr uint64_t kMaxManifestBytes = uint64_t{1} << 20;

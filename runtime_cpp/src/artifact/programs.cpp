@@ -28,6 +28,14 @@ int64_t largest_batch(const std::vector<Program>& programs, int64_t rows) {
   return largest > 0 ? largest : programs.front().min_batch;
 }
 
+// The rows of each call but for the last, which takes what remains.
+int64_t call_rows(const std::vector<Program>& programs, int64_t rows,
+                  std::optional<int64_t> batch) {
+  if (batch) (void)select_program(programs, batch);
+  const int64_t size = batch.value_or(rows);
+  return find_program(programs, size) ? size : largest_batch(programs, rows);
+}
+
 }  // namespace
 
 std::string describe_batches(const Program& program) {
@@ -58,9 +66,7 @@ size_t select_program(const std::vector<Program>& programs, std::optional<int64_
 
 std::vector<Chunk> plan_chunks(const std::vector<Program>& programs, int64_t rows,
                                std::optional<int64_t> batch) {
-  if (batch) (void)select_program(programs, batch);
-  int64_t size = batch.value_or(rows);
-  if (!find_program(programs, size)) size = largest_batch(programs, rows);
+  const int64_t size = call_rows(programs, rows, batch);
   std::vector<Chunk> chunks;
   for (int64_t row = 0; row < rows; row += size) {
     const int64_t count = std::min(size, rows - row);
@@ -74,6 +80,17 @@ std::vector<Chunk> plan_chunks(const std::vector<Program>& programs, int64_t row
     chunks.push_back({row, count, *program});
   }
   return chunks;
+}
+
+int64_t plannable_rows(const std::vector<Program>& programs, int64_t rows,
+                       std::optional<int64_t> batch) {
+  const auto can_be_planned = [&](int64_t count) {
+    const int64_t rest = count % call_rows(programs, count, batch);
+    return rest == 0 || find_program(programs, rest).has_value();
+  };
+  while (!can_be_planned(rows))
+    ++rows;  // no further than to the next multiple of the largest batch
+  return rows;
 }
 
 std::vector<std::vector<int64_t>> plan_golden(const Program& program, std::optional<int64_t> batch,

@@ -27,6 +27,11 @@ struct Chunk {
 [[nodiscard]] std::vector<Chunk> plan_chunks(const std::vector<Program>& programs, int64_t rows,
                                              std::optional<int64_t> batch);
 
+// The least number of rows, `rows` or more, that plan_chunks() can plan: where they may be filled
+// up. Fails with exit code 3.
+[[nodiscard]] int64_t plannable_rows(const std::vector<Program>& programs, int64_t rows,
+                                     std::optional<int64_t> batch);
+
 // The golden rows for each call of a check, wrapping around, until every row has been run:
 // docs/artifact.md, golden.safetensors.
 [[nodiscard]] std::vector<std::vector<int64_t>> plan_golden(const Program& program,

@@ -3,6 +3,7 @@
 #include "base/version.h"
 #include "engines/cuda_graph.h"
 #include "engines/engine.h"
+#include "image/decode.h"
 #include "machine/cpu_flags.h"
 #include "measure/measure.h"
 #include "torch/torch_machine.h"
@@ -41,6 +42,7 @@ OrderedJson capabilities() {
       {"engines", engines_json()},
       {"inputs", kDataSuffixes},
       {"outputs", kDataSuffixes},
+      {"images", picture_formats()},
       {"defaults",
        {{"warmup_calls", kDefaultWarmupCalls},
         {"warmup_s", kDefaultWarmupS},

@@ -1,11 +1,12 @@
 #include "report/report.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <filesystem>
 #include <iostream>
+#include <utility>
 
-#include "artifact/tensor_view.h"
 #include "base/atomic_file.h"
 #include "base/text.h"
 #include "report/report_parts.h"
@@ -15,8 +16,6 @@ namespace zoo {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr size_t kRowsShown = 16;
 
 // The path without links, "." and "..", as far as it exists, and without a slash at its end.
 fs::path real_path(const fs::path& path) {
@@ -45,6 +44,9 @@ void check_output_path(const std::string& flag, const std::string& path, const O
     throw RunnerError(ExitCode::kUsage, flag + " " + path + ": " + why + "; name another file");
   };
   if (!options.input.empty() && same_file(path, options.input)) refuse("is the file of --input");
+  for (const std::string& image : options.images) {
+    if (same_file(path, image)) refuse("is a file of --image");
+  }
   for (const std::string& artifact : options.artifacts) {
     if (lies_in(path, artifact)) refuse("lies in the artifact's folder, which never changes");
   }
@@ -59,52 +61,19 @@ OrderedJson describe(const Subject& subject) {
   return json;
 }
 
-Report report_inference(const Subject& subject, const Inference& inference) {
-  const std::vector<InferredRow>& top1 = inference.top1;
-  Report report;
-  OrderedJson& json = report.document = frame(subject);
-  OrderedJson list = OrderedJson::array();
-  const auto class_name = [&](int64_t index) {
-    return inference.classes.empty() ? "" : inference.classes[static_cast<size_t>(index)];
-  };
-  for (const InferredRow& row : top1) {
-    OrderedJson item{{"top1", row.top1}, {"value", row.value}};
-    if (!inference.classes.empty()) item["class"] = class_name(row.top1);
-    list.push_back(item);
-  }
-  json["run"] = {{"rows", inference.rows}, {"top1", list}};
-  json["run"]["outputs"] = OrderedJson::array();
-  for (const Output& output : inference.outputs) {
-    json["run"]["outputs"].push_back({{"name", output.name}, {"shape", output.shape}});
-  }
-  json["run"]["output"] = inference.output.empty() ? OrderedJson() : OrderedJson(inference.output);
-  add_footing(json, subject);
-
-  report.text = heading(subject) + "\n";
-  for (const Output& output : inference.outputs) {
-    if (inference.outputs.size() == 1) break;
-    const std::vector<int64_t> shape = with_rows(inference.rows, output.shape);
-    report.text += line(describe("float32", shape) + "  " + output.name);
-  }
-  if (!top1.empty()) report.text += "row  class       value\n";
-  for (size_t i = 0; i < std::min(top1.size(), kRowsShown); ++i) {
-    report.text += line(format("%3zu  %5lld  %10.4f  ", i, static_cast<long long>(top1[i].top1),
-                               static_cast<double>(top1[i].value)) +
-                        class_name(top1[i].top1));
-  }
-  const auto rows = static_cast<long long>(inference.rows);
-  if (top1.size() > kRowsShown || top1.empty()) report.text += format("%lld rows in all\n", rows);
-  if (!inference.output.empty()) report.text += "wrote " + printable(inference.output) + "\n";
-  return report;
-}
-
 void check_output_paths(const Options& options) {
   const std::string json = options.json_to_stdout() ? "" : options.json;
-  check_output_path("--output", options.output, options);
-  check_output_path("--json", json, options);
-  if (!json.empty() && !options.output.empty() && same_file(json, options.output)) {
-    throw RunnerError(ExitCode::kUsage,
-                      "--json " + json + ": is the file of --output; name another");
+  const std::array files = {std::pair("--output", &options.output), std::pair("--json", &json),
+                            std::pair("--save-input", &options.save_input)};
+  for (const auto& [flag, path] : files) check_output_path(flag, *path, options);
+  for (size_t i = 0; i < files.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      const auto& [flag, path] = files.at(i);
+      const auto& [other, taken] = files.at(j);
+      if (path->empty() || taken->empty() || !same_file(*path, *taken)) continue;
+      throw RunnerError(ExitCode::kUsage, std::string(flag) + " " + *path + ": is the file of " +
+                                              other + "; name another");
+    }
   }
 }
 

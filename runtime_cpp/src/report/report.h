@@ -71,6 +71,16 @@ struct InferredRow {
 [[nodiscard]] Report report_check(const Subject& subject, const Parity& parity,
                                   const std::vector<ProgramCheck>& checks);
 
+struct RankedClass {
+  int64_t index = 0;
+  double probability = 0;
+};
+// What --image gave for one picture, where an output is of classes: the best first.
+struct Prediction {
+  std::string image;
+  std::vector<RankedClass> best = {};
+};
+
 // What --input gave: the most likely class of each row, where an output is of classes.
 struct Inference {
   int64_t rows = 0;
@@ -78,6 +88,8 @@ struct Inference {
   std::vector<InferredRow> top1 = {};     // empty where no output is of classes
   std::vector<std::string> classes = {};  // names; empty where the model has none
   std::string output = {};                // the file that was written; empty: none
+  std::vector<Prediction> images = {};    // of --image, one for each row; empty with --input
+  std::string saved_input = {};           // the file of --save-input; empty: none
 };
 [[nodiscard]] Report report_inference(const Subject& subject, const Inference& inference);
 

@@ -60,6 +60,23 @@ TensorView only_tensor(std::span<const std::byte> bytes, const std::string& path
   fail_artifact(path + ": holds " + std::to_string(tensors.size()) + " tensors; it must hold one");
 }
 
+// A contiguous float32 or uint8 tensor on cpu, which must live as long as the view.
+TensorView view_of(const at::Tensor& tensor, const std::string& name) {
+  const auto* start = static_cast<const std::byte*>(tensor.const_data_ptr());
+  const char* dtype = tensor.scalar_type() == at::kByte ? "U8" : "F32";
+  return {name, dtype, shape_of(tensor), {start, tensor.nbytes()}};
+}
+
+void write_views(const std::string& path, const std::vector<TensorView>& views) {
+  const std::string header =
+      path.ends_with(".npy") ? npy_header(views.front()) : safetensors_header(views);
+  std::vector<std::string_view> pieces = {header};
+  for (const TensorView& view : views) {
+    pieces.emplace_back(reinterpret_cast<const char*>(view.bytes.data()), view.bytes.size());
+  }
+  write_atomically(path, pieces);
+}
+
 std::string describe_wanted(const Manifest& manifest) {
   std::string text = manifest.input.bytes ? "uint8 [N" : "float32 [N";
   for (const int64_t size : manifest.input.shape) text += ", " + std::to_string(size);
@@ -128,21 +145,17 @@ void check_output_kind(const std::string& path, const Manifest& manifest) {
                                           " outputs and .npy holds one; name a .safetensors file");
 }
 
+void write_input_file(const std::string& path, const at::Tensor& input, const Manifest& manifest) {
+  write_views(path, {view_of(input, manifest.input.name)});
+}
+
 void write_tensor_file(const std::string& path, const std::vector<at::Tensor>& tensors,
                        const Manifest& manifest) {
   std::vector<TensorView> views;
   for (size_t i = 0; i < tensors.size(); ++i) {
-    const auto* start = static_cast<const std::byte*>(tensors[i].const_data_ptr());
-    views.push_back(
-        {manifest.outputs[i].name, "F32", shape_of(tensors[i]), {start, tensors[i].nbytes()}});
+    views.push_back(view_of(tensors[i], manifest.outputs[i].name));
   }
-  const std::string header =
-      path.ends_with(".npy") ? npy_header(views.front()) : safetensors_header(views);
-  std::vector<std::string_view> pieces = {header};
-  for (const TensorView& view : views) {
-    pieces.emplace_back(reinterpret_cast<const char*>(view.bytes.data()), view.bytes.size());
-  }
-  write_atomically(path, pieces);
+  write_views(path, views);
 }
 
 }  // namespace zoo

@@ -30,6 +30,9 @@ class Golden {
 // and nothing in it is believed. Fails with exit code 3.
 [[nodiscard]] at::Tensor read_tensor_file(const std::string& path);
 
+// Writes an input of the program in a .npy or .safetensors file, by the path's suffix.
+void write_input_file(const std::string& path, const at::Tensor& input, const Manifest& manifest);
+
 // Every program's input: (N, C, H, W) float32 and finite or (N, H, W, C) uint8, as the
 // manifest says. Compiled programs do not check it themselves: they would read what lies behind a
 // tensor that is too small.
