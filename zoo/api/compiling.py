@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from compile.backends import DEFAULT
 from compile.backends import backend as find_backend
+from compile.machine import has_level
 from compile.precision import precision as find_precision
 from zoo.api.fastest import FASTEST, GOALS, Wish, build_fastest
 from zoo.api.preparing import manifest_model, prepare
@@ -68,7 +69,8 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
             `mid=layer3.0.conv2`; or names and the paths of the modules whose outputs they are.
             By default what the network returns.
         input_type: `float32`, or `uint8` for bytes (N, H, W, C), normalised inside the program.
-        target: `native`, or a level such as `x86-64-v3` that the CPU code is to run on.
+        target: `native`, or a level such as `x86-64-v3` that the CPU code is to run on. For one
+            that this CPU has not, the artifact is built and not run: its status is `pending`.
         device: `cpu` or `cuda`; by default what the backend builds for.
         portable: make a TensorRT engine for every GPU from Ampere on.
         name: what a module's artifact is called; by default its class, in small letters.
@@ -105,11 +107,12 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
     >>> compile(torch.nn.Sequential(...), shape=(3, 32, 32), name="mine").path
     >>> compile("resnet50", output="c3,c4,c5").path
     """
-    from compile.api import compile_module, find_artifacts
+    from compile.api import compile_module
     from compile.runner import find_runner
 
     wanted = _wanted(output)
     wish = _wish(backend, goal, batch, seed, max_accuracy_loss, accept_error, keep_all=keep_all)
+    _check_target(wish, target)
     source = _source(model, shape=shape, runs=Path(runs), fresh=fresh, seed=seed, name=name)
     quantised = max_accuracy_loss is not None or _quantises(precision)
     places = find_outputs(source, wanted)
@@ -127,8 +130,7 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
 
     if wish is None:
         return build(backend, precision)
-    before = find_artifacts(Path(root))
-    return build_fastest(build, zoo_run, wish, source, precision, device or "cpu", before)
+    return build_fastest(build, zoo_run, wish, source, precision, device or "cpu", Path(root))
 
 
 def _quantises(precision: str) -> bool:
@@ -160,6 +162,12 @@ def _wish(
             f"goal, max_accuracy_loss and keep_all are for backend={FASTEST!r}; leave them out"
         )
     return wish if backend == FASTEST else None
+
+
+def _check_target(wish: Wish | None, target: str) -> None:
+    """UsageError for a choice among programs that cannot run here."""
+    if wish is not None and not has_level(target):
+        raise UsageError(f"backend={FASTEST!r} compares on this machine, which has no {target}")
 
 
 def _source(

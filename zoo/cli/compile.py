@@ -64,7 +64,7 @@ class Compile(CompileOptions):
         if not self.json:
             show(*compile_table(cells))
         raise_worst(failures(cells))
-        if not self.json:
+        if not self.json and any(cell.status in ("proved", "accepted") for cell in cells):
             show(self.next_line("check"))
 
     def _keep_fastest(self, cells: list[Cell], source: Source, steps: Steps) -> None:

@@ -12,7 +12,7 @@ from typer import Option
 
 from compile.backends import BACKENDS, DEFAULT, backend, check_portable
 from compile.errors import UsageError
-from compile.machine import LEVELS
+from compile.machine import LEVELS, has_level
 from compile.precision import PRECISIONS, REFERENCE, precision
 from compile.spec import INPUT_TYPES, CompileSpec, parse_batch, parse_shape
 from zoo.api.fastest import FASTEST, GOALS, Wish
@@ -84,7 +84,8 @@ class CompileOptions(
     samples: Annotated[int, Option(min=1, max=100_000)] = 256
     """How many images to calibrate with, at most."""
     target: str = "native"
-    """-march level of CPU code: native, x86-64-v3, ..."""
+    """-march level of CPU code: native, x86-64-v3, ... One that this CPU has not is built and not
+    run; `zoo check` proves it where it can run."""
     portable: bool = False
     """Build TensorRT engines that run on every GPU from Ampere on."""
     device: Annotated[str | None, Option(show_default="what the backend needs")] = None
@@ -150,6 +151,11 @@ class CompileOptions(
         given = [flag for flag in changed(self) if flag in about]
         if self.backend != FASTEST and given:
             raise UsageError(f"{given[0]} is for --backend {FASTEST}; leave it out")
+        if self.backend == FASTEST and not has_level(self.target):
+            raise UsageError(
+                f"--backend {FASTEST} compares on this machine, which has no {self.target}: take "
+                "--target native"
+            )
         if self.backend == FASTEST and self.accept_error is not None:
             raise UsageError(
                 f"--backend {FASTEST} chooses among artifacts that are proved: leave out "
