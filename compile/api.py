@@ -20,7 +20,7 @@ from compile import machine
 from compile.artifact.manifest import Manifest, write_manifest
 from compile.artifact.publishing import find_artifacts, publish, staging
 from compile.artifact.reading import check_requirements, verify_artifact
-from compile.backends import BACKENDS, check_portable, choose
+from compile.backends import BACKENDS, check_gpus, check_portable, choose
 from compile.backends.base import Backend, Built
 from compile.errors import CheckFailed, UsageError, ZooError, one_line
 from compile.loading import load
@@ -86,8 +86,8 @@ def compile_module(
 ) -> Result:
     """Compile `module` for `spec` into an artifact below `root`, and prove it.
 
-    If it is for a CPU that this machine has not, it is published with the status `pending`, and
-    its program is not run.
+    If it is for a CPU or a GPU that this machine has not, it is published with the status
+    `pending`, and its program is not run.
 
     Args:
         module: takes float32 (N, C, H, W) and returns a float32 tensor (N, ...), or a tuple or
@@ -117,6 +117,7 @@ def compile_module(
         Unavailable: this machine cannot build it, or the place cannot be written.
     """
     chosen = choose(backend, spec.precision, spec.device)
+    check_gpus(backend, spec.precision, spec.gpus)
     if spec.portable:
         check_portable([backend])
     prepared = _prepare(module, spec, model, samples, calibration, outputs)

@@ -169,14 +169,19 @@ class Gpu:
     name, capability, driver = "NVIDIA L4", (8, 9), "580.95.05"
 
 
-@pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
+def stand_in_gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
+    """Let torch and the driver say that there is this GPU."""
     here = Gpu()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: here.name)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: here.capability)
     monkeypatch.setattr(status, "_driver", lambda: here.driver)
     return here
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
+    return stand_in_gpu(monkeypatch)
 
 
 def test_a_proof_is_about_this_manifest_gpu_and_driver(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from compile import machine
 from compile.artifact.manifest import Manifest
 from compile.artifact.reading import verify_artifact
@@ -18,7 +20,18 @@ _NEED_A_RUN = ("batches", "batches refused", "determinism")
 
 def runs_here(manifest: Manifest) -> bool:
     """Whether a program that was just built runs on this machine, so that it is proved at once."""
+    gpus = manifest["build"]["request"].get("gpus")
+    if gpus and _gpu() not in gpus:
+        return False
     return machine.cpu_flags().issuperset(manifest["requirements"]["isa"])
+
+
+def _gpu() -> str | None:
+    """The architecture of the GPU of this machine, such as `sm_89`; None if it has none."""
+    if not torch.cuda.is_available():
+        return None
+    major, minor = torch.cuda.get_device_capability()
+    return f"sm_{major}{minor}"
 
 
 def postpone(folder: Path, backend: Backend, built: Built, task: Task) -> Proof:

@@ -97,7 +97,15 @@ FORGED: dict[str, tuple[Change, str]] = {
     ),
     **{
         f"backend-{name}-over-a-ts": (put("backend", name), "programs[0].file")
-        for name in ("eager", "torch-compile", "inductor", "onnx", "openvino", "tensorrt-plan")
+        for name in (
+            "eager",
+            "torch-compile",
+            "inductor",
+            "onnx",
+            "openvino",
+            "tensorrt-plan",
+            "tensorrt-rtx",
+        )
     },
     "backend-torchscript-over-a-pt2": (
         both(_named("model.pt2"), put("programs/0/file", "model.pt2")),

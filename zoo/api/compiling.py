@@ -37,6 +37,7 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
     input_type: str = "float32",
     target: str = "native",
     device: str | None = None,
+    gpu: str | None = None,
     portable: bool = False,
     name: str | None = None,
     images: Tensor | None = None,
@@ -59,8 +60,9 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
             `zoo compile` takes: the path of a run, the name of a network (its newest run, else
             seeded weights), `timm:NAME` or `package.module:callable`.
         backend: `inductor`, `torchscript`, `onnx`, `openvino`, `eager`, `torch-compile`,
-            `tensorrt` or `tensorrt-plan`; or `fastest`: build with every backend that zoo-run can
-            run, compare side by side, and keep one artifact, whose manifest says why.
+            `tensorrt`, `tensorrt-plan` or `tensorrt-rtx`; or `fastest`: build with every backend
+            that zoo-run can run, compare side by side, and keep one artifact, whose manifest says
+            why.
         precision: `fp32`, `tf32`, `bf16`, `fp16`, `int8` or `fp8`; for `fastest` also several, such
             as `fp32,int8`.
         batch: how many images one call takes, or the smallest and the largest number.
@@ -72,6 +74,7 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
         target: `native`, or a level such as `x86-64-v3` that the CPU code is to run on. For one
             that this CPU has not, the artifact is built and not run: its status is `pending`.
         device: `cpu` or `cuda`; by default what the backend builds for.
+        gpu: GPUs to build for without having them, such as `sm_89,sm_120`: for `tensorrt-rtx`.
         portable: make a TensorRT engine for every GPU from Ampere on.
         name: what a module's artifact is called; by default its class, in small letters.
         images: real images (N >= 8, C, H, W) float32 to prove a module's artifact with.
@@ -123,8 +126,7 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
     make = partial(compile_module, prepared, model=manifest_model(source), root=root, force=force)
 
     def build(name: str, each: str) -> Result:
-        only = portable and (wish is None or find_backend(name).PORTABLE)
-        spec = _spec(source, name, each, batch, device, input_type, target, portable=only)
+        spec = _spec(source, name, each, batch, device, input_type, target, gpu, portable, wish)
         told = _command(source, spec, wanted, name, images, calibrate, accept_error)
         return make(spec, backend=name, accept_error=accept_error, runner=zoo_run, command=told)
 
@@ -211,10 +213,12 @@ def _spec(
     device: str | None,
     input_type: str,
     target: str,
-    *,
+    gpu: str | None,
     portable: bool,
+    wish: Wish | None,
 ) -> CompileSpec:
-    from compile.spec import CompileSpec
+    """The request; of candidates for the fastest, only those that can be are portable."""
+    from compile.spec import CompileSpec, parse_gpus
 
     known = find_backend(backend).PRECISIONS
     return CompileSpec(
@@ -224,7 +228,8 @@ def _spec(
         device=device or ("cpu" if "cpu" in known else "cuda"),
         target=target,
         input_type=input_type,
-        portable=portable,
+        portable=portable and (wish is None or find_backend(backend).PORTABLE),
+        gpus=parse_gpus(gpu) if gpu else (),
     )
 
 
@@ -258,6 +263,8 @@ def _command(
         "--target": spec.target if find_backend(backend).MACHINE_CODE else "native",
         "--device": spec.device,
     }
+    if spec.gpus:
+        options["--gpu"] = ",".join(spec.gpus)
     if wanted:
         named = (f"{name}={place}" if place else name for name, place in wanted.items())
         options["--output"] = ",".join(named)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from compile.artifact.status import built_for
-from compile.backends import BACKENDS, backend, choose
+from compile.backends import BACKENDS, backend, check_gpus, choose
 from compile.errors import Unavailable, UsageError, ZooError
 from compile.machine import emulated
 from compile.precision import REFERENCE
@@ -76,7 +77,9 @@ def failures(cells: list[Cell]) -> list[ZooError]:
     ]
 
 
-def plan(backend_name: str, precision: str, device: str | None) -> list[Cell]:
+def plan(
+    backend_name: str, precision: str, device: str | None, gpus: Sequence[str] = ()
+) -> list[Cell]:
     """Return the cells asked for; raise at once when a single one cannot be built here.
 
     `backend_name` and `precision` are a name, several with commas between them, or `all`. A
@@ -88,7 +91,7 @@ def plan(backend_name: str, precision: str, device: str | None) -> list[Cell]:
     if device not in (None, "cpu", "cuda"):
         raise UsageError(f"unknown --device '{device}'; choose cpu or cuda")
     backends = backends_of(device) if backend_name == FASTEST else _backends(backend_name)
-    cells = []
+    cells, alone = [], len(backends) == 1
     for name in backends:
         known = backend(name).PRECISIONS
         where = device or ("cpu" if "cpu" in known else "cuda")
@@ -96,10 +99,11 @@ def plan(backend_name: str, precision: str, device: str | None) -> list[Cell]:
             cell = Cell(backend=name, precision=each, device=where)
             try:
                 choose(name, each, where)
+                check_gpus(name, each, gpus if alone or backend(name).GPUS else ())
                 cell.refused = emulated(each, where) if named is None else None
             except (Unavailable, UsageError) as error:
                 cell.refused = str(error).removeprefix(f"{name} ")
-                if len(backends) == 1 and named is not None and len(named) == 1:
+                if alone and named is not None and len(named) == 1:
                     raise
             cells.append(cell)
     require_some(cells)
