@@ -19,8 +19,8 @@ from torch import nn
 from compile import machine
 from compile.artifact.manifest import Manifest, write_manifest
 from compile.artifact.publishing import find_artifacts, publish, staging
-from compile.artifact.reading import open_artifact
-from compile.backends import BACKENDS, check_portable, choose
+from compile.artifact.reading import check_requirements, verify_artifact
+from compile.backends import BACKENDS, check_gpus, check_portable, choose
 from compile.backends.base import Backend, Built
 from compile.errors import CheckFailed, UsageError, ZooError, one_line
 from compile.loading import load
@@ -32,6 +32,7 @@ from compile.proof.accepting import is_accepted, largest_error, next_step
 from compile.proof.describing import INPUT, Model, Request, artifact_folder, describe
 from compile.proof.golden import write_golden
 from compile.proof.images import Calibration
+from compile.proof.pending import postpone, runs_here
 from compile.proof.prepared import PreparedModel
 from compile.proof.prove import prove
 from compile.runner import has_engine
@@ -85,6 +86,9 @@ def compile_module(
 ) -> Result:
     """Compile `module` for `spec` into an artifact below `root`, and prove it.
 
+    If it is for a CPU or a GPU that this machine has not, it is published with the status
+    `pending`, and its program is not run.
+
     Args:
         module: takes float32 (N, C, H, W) and returns a float32 tensor (N, ...), or a tuple or
             dict of them; its weights are finite. Or a PreparedModel, which several calls can share.
@@ -113,6 +117,7 @@ def compile_module(
         Unavailable: this machine cannot build it, or the place cannot be written.
     """
     chosen = choose(backend, spec.precision, spec.device)
+    check_gpus(backend, spec.precision, spec.gpus)
     if spec.portable:
         check_portable([backend])
     prepared = _prepare(module, spec, model, samples, calibration, outputs)
@@ -151,9 +156,15 @@ def _make(
         draft = describe(request, folder, built, task, time.perf_counter() - start)
         write_manifest(folder, draft)  # proving opens the folder as any reader does
         with reason_of_batches(task.module, spec), one_line(f"{cell}, while it was proved"):
-            proof = prove(folder, request.backend, built, task, runner=runner)
-        if proof.failures and not is_accepted(proof.parity, accepted):
+            if runs_here(draft):
+                proof = prove(folder, request.backend, built, task, runner=runner)
+            else:
+                proof = postpone(folder, request.backend, built, task)
+        excused = not proof.postponed and is_accepted(proof.parity, accepted)
+        if proof.failures and not excused:
             failed = "; ".join(proof.failures)
+            if proof.postponed:
+                raise CheckFailed(f"parity failed: {failed}; no check on its machine could pass")
             advice = "; ".join([*built.doubts[:1], next_step(request.backend, final, proof.parity)])
             why = why_not(task.module, spec) if "gate 'batches'" in failed else None
             raise CheckFailed(why or f"parity failed: {failed}; {advice}")
@@ -232,18 +243,24 @@ def _reusable(
 ) -> Manifest | None:
     """The manifest of a sound artifact that was built for this very request, or None.
 
-    An artifact that zoo-run has not proved is built again if zoo-run can run it now.
+    An artifact that zoo-run has not proved is built again if zoo-run can run it now, and one that
+    waits for its machine if this is it.
     """
     try:
-        manifest = open_artifact(final).manifest
+        manifest = verify_artifact(final).manifest
+        status = manifest["status"]
+        if status != "pending":
+            check_requirements(manifest, final)
     except ZooError:
         return None
-    status = manifest["status"]
     usable = status == "proved" or (
         status == "accepted" and accepted > 0 and is_accepted(manifest["parity"], accepted)
     )
-    if not usable or manifest["build"]["request"] != request.as_json():
+    waits = status == "pending" and not runs_here(manifest)
+    if not (usable or waits) or manifest["build"]["request"] != request.as_json():
         return None
+    if waits:
+        return manifest
     if has_engine(runner, manifest["backend"]) and "zoo-run" not in manifest["parity"]["ran_in"]:
         return None
     return manifest

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from compile.artifact.programs import Program, ProgramFile, check_input
-from compile.artifact.reading import Artifact, open_artifact
-from compile.artifact.status import require_proved
+from compile.artifact.reading import Artifact
+from compile.artifact.status import open_to_run, require_proved
 from compile.backends import backend_of
 from compile.errors import BadArtifact, Unavailable, ZooError, first_line
 from compile.precision import tensor_float
@@ -37,8 +37,7 @@ def load(
     Raises BadArtifact for one that is damaged, made for another machine, or not proved;
     Unavailable if this machine lacks something that can be installed.
     """
-    artifact = open_artifact(Path(path))
-    require_proved(artifact, accept_error=accept_error)
+    artifact = open_to_run(Path(path), accept_error=accept_error)
     run = load_artifact(artifact, allow_nonfinite=allow_nonfinite, unproved=True)
     return answering(artifact, run)
 

@@ -78,17 +78,28 @@ def emulated(precision: str, device: str) -> str | None:
 
 
 def resolve_target(target: str, precision: str) -> str:
-    """Return the named level for `target`; `native` is the nearest one of this machine."""
+    """Return the named level for `target`; `native` is the nearest one of this machine.
+
+    A level by name may be one that this CPU has not. What is built for it is never run here.
+    """
     if target == "native":
         return native_level()
     if target not in LEVELS:
         raise UsageError(f"unknown target '{target}'; choose one of: native, {', '.join(LEVELS)}")
-    if target != native_level() and not cpu_flags().issuperset(LEVELS[target]):
-        raise Unavailable(f"this CPU cannot run {target}; parity needs to: use --target native")
     row = find_precision(precision)
     if any(set(group).isdisjoint(LEVELS[target]) for group in row.cpu_flags):
         raise NotBuildable(f"CPUs of {target} {row.without_flags}")
+    if not row.quantised and any(cpu_flags().isdisjoint(group) for group in row.cpu_flags):
+        raise NotBuildable(
+            f"PyTorch computes no {precision} on this CPU, and its own error is the yardstick: "
+            f"build it on a CPU of {target}, or take --precision fp32"
+        )
     return target
+
+
+def has_level(target: str) -> bool:
+    """Whether this CPU runs code for `target`: `native`, or a name in LEVELS."""
+    return target == "native" or cpu_flags().issuperset(LEVELS.get(target, ()))
 
 
 def required_flags(level: str, *, named: bool) -> list[str]:

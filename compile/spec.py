@@ -45,6 +45,8 @@ class CompileSpec:
     """Whether a TensorRT engine runs on every GPU from Ampere on, at some cost in speed."""
     named_level: bool = False
     """Whether `target` was asked for by name. Then every CPU of that level must run it well."""
+    gpus: tuple[str, ...] = ()
+    """The GPUs to build for, such as `sm_89`, ascending; empty for the one that is here."""
     outputs: tuple[str, ...] = ("logits",)
     """The names of the outputs, in their order. They are the network's: compiling fills them in."""
 
@@ -120,6 +122,14 @@ def parse_batch(text: str) -> tuple[int, int]:
         raise UsageError(f"--batch '{text}' is not a number or a range; write 8 or 1:64")
     low = int(match[1])
     return low, int(match[2]) if match[2] else low
+
+
+def parse_gpus(text: str) -> tuple[str, ...]:
+    """Read `sm_89,sm_120` in ascending order, each once. Anything else is a UsageError."""
+    names = text.split(",")
+    if not all(re.fullmatch(r"sm_[0-9]{2,3}", name) for name in names):
+        raise UsageError(f"--gpu '{text}' names no GPUs; write sm_89 or sm_89,sm_120")
+    return tuple(sorted(set(names), key=lambda name: int(name.removeprefix("sm_"))))
 
 
 def parse_shape(text: str) -> tuple[int, int, int]:

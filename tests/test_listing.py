@@ -38,7 +38,7 @@ def test_every_network_on_eighty_columns(capfd: pytest.CaptureFixture[str]) -> N
 def test_json_has_exact_figures(capfd: pytest.CaptureFixture[str]) -> None:
     assert _run(["list", "resnet20", "--json"]) == 0
     document = json.loads(capfd.readouterr().out)
-    assert set(document) == {"models", "runs", "unfinished", "artifacts"}
+    assert set(document) == {"models", "runs", "unfinished", "artifacts", "pending"}
     model = next(model for model in document["models"] if model["name"] == "resnet20")
     assert (model["parameters"], model["macs"]) == (269_722, 40_551_040)
     assert (model["shape"], model["num_classes"], model["depth"]) == ([3, 32, 32], 10, 20)

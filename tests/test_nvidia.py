@@ -171,6 +171,10 @@ def test_requirements() -> None:
         ("sm_80+", (7, 5), False),
         ("sm_120+", (9, 0), False),
         ("sm_80 +", (9, 0), False),
+        ("sm_89,sm_120", (8, 9), True),
+        ("sm_89,sm_120", (12, 0), True),
+        ("sm_89,sm_120", (9, 0), False),
+        ("sm_89,sm_120", (12, 1), False),
     ],
 )
 def test_which_gpu_an_artifact_accepts(

@@ -121,6 +121,38 @@ def test_the_plan_computes_what_the_module_does(
     assert fake.seen.context.nvtx_verbosity is fake.ProfilingVerbosity.NONE
 
 
+class Pyramid(nn.Module):
+    """(N, 3, 8, 8) -> (N, 4), (N, 5, 6, 6)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 5, 3), nn.Linear(5, 4)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = self.conv(x)
+        return self.head(x.mean((2, 3))), x
+
+
+def test_outputs_of_other_names_come_in_the_manifests_order(
+    fake: FakeTensorRT, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = Pyramid().eval()
+    monkeypatch.setattr(tensorrt_plan, "export", export)
+    tensorrt_plan.build(module, replace(spec_of(), outputs=("scores", "map")), tmp_path)
+    path, x = str(tmp_path / "model.plan"), torch.randn(3, *SHAPE)
+    with torch.no_grad():
+        scores, maps = module(x)
+
+    def answers(outputs: tuple[str, ...] | None) -> Any:
+        program = ProgramFile(file="model.plan", batch=(1, 8), outputs=outputs)
+        return tensorrt_plan.load(path, program, "cpu")(x)
+
+    torch.testing.assert_close(answers(("map", "scores")), (maps, scores))
+    torch.testing.assert_close(answers(None), (scores, maps))
+    with pytest.raises(BadArtifact, match="has the outputs scores, map, and the manifest names lo"):
+        answers(("logits",))
+
+
 def test_the_precision_is_the_graphs(fake: FakeTensorRT, tmp_path: Path) -> None:
     assert tensorrt_plan.build(module_for("fp16"), spec_of("bf16"), tmp_path).precision == "fp16"
     assert tensorrt_plan.build(module_for("fp32"), spec_of("int8"), tmp_path).precision == "fp32"

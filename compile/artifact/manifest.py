@@ -33,7 +33,8 @@ __all__ = [
     "write_manifest",
 ]
 
-SCHEMA = "2.0"
+SCHEMA = "2.1"
+"""What is written. Every minor version of schema 2 is read."""
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
 GRAPH = "graph.pt2"

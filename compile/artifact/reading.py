@@ -70,10 +70,11 @@ def input_of(manifest: Manifest) -> InputSpec:
 
 
 def open_artifact(path: Path) -> Artifact:
-    """Open an artifact by the steps of docs/artifact.md.
+    """Open an artifact by the steps of docs/artifact.md, whatever its status.
 
-    Raises BadArtifact (damaged, or made for something else) or Unavailable (this machine lacks
-    something that can be installed). Nothing has been loaded then.
+    For those who prove it or look into it. Who only runs it calls `open_to_run`. Raises BadArtifact
+    (damaged, or made for something else) or Unavailable (this machine lacks something that can be
+    installed). Nothing has been loaded then.
     """
     artifact = verify_artifact(path)
     check_requirements(artifact.manifest, path)
@@ -151,7 +152,7 @@ def open_graph(artifact: Artifact) -> SealedFile:
 
 
 def check_requirements(manifest: Manifest, path: Path) -> None:
-    """Step 6: raise unless this machine is one the artifact was built for."""
+    """Step 7: raise unless this machine is one the artifact was built for."""
     needs = manifest["requirements"]
     have = machine.package_version("torch")
     if needs["torch"] is not None and needs["torch"] != have:
@@ -176,7 +177,7 @@ def _check_gpu(built_for: str | None, path: Path) -> None:
         raise Unavailable(f"{path} needs an NVIDIA GPU with its driver; this machine has none")
     major, minor = torch.cuda.get_device_capability()
     here = f"sm_{major}{minor}"
-    if built_for is None or built_for == here:
+    if built_for is None or here in built_for.split(","):
         return
     oldest = re.fullmatch(r"sm_([0-9]{2,3})\+", built_for)
     if oldest is None or 10 * major + minor < int(oldest[1]):

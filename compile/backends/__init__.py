@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ BACKENDS = {
     "openvino": "compile.backends.openvino",
     "tensorrt": "compile.backends.tensorrt",
     "tensorrt-plan": "compile.backends.tensorrt_plan",
+    "tensorrt-rtx": "compile.backends.tensorrt_rtx",
 }
 
 DEFAULT = "inductor"
@@ -65,6 +67,25 @@ def check_portable(names: list[str]) -> None:
     if not any(backend(name).PORTABLE for name in names):
         known = " and ".join(name for name in BACKENDS if backend(name).PORTABLE)
         raise UsageError(f"--portable is for the backends {known}")
+
+
+def check_gpus(name: str, precision: str, gpus: Sequence[str]) -> None:
+    """Raise UsageError unless the backend `name` builds for GPUs by name, and for these."""
+    known = backend(name).GPUS
+    if not known and gpus:
+        those = " and ".join(each for each in BACKENDS if backend(each).GPUS)
+        raise UsageError(f"--gpu is for the backend {those}; leave it out")
+    if known and not gpus:
+        raise UsageError(
+            f"{name} builds for GPUs by name: give --gpu, one or several of "
+            f"{', '.join(known[precision])}, such as --gpu {known[precision][-1]}"
+        )
+    wrong = [gpu for gpu in gpus if gpu not in known[precision]]
+    if wrong:
+        raise UsageError(
+            f"{name} builds no {precision} for {', '.join(wrong)}; "
+            f"it builds it for: {', '.join(known[precision])}"
+        )
 
 
 def triton_platform(manifest: dict[str, Any], where: object) -> Platform:

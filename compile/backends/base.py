@@ -91,6 +91,9 @@ class Backend:
     """Whether the file holds code for the CPU it was built on."""
     PORTABLE: bool = False
     """Whether it builds for every GPU from Ampere on where `spec.portable` asks for it."""
+    GPUS: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Precision -> the GPUs that it builds for without having one; `spec.gpus` names some of them.
+    Empty for a backend that builds for the GPU that is here, or for none."""
     PACKAGES: tuple[str, ...] = ()
     """Distributions beside torch that decide what is built: a new version builds again."""
     OWN_LIBRARIES: bool = False

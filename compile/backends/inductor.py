@@ -22,6 +22,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from compile import machine
 from compile.advice import Missing, pip_install
 from compile.artifact.manifest import GRAPH
 from compile.artifact.programs import Program, ProgramFile
@@ -118,7 +119,7 @@ def package(module: nn.Module, spec: CompileSpec, path: str) -> None:
 
     with warnings.catch_warnings(), torch.no_grad():  # with gradients on, freezing is ignored
         warnings.filterwarnings("ignore", message="To copy construct from a tensor")  # for int8
-        with _packing(spec) as options:
+        with _packing(spec) as options, _vectors_of(spec):
             aoti_compile_and_package(
                 exported(module, spec),
                 package_path=path,
@@ -154,6 +155,33 @@ def _packed_at_build(*, wanted: bool) -> Iterator[dict[str, Any]]:
         yield {"aot_inductor.metadata": build_notes()}
     finally:
         patterns[:] = kept
+
+
+@contextmanager
+def _vectors_of(spec: CompileSpec) -> Iterator[None]:
+    """Let Inductor use the vectors of a level that this CPU has not.
+
+    It would leave them out: it asks this CPU, and loads a trial library for the level into a
+    process here. Code for another CPU must not run here, so it is given the answer.
+    """
+    if spec.device != "cpu" or machine.has_level(spec.target):
+        yield
+        return
+    from torch._inductor import cpu_vec_isa
+
+    wide = _VECTOR_BITS[spec.target] == 512
+    base: Any = cpu_vec_isa.VecAVX512 if wide else cpu_vec_isa.VecAVX2
+
+    class Vectors(base):  # type: ignore[misc]
+        def __bool__(self) -> bool:
+            return True
+
+    kept = cpu_vec_isa.valid_vec_isa_list
+    cpu_vec_isa.valid_vec_isa_list = lambda: [Vectors()]  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        cpu_vec_isa.valid_vec_isa_list = kept
 
 
 def _configs(spec: CompileSpec) -> dict[str, Any]:

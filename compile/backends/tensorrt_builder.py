@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from compile.backends import nvidia, tensorrt_layers
+from compile.backends import nvidia, qdq, tensorrt_layers
 from compile.backends.tensorrt_layers import Layer
 from compile.errors import CheckFailed
 from compile.precision import precision as find_precision
 from compile.spec import CompileSpec
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +73,17 @@ def compiled(
         timings.write_bytes(memoryview(config.get_timing_cache().serialize()))
     tf32 = bool(config.get_flag(trt.BuilderFlag.TF32))
     return Engine(plan=bytes(memoryview(plan)), tf32=tf32, layers=layers)
+
+
+def in_its_precision(model: ModelProto, precision: str) -> ModelProto:
+    """An exported graph with its 8 bits as TensorRT takes them; CheckFailed if it takes none such.
+
+    Other precisions lie in the graph already.
+    """
+    if find_precision(precision).float_grid:
+        return qdq.to_fp8(model)
+    qdq.check_symmetric(model)
+    return model
 
 
 def _creation_flags(trt: Any) -> int:

@@ -18,9 +18,10 @@ from compile.artifact.triton import Platform
 from compile.backends import nvidia, qdq, tensorrt_layers
 from compile.backends.base import Built
 from compile.backends.onnx import export
-from compile.backends.tensorrt_builder import compiled, logger
+from compile.backends.tensorrt_builder import compiled, in_its_precision, logger
+from compile.backends.tensorrt_engine import Plan, runtime
 from compile.backends.tensorrt_layers import Layer
-from compile.errors import BadArtifact, CheckFailed, Unavailable, first_line
+from compile.errors import CheckFailed, Unavailable, first_line
 from compile.machine import versions
 from compile.precision import in_tf32
 from compile.precision import precision as find_precision
@@ -50,11 +51,7 @@ def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
     """Export `module` to ONNX, let TensorRT build the engine, and look at what it built."""
     trt = _import()
     nvidia.check_gpu(spec)
-    model = export(module, spec)
-    if find_precision(spec.precision).float_grid:
-        model = qdq.to_fp8(model)
-    else:
-        qdq.check_symmetric(model)
+    model = in_its_precision(export(module, spec), spec.precision)
     held = qdq.precision_of(model)
     log = logger(trt)
     with nvidia.timing_cache(trt.__version__) as timings:
@@ -89,8 +86,8 @@ def _adjust(trt: Any, spec: CompileSpec, config: Any) -> None:
 
 def _layers(trt: Any, log: Any, plan: bytes) -> list[Layer]:
     """The layers that the inspector shows; none where it shows names alone, or nothing."""
-    runtime = _runtime(trt, log)
-    engine = runtime.deserialize_cuda_engine(plan)
+    made = runtime(trt, log)
+    engine = made.deserialize_cuda_engine(plan)
     if engine is None:
         raise CheckFailed(f"TensorRT does not load what it built: {log.reason()}")
     inspector = engine.create_engine_inspector()
@@ -102,8 +99,8 @@ def _layers(trt: Any, log: Any, plan: bytes) -> list[Layer]:
 
 def load(path: str, program: ProgramFile, device: str) -> Program:
     """Load with TensorRT's runtime; runs on torch's current stream, on torch's tensors."""
-    del program, device
-    return _Plan(Path(path).read_bytes())
+    del device
+    return Plan(_import(), Path(path).read_bytes(), program.outputs)
 
 
 def runs_in() -> str:
@@ -123,55 +120,9 @@ def triton(precision: str) -> Platform:
     )
 
 
-class _Plan:
-    """An engine and its context, which need each other and the runtime to stay."""
-
-    def __init__(self, plan: bytes) -> None:
-        trt = _import()
-        self._log = logger(trt)
-        self._runtime = _runtime(trt, self._log)
-        self._engine = self._runtime.deserialize_cuda_engine(plan)
-        if self._engine is None:
-            raise BadArtifact(
-                f"TensorRT {trt.__version__} cannot load the file here: {self._log.reason()}; "
-                "rebuild it"
-            )
-        self._context = self._engine.create_execution_context()
-        if self._context is None:
-            raise Unavailable(f"TensorRT cannot run the file here: {self._log.reason()}")
-        # The detail that _layers reads slows each call down unless it is turned off again.
-        self._context.nvtx_verbosity = trt.ProfilingVerbosity.NONE
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) -> (N, classes) float32, as the manifest says."""
-        import torch
-
-        x = x.contiguous()  # TensorRT gets an address and believes that it is
-        context = self._context
-        if not context.set_input_shape("input", tuple(x.shape)):
-            raise RuntimeError(f"TensorRT refuses the shape {tuple(x.shape)}: {self._log.reason()}")
-        shape = tuple(context.get_tensor_shape("logits"))
-        out = torch.empty(shape, dtype=torch.float32, device=x.device)
-        context.set_tensor_address("input", x.data_ptr())
-        context.set_tensor_address("logits", out.data_ptr())
-        if not context.execute_async_v3(torch.cuda.current_stream(x.device).cuda_stream):
-            raise RuntimeError(f"TensorRT did not run: {self._log.reason()}")
-        return out
-
-
 def constants(path: str, program: ProgramFile) -> Iterator[torch.Tensor]:
     """An engine keeps its weights in a form of its own: Unavailable."""
     raise Unavailable("a TensorRT engine does not show its weights")
-
-
-def _runtime(trt: Any, log: Any) -> Any:
-    """A runtime that also takes portable plans, which carry code of the host.
-
-    That asks for no new trust: every kind of artifact is a program, and its hash was compared.
-    """
-    runtime = trt.Runtime(log)
-    runtime.engine_host_code_allowed = True
-    return runtime
 
 
 def _import() -> Any:

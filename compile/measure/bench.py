@@ -19,7 +19,8 @@ import torch
 
 from compile import machine
 from compile.artifact.programs import Program, ProgramFile, check_input
-from compile.artifact.reading import Artifact, golden_input, open_artifact
+from compile.artifact.reading import Artifact, golden_input
+from compile.artifact.status import open_to_run
 from compile.backends import backend_of
 from compile.errors import ZooError, by_code
 from compile.loading import load_programs, running
@@ -46,7 +47,7 @@ def bench(
     """
     if duration is None and iterations is None:
         duration, iterations = DURATION_S, ITERATIONS
-    manifest = open_artifact(path).manifest
+    manifest = open_to_run(path).manifest
     backend = backend_of(manifest, path)
     by_runner = None
     if runner is not None and has_engine(runner, manifest["backend"]):
@@ -103,7 +104,7 @@ def measure_here(path: Path, duration: float, iterations: int, threads: int) -> 
     """
     torch.set_num_threads(threads)
     start = time.perf_counter_ns()
-    artifact = open_artifact(path)
+    artifact = open_to_run(path)
     programs = load_programs(artifact)
     load_ns = time.perf_counter_ns() - start
     x, program = usual_input(artifact)

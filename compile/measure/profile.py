@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from compile.artifact.reading import open_artifact
+from compile.artifact.status import open_to_run
 from compile.backends import BACKENDS, backend, backend_of
 from compile.backends.events import Event
 from compile.errors import UsageError, ZooError
@@ -55,7 +55,7 @@ def profile(
         Unavailable: the machine lacks something.
     """
     _refuse_place(trace)
-    manifest = open_artifact(path).manifest
+    manifest = open_to_run(path).manifest
     able = [name for name in BACKENDS if backend(name).profile is not None]
     if manifest["device"] != "cpu" or manifest["backend"] not in able:
         raise UsageError(
@@ -135,7 +135,7 @@ def _trace(name: str, events: Iterable[Event]) -> str:
 def profile_here(path: Path, calls: int, threads: int) -> dict[str, Any]:
     """`batch` and `events` of so many calls in this process."""
     torch.set_num_threads(threads)
-    artifact = open_artifact(path)
+    artifact = open_to_run(path)
     run = load_programs(artifact)
     x, program = usual_input(artifact)
     profiler = backend_of(artifact.manifest, path).profile

@@ -77,10 +77,11 @@ def sizes_compared(module: nn.Module, spec: CompileSpec) -> list[int]:
 
 def _breaks(module: nn.Module, spec: CompileSpec) -> str | None:
     low, high = spec.batch
+    here = next((value.device for value in module.parameters()), torch.device("cpu"))
     for size in (high, low, low + 1):
         with torch.no_grad(), quiet_torch(), blame(module) as blamed:
             try:
-                module(replace(spec, batch=(size, size)).example().to(spec.device))
+                module(replace(spec, batch=(size, size)).example().to(here))
             except Exception as error:
                 return (
                     f"{blamed} itself refuses a batch of {size}: {first_line(error)}; take the "

@@ -15,7 +15,7 @@ from compile.page.fields import Json
 
 _LEAF = re.compile(r"[a-z-]+-[a-z0-9]+-b[0-9]+(?:-[0-9]+)?-(?:cpu|cuda)")
 _NAME = re.compile(r"[^/]+-[0-9a-f]{8}/" + _LEAF.pattern + r"[^/]*")
-_NOT_THE_TASK = re.compile(rf"-(?:{'|'.join(map(re.escape, LEVELS))}|portable)(?=-|$)")
+_NOT_THE_TASK = re.compile(rf"-(?:{'|'.join(map(re.escape, LEVELS))}|portable|sm_[0-9]+)(?=-|$)")
 
 
 def name_of_path(path: str, report: Json) -> str:
@@ -44,6 +44,8 @@ def name_of_manifest(manifest: Json, path: Path, known: Collection[str]) -> str:
     folder = f"{model['name']}-{model['weights_sha256'][:8]}"
     head = "-".join([manifest["backend"], manifest["precision"], batch, manifest["device"]])
     head += f"-{manifest['target']['name']}" if request.get("named_level") is True else ""
+    gpus = request.get("gpus")
+    head += "".join(f"-{gpu}" for gpu in gpus) if isinstance(gpus, list) else ""
     head += "-u8" if manifest["inputs"][0]["dtype"] == "uint8" else ""
     tail = "-portable" if request.get("portable") is True else ""
     asked = request.get("outputs")

@@ -92,6 +92,8 @@ class Request:
             "preprocessing": self.model.preprocessing,
             "versions": machine.versions(*packages),
         }
+        if not self.spec.gpus:  # so that artifacts of before there was such a field are found again
+            del wanted["gpus"]
         return json.loads(json.dumps(wanted))
 
 
@@ -105,7 +107,8 @@ def artifact_folder(
     outputs: Sequence[str] = (),
 ) -> Path:
     """Where the artifact for a request stands; `outputs` are the names that were asked for."""
-    target = "" if requested == "native" else f"-{requested}"
+    target = "".join(f"-{gpu}" for gpu in spec.gpus)
+    target += "" if requested == "native" else f"-{requested}"
     size = f"-{'x'.join(map(str, spec.shape))}" if model.shape != spec.shape else ""
     bytes_ = "-u8" if spec.input_type == "uint8" else ""
     leaf = f"{backend}-{spec.precision}-b{spec.batch_text}-{spec.device}{target}{bytes_}{size}"

@@ -32,16 +32,19 @@ class Proof:
     """What was measured of an artifact: entries of its manifest."""
 
     parity: dict[str, Any]
-    determinism: dict[str, Any]
+    determinism: dict[str, Any] | None
     nonfinite: dict[str, str] | None
     failures: tuple[str, ...]
     """What failed, in words."""
+    postponed: bool = False
+    """Whether nothing was run, because the program was built for another machine."""
 
     @property
     def entries(self) -> dict[str, Any]:
         """The fields of the manifest that the proof decides."""
+        ran = "accepted" if self.failures else "proved"
         return {
-            "status": "accepted" if self.failures else "proved",
+            "status": "pending" if self.postponed else ran,
             "parity": self.parity,
             "determinism": self.determinism,
             "nonfinite": self.nonfinite,
@@ -87,7 +90,7 @@ def prove(
     artifact = open_artifact(folder)
     run = load_artifact(artifact, unproved=True)
     ran = _run(artifact, run, task, runner)
-    of_file, skipped = _constants(artifact, backend, built, task)
+    of_file, skipped = judge_constants(artifact, backend, built, task)
     first, ordinary = artifact.programs[0].batch, task.golden.ordinary.input
     repeats = measure_determinism(
         run,
@@ -101,7 +104,7 @@ def prove(
     judged = [*task.gates, *of_file, *_batches(run, built, task), repeats.gate]
     failures = gates.failures(judged, ran.verdicts)
     if failures:
-        judged += _unclear(task)
+        judged += judge_clarity(task)
     unguarded = load_artifact(artifact, allow_nonfinite=True, unproved=True)
     return Proof(
         parity={
@@ -135,7 +138,7 @@ def _run(artifact: Artifact, run: Program, task: Task, runner: Path | None) -> _
     return _Ran(verdicts=verdicts, beside=tuple(beside))
 
 
-def _constants(
+def judge_constants(
     artifact: Artifact, backend: Backend, built: Built, task: Task
 ) -> tuple[list[Gate], list[dict[str, str]]]:
     """The gate over the weights in each file, and what it cannot decide there."""
@@ -170,7 +173,7 @@ def _batches(run: Program, built: Built, task: Task) -> list[Gate]:
     return [gates.batches(run, task.golden, task.bounds, sizes), refused]
 
 
-def _unclear(task: Task) -> list[Gate]:
+def judge_clarity(task: Task) -> list[Gate]:
     """A gate for the manifest where no ordinary sample is clear: no figure there would show it."""
     if parity.is_clear(task.golden, task.bounds):
         return []

@@ -18,8 +18,8 @@ namespace zoo {
 
 void prepare(const VerifiedArtifact& artifact, const Options& options, int threads) {
   const Manifest& manifest = artifact.manifest;
-  check_requirements(manifest, observe_host(manifest, options));
   if (!options.check) require_proved(artifact, options.accept_error, options.unproved);
+  check_requirements(manifest, observe_host(manifest, options));
   load_libraries(manifest.requirements.load_first, options.library_path);
   configure_torch(manifest, threads);
 }

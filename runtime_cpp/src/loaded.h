@@ -16,7 +16,7 @@ namespace zoo {
 
 // What zoo-run and the library zoo_runtime have in common: from a verified artifact to its answers.
 
-// Step 6 of docs/artifact.md and the proof, then the libraries that must come first; configures
+// Steps 6 and 7 of docs/artifact.md, then the libraries that must come first; configures
 // torch for `threads` threads. Fails unless the artifact may run here. To be called before anything
 // is loaded.
 void prepare(const VerifiedArtifact& artifact, const Options& options, int threads);

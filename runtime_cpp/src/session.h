@@ -19,7 +19,7 @@ namespace zoo {
 // An artifact that this machine can run, and what was asked of it.
 class Session {
  public:
-  // Step 6 of docs/artifact.md, then the libraries that must come first; configures torch.
+  // Steps 6 and 7 of docs/artifact.md, then the libraries that must come first; configures torch.
   Session(const VerifiedArtifact& artifact, const Options& options);
 
   // Runs --input, --image, --check, or the measurement.

@@ -39,11 +39,26 @@ TEST_F(Proof, EachOptionLiftsItsOwnRefusal) {
                  require_proved(accepted, false, true));
   require_proved(accepted, true, false);
   const VerifiedArtifact pending = open("pending");
-  EXPECT_REFUSED(ExitCode::kBadArtifact, "has not been proved on this machine; run zoo-run",
+  EXPECT_REFUSED(ExitCode::kBadArtifact, "has not been proved on this machine: it was built for ",
                  require_proved(pending, true, false));
   require_proved(pending, false, true);
   require_proved(open("proved"), false, false);
   require_proved(open("proved"), true, true);
+}
+
+TEST_F(Proof, TheRefusalNamesWhatItWasBuiltFor) {
+  VerifiedArtifact artifact = open("pending");
+  const std::string path = artifact.folder;
+  const std::string commands = "; run zoo check " + path + " or zoo-run " + path + " --check on";
+  artifact.manifest.target = "x86-64-v4";
+  EXPECT_REFUSED(ExitCode::kBadArtifact, "built for x86-64-v4" + commands + " such a CPU",
+                 require_proved(artifact, false, false));
+  artifact.manifest.device = "cuda";
+  artifact.manifest.requirements.gpu_arch = "sm_89,sm_120";
+  EXPECT_REFUSED(ExitCode::kBadArtifact, "built for sm_89, sm_120" + commands + " such a GPU",
+                 require_proved(artifact, false, false));
+  artifact.manifest.requirements.gpu_arch.reset();
+  EXPECT_EQ(built_for(artifact.manifest), "any GPU");
 }
 
 TEST_F(Proof, IsRememberedBesideTheFolder) {

@@ -53,6 +53,17 @@ TEST(Requirements, BuiltForSomethingElseIsThree) {
   host.gpu.arch = "sm_80";
   EXPECT_REFUSED(ExitCode::kBadArtifact, "this GPU is sm_80",
                  check_requirements(cuda_manifest(), host));
+  Manifest listed = cuda_manifest();
+  listed.requirements.gpu_arch = "sm_89,sm_120";
+  for (const char* one : {"sm_89", "sm_120"}) {
+    host.gpu.arch = one;
+    check_requirements(listed, host);
+  }
+  for (const char* other : {"sm_90", "sm_12", "sm_8", "sm_121"}) {
+    host.gpu.arch = other;
+    EXPECT_REFUSED(ExitCode::kBadArtifact, "built for sm_89,sm_120",
+                   check_requirements(listed, host));
+  }
   Manifest portable = cuda_manifest();
   portable.requirements.gpu_arch = "sm_80+";
   for (const char* newer : {"sm_80", "sm_90", "sm_120"}) {

@@ -36,6 +36,9 @@ TEST(RunProof, APendingArtifactRunsOnceItsProofPassedHere) {
   std::filesystem::create_directory(folder);
   write_network(folder, {.weight_error = 1e-4f, .status = "pending"});
   testing::expect_refusal(run, 3, "has not been proved on this machine");
+  std::vector<std::string> turns = run;
+  turns.emplace_back("--turns");  // so a comparison starts it
+  testing::expect_refusal(turns, 3, "has not been proved on this machine");
   EXPECT_EQ(run_zoo({folder, "--iterations", "1", "--unproved"}).exit_code, 0);
   EXPECT_EQ(run_zoo({folder, "--check"}).exit_code, 1);
   EXPECT_FALSE(std::filesystem::exists(proof));

@@ -64,6 +64,9 @@ SOUND: dict[str, Change] = {
     "classes-unknown": drop("outputs/0/classes"),
     "cuda": both(put("device", "cuda"), put("requirements/gpu_arch", "sm_90")),
     "cuda-and-newer": both(put("device", "cuda"), put("requirements/gpu_arch", "sm_120+")),
+    "cuda-of-three": both(
+        put("device", "cuda"), put("requirements/gpu_arch", "sm_86,sm_89,sm_120")
+    ),
     "depth-32": put("extra", _nested(30)),
     "everything-null": both(
         *(put(name, None) for name in ("determinism", "nonfinite", "graph", "quantization")),
@@ -94,7 +97,15 @@ FORGED: dict[str, tuple[Change, str]] = {
     ),
     **{
         f"backend-{name}-over-a-ts": (put("backend", name), "programs[0].file")
-        for name in ("eager", "torch-compile", "inductor", "onnx", "openvino", "tensorrt-plan")
+        for name in (
+            "eager",
+            "torch-compile",
+            "inductor",
+            "onnx",
+            "openvino",
+            "tensorrt-plan",
+            "tensorrt-rtx",
+        )
     },
     "backend-torchscript-over-a-pt2": (
         both(_named("model.pt2"), put("programs/0/file", "model.pt2")),
@@ -135,6 +146,18 @@ FORGED: dict[str, tuple[Change, str]] = {
         both(put("device", "cuda"), put("requirements/gpu_arch", "hopper")),
         "requirements.gpu_arch",
     ),
+    **{
+        f"gpu-arch-{name}": (
+            both(put("device", "cuda"), put("requirements/gpu_arch", value)),
+            "requirements.gpu_arch",
+        )
+        for name, value in (
+            ("list-ends-early", "sm_86,"),
+            ("list-with-a-space", "sm_86, sm_89"),
+            ("list-and-newer", "sm_86,sm_89+"),
+            ("list-too-long", ",".join(["sm_120"] * 10)),
+        )
+    },
     "gpu-arch-on-cpu": (put("requirements/gpu_arch", "sm_90"), "requirements.gpu_arch"),
     "graph-among-files": (put("graph/file", "model.ts"), "graph.file"),
     "graph-outside": (put("graph/file", "../graph.pt2"), "graph.file"),

@@ -146,9 +146,11 @@ class IExecutionContext(Strict):
     nvtx_verbosity: Any = None
 
     def __init__(self, model: bytes, log: Any, works: bool) -> None:
-        graph = onnx.load_from_string(model)
-        self._evaluator = ReferenceEvaluator(graph)
-        self._classes = graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value
+        self._evaluator = ReferenceEvaluator(graph := onnx.load_from_string(model))
+        self._shapes = {
+            output.name: [size.dim_value for size in output.type.tensor_type.shape.dim][1:]
+            for output in graph.graph.output
+        }
         self._addresses: dict[str, int] = {}
         self._shape: tuple[int, ...] = ()
         self._log, self._works = log, works
@@ -158,25 +160,25 @@ class IExecutionContext(Strict):
         return name == "input" and shape[0] <= 64
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return (self._shape[0], self._classes)
+        return (self._shape[0], *self._shapes[name])
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
         self._addresses[name] = memory
         return True
 
     def execute_async_v3(self, stream_handle: int) -> bool:
-        """Read the input from its address, write the output to its own."""
+        """Read the input from its address, write each output to its own."""
         if not self._works:
             self._log.log(ILogger.Severity.WARNING, "no news")
             self._log.log(ILogger.Severity.ERROR, "out of\nmemory")
             self._log.log(ILogger.Severity.ERROR, "and what came of it")
             return False
-        size = int(numpy.prod(self._shape))
-        given = (ctypes.c_float * size).from_address(self._addresses["input"])
-        x = numpy.ctypeslib.as_array(given).reshape(self._shape)
-        (out,) = self._evaluator.run(None, {"input": x})
-        data = numpy.ascontiguousarray(out, dtype=numpy.float32)
-        ctypes.memmove(self._addresses["logits"], data.ctypes.data, data.nbytes)
+        floats = ctypes.c_float * int(numpy.prod(self._shape))
+        x = numpy.ctypeslib.as_array(floats.from_address(self._addresses["input"]))
+        answers = self._evaluator.run(None, {"input": x.reshape(self._shape)})
+        for name, out in zip(self._shapes, answers, strict=True):
+            data = numpy.ascontiguousarray(out, dtype=numpy.float32)
+            ctypes.memmove(self._addresses[name], data.ctypes.data, data.nbytes)
         return True
 
 
@@ -189,14 +191,12 @@ class FakeTensorRT(ModuleType):
         self.__version__ = version
         self.ILogger = ILogger
         for name in TABLE["names"]:
-            if name[0] != "I" and name not in ("Builder", "OnnxParser", "ParserError", "Runtime"):
-                if name != "EngineInspector":
-                    setattr(self, name, enum(name))
+            if name[0] != "I" and name not in {kind.__name__ for kind in CLASSES}:
+                setattr(self, name, enum(name))
         self.errors: list[ParserError] | None = None
-        self.builds, self.loads, self.works = True, True, True
+        self.builds = self.loads = self.works = True
         self.inspector: str | None = "{}"
-        self.foreign = b""
-        self.logged, self.noise = "", ""
+        self.foreign, self.logged, self.noise = b"", "", ""
         self.seen = SimpleNamespace()
 
     def Builder(self, logger: ILogger) -> Builder:
@@ -274,6 +274,15 @@ class Runtime(Strict):
 class ICudaEngine(Strict):
     def __init__(self, trt: FakeTensorRT, logger: ILogger, model: bytes) -> None:
         self._trt, self._log, self._model = trt, logger, model
+        graph = onnx.load_from_string(model).graph
+        self._names = [each.name for each in (*graph.input, *graph.output)]
+
+    @property
+    def num_io_tensors(self) -> int:
+        return len(self._names)
+
+    def get_tensor_name(self, index: int) -> str:
+        return self._names[index]
 
     def create_engine_inspector(self) -> EngineInspector | None:
         text = self._trt.inspector

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from compile.backends import DEFAULT
 from compile.backends import backend as find_backend
+from compile.machine import has_level
 from compile.precision import precision as find_precision
 from zoo.api.fastest import FASTEST, GOALS, Wish, build_fastest
 from zoo.api.preparing import manifest_model, prepare
@@ -36,6 +37,7 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
     input_type: str = "float32",
     target: str = "native",
     device: str | None = None,
+    gpu: str | None = None,
     portable: bool = False,
     name: str | None = None,
     images: Tensor | None = None,
@@ -58,8 +60,9 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
             `zoo compile` takes: the path of a run, the name of a network (its newest run, else
             seeded weights), `timm:NAME` or `package.module:callable`.
         backend: `inductor`, `torchscript`, `onnx`, `openvino`, `eager`, `torch-compile`,
-            `tensorrt` or `tensorrt-plan`; or `fastest`: build with every backend that zoo-run can
-            run, compare side by side, and keep one artifact, whose manifest says why.
+            `tensorrt`, `tensorrt-plan` or `tensorrt-rtx`; or `fastest`: build with every backend
+            that zoo-run can run, compare side by side, and keep one artifact, whose manifest says
+            why.
         precision: `fp32`, `tf32`, `bf16`, `fp16`, `int8` or `fp8`; for `fastest` also several, such
             as `fp32,int8`.
         batch: how many images one call takes, or the smallest and the largest number.
@@ -68,8 +71,10 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
             `mid=layer3.0.conv2`; or names and the paths of the modules whose outputs they are.
             By default what the network returns.
         input_type: `float32`, or `uint8` for bytes (N, H, W, C), normalised inside the program.
-        target: `native`, or a level such as `x86-64-v3` that the CPU code is to run on.
+        target: `native`, or a level such as `x86-64-v3` that the CPU code is to run on. For one
+            that this CPU has not, the artifact is built and not run: its status is `pending`.
         device: `cpu` or `cuda`; by default what the backend builds for.
+        gpu: GPUs to build for without having them, such as `sm_89,sm_120`: for `tensorrt-rtx`.
         portable: make a TensorRT engine for every GPU from Ampere on.
         name: what a module's artifact is called; by default its class, in small letters.
         images: real images (N >= 8, C, H, W) float32 to prove a module's artifact with.
@@ -105,11 +110,12 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
     >>> compile(torch.nn.Sequential(...), shape=(3, 32, 32), name="mine").path
     >>> compile("resnet50", output="c3,c4,c5").path
     """
-    from compile.api import compile_module, find_artifacts
+    from compile.api import compile_module
     from compile.runner import find_runner
 
     wanted = _wanted(output)
     wish = _wish(backend, goal, batch, seed, max_accuracy_loss, accept_error, keep_all=keep_all)
+    _check_target(wish, target)
     source = _source(model, shape=shape, runs=Path(runs), fresh=fresh, seed=seed, name=name)
     quantised = max_accuracy_loss is not None or _quantises(precision)
     places = find_outputs(source, wanted)
@@ -120,15 +126,13 @@ def compile(  # noqa: A001 the command's name; in this file the builtin is not u
     make = partial(compile_module, prepared, model=manifest_model(source), root=root, force=force)
 
     def build(name: str, each: str) -> Result:
-        only = portable and (wish is None or find_backend(name).PORTABLE)
-        spec = _spec(source, name, each, batch, device, input_type, target, portable=only)
+        spec = _spec(source, name, each, batch, device, input_type, target, gpu, portable, wish)
         told = _command(source, spec, wanted, name, images, calibrate, accept_error)
         return make(spec, backend=name, accept_error=accept_error, runner=zoo_run, command=told)
 
     if wish is None:
         return build(backend, precision)
-    before = find_artifacts(Path(root))
-    return build_fastest(build, zoo_run, wish, source, precision, device or "cpu", before)
+    return build_fastest(build, zoo_run, wish, source, precision, device or "cpu", Path(root))
 
 
 def _quantises(precision: str) -> bool:
@@ -160,6 +164,12 @@ def _wish(
             f"goal, max_accuracy_loss and keep_all are for backend={FASTEST!r}; leave them out"
         )
     return wish if backend == FASTEST else None
+
+
+def _check_target(wish: Wish | None, target: str) -> None:
+    """UsageError for a choice among programs that cannot run here."""
+    if wish is not None and not has_level(target):
+        raise UsageError(f"backend={FASTEST!r} compares on this machine, which has no {target}")
 
 
 def _source(
@@ -203,10 +213,12 @@ def _spec(
     device: str | None,
     input_type: str,
     target: str,
-    *,
+    gpu: str | None,
     portable: bool,
+    wish: Wish | None,
 ) -> CompileSpec:
-    from compile.spec import CompileSpec
+    """The request; of candidates for the fastest, only those that can be are portable."""
+    from compile.spec import CompileSpec, parse_gpus
 
     known = find_backend(backend).PRECISIONS
     return CompileSpec(
@@ -216,7 +228,8 @@ def _spec(
         device=device or ("cpu" if "cpu" in known else "cuda"),
         target=target,
         input_type=input_type,
-        portable=portable,
+        portable=portable and (wish is None or find_backend(backend).PORTABLE),
+        gpus=parse_gpus(gpu) if gpu else (),
     )
 
 
@@ -250,6 +263,8 @@ def _command(
         "--target": spec.target if find_backend(backend).MACHINE_CODE else "native",
         "--device": spec.device,
     }
+    if spec.gpus:
+        options["--gpu"] = ",".join(spec.gpus)
     if wanted:
         named = (f"{name}={place}" if place else name for name, place in wanted.items())
         options["--output"] = ",".join(named)

@@ -93,15 +93,18 @@ def build_fastest(
     source: Source,
     precision: str,
     device: str,
-    before: Collection[Path],
+    root: Path,
 ) -> Result:
     """Build every candidate by `build(backend, precision)` and keep the fastest; see keep_fastest.
 
-    `before` are artifacts that must stay. Raises Unavailable without a zoo-run, and CheckFailed if
+    What was below `root` before must stay. Raises Unavailable without a zoo-run, and CheckFailed if
     nothing could be built, or nothing can be taken.
     """
+    from compile.artifact.publishing import find_artifacts
+
     if runner is None:
         raise Unavailable(no_runner("comparing"))
+    before = find_artifacts(root)
     unlabelled = wish.max_accuracy_loss is not None and source.labelled() is None
     built: list[Result] = []
     left_out: list[dict[str, str]] = []

@@ -79,12 +79,10 @@ def load(path: str | Path, *, accept_error: bool = False) -> Classifier:
     >>> scores = classifier(torch.zeros(1, *classifier.shape))
     """
     from compile.artifact.manifest import classes_of
-    from compile.artifact.reading import open_artifact
-    from compile.artifact.status import require_proved
+    from compile.artifact.status import open_to_run
     from compile.loading import answering, load_artifact
 
-    artifact = open_artifact(Path(path))
-    require_proved(artifact, accept_error=accept_error)
+    artifact = open_to_run(Path(path), accept_error=accept_error)
     manifest, batches = artifact.manifest, [program.batch for program in artifact.programs]
     model, outputs, classes = manifest["model"], manifest["outputs"], classes_of(manifest)
     named = [output["name"] for output in outputs if output.get("classes")]

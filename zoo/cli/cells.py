@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compile.backends import BACKENDS, backend, choose
+from compile.artifact.status import built_for
+from compile.backends import BACKENDS, backend, check_gpus, choose
 from compile.errors import Unavailable, UsageError, ZooError
 from compile.machine import emulated
 from compile.precision import REFERENCE
@@ -15,6 +17,9 @@ from compile.report import size, table
 from zoo.api.fastest import FASTEST, backends_of
 from zoo.cli.labels import batched
 from zoo.cli.tables import wrapped
+
+_RESULTS = {"accepted": ", FAILED its proof", "pending": ", not run here"}
+"""Status -> what the table adds."""
 
 ALL = "all"
 """Every backend, or every precision that a backend has."""
@@ -35,7 +40,10 @@ class Cell:
     built: bool = False
     """False if the artifact stood there already."""
     status: str | None = None
-    """As the manifest has it: `proved`, or `accepted` if its proof failed."""
+    """As the manifest has it: `proved`; `accepted` if its proof failed; `pending` if the program is
+    for another machine and was not run."""
+    built_for: str | None = None
+    """The CPU level or the GPUs that it is for."""
     seconds: float = 0.0
     num_bytes: int = 0
     """Size of its programs' files."""
@@ -51,7 +59,7 @@ class Cell:
         """Fill in what was built, or was there."""
         programs = {program["file"] for program in manifest["programs"]}
         self.path, self.built, self.seconds = path, built, seconds
-        self.status = manifest["status"]
+        self.status, self.built_for = manifest["status"], built_for(manifest)
         self.outputs = {output["name"]: output["shape"] for output in manifest["outputs"]}
         self.num_bytes = sum(int(manifest["files"][name]["size"]) for name in programs)
 
@@ -69,7 +77,9 @@ def failures(cells: list[Cell]) -> list[ZooError]:
     ]
 
 
-def plan(backend_name: str, precision: str, device: str | None) -> list[Cell]:
+def plan(
+    backend_name: str, precision: str, device: str | None, gpus: Sequence[str] = ()
+) -> list[Cell]:
     """Return the cells asked for; raise at once when a single one cannot be built here.
 
     `backend_name` and `precision` are a name, several with commas between them, or `all`. A
@@ -81,7 +91,7 @@ def plan(backend_name: str, precision: str, device: str | None) -> list[Cell]:
     if device not in (None, "cpu", "cuda"):
         raise UsageError(f"unknown --device '{device}'; choose cpu or cuda")
     backends = backends_of(device) if backend_name == FASTEST else _backends(backend_name)
-    cells = []
+    cells, alone = [], len(backends) == 1
     for name in backends:
         known = backend(name).PRECISIONS
         where = device or ("cpu" if "cpu" in known else "cuda")
@@ -89,10 +99,11 @@ def plan(backend_name: str, precision: str, device: str | None) -> list[Cell]:
             cell = Cell(backend=name, precision=each, device=where)
             try:
                 choose(name, each, where)
+                check_gpus(name, each, gpus if alone or backend(name).GPUS else ())
                 cell.refused = emulated(each, where) if named is None else None
             except (Unavailable, UsageError) as error:
                 cell.refused = str(error).removeprefix(f"{name} ")
-                if len(backends) == 1 and named is not None and len(named) == 1:
+                if alone and named is not None and len(named) == 1:
                     raise
             cells.append(cell)
     require_some(cells)
@@ -120,7 +131,7 @@ def compile_table(cells: list[Cell]) -> list[Any]:
             result = "FAILED"
         else:
             result = "built" if cell.built else "up to date"
-            result += ", FAILED its proof" if cell.status == "accepted" else ""
+            result += _RESULTS.get(cell.status or "", "")
         seconds = f"{cell.seconds:.1f} s" if cell.built else "-"
         num_bytes = size(cell.num_bytes) if cell.path else "-"
         rows.append((cell.backend, cell.precision, cell.device, num_bytes, seconds, result))
@@ -128,6 +139,8 @@ def compile_table(cells: list[Cell]) -> list[Any]:
     lines: list[Any] = [table(columns, rows, left=("backend", "precision", "device", "result"))]
     root = next((cell.path.parent for cell in cells if cell.path), None)
     lines += [*wrapped(refusals(cells)), *_returned(cells), *([f"in {root}/"] if root else [])]
+    waiting = (cell for cell in cells if cell.status == "pending")
+    lines += wrapped([f"pending until `zoo check {c.path}` on {c.built_for}" for c in waiting])
     return lines
 
 

@@ -15,7 +15,7 @@ from compile.backends import backend
 from compile.errors import NotBuildable, Unavailable, UsageError, ZooError, one_line
 from compile.precision import precision
 from compile.report import show, to_json
-from compile.spec import CompileSpec, parse_batch, parse_shape
+from compile.spec import CompileSpec, parse_batch, parse_gpus, parse_shape
 from zoo.api.fastest import FASTEST
 from zoo.cli.cells import Cell, compile_table, failures, require_some
 from zoo.cli.child_build import build_in_child
@@ -65,7 +65,7 @@ class Compile(CompileOptions):
         if not self.json:
             show(*compile_table(cells))
         raise_worst(failures(cells))
-        if not self.json:
+        if not self.json and any(cell.status in ("proved", "accepted") for cell in cells):
             show(self.next_line("check"))
 
     def _keep_fastest(self, cells: list[Cell], source: Source, steps: Steps) -> None:
@@ -177,6 +177,7 @@ def _build_here(
             target=options.target,
             input_type=options.input_type,
             portable=options.portable and backend(cell.backend).PORTABLE,
+            gpus=parse_gpus(options.gpu) if options.gpu and backend(cell.backend).GPUS else (),
         ),
         backend=cell.backend,
         root=options.out,

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from typer import Option
 
-from compile.backends import BACKENDS, DEFAULT, backend, check_portable
+from compile.backends import BACKENDS, DEFAULT, backend, check_gpus, check_portable
 from compile.errors import UsageError
-from compile.machine import LEVELS
+from compile.machine import LEVELS, has_level
 from compile.precision import PRECISIONS, REFERENCE, precision
-from compile.spec import INPUT_TYPES, CompileSpec, parse_batch, parse_shape
+from compile.spec import INPUT_TYPES, CompileSpec, parse_batch, parse_gpus, parse_shape
 from zoo.api.fastest import FASTEST, GOALS, Wish
 from zoo.cli.cells import ALL, Cell, plan
 from zoo.cli.command import Command, changed, parameters, words
@@ -60,7 +60,7 @@ class CompileOptions(
         str,
         Option(
             help=f"{', '.join(BACKENDS)} or all. Several have commas between them. {FASTEST} "
-            "builds all that zoo-run can run, compares them side by side, and keeps one; its "
+            "builds what zoo-run can run, compares it side by side, and keeps one; its "
             "manifest says why."
         ),
     ] = DEFAULT
@@ -84,9 +84,12 @@ class CompileOptions(
     samples: Annotated[int, Option(min=1, max=100_000)] = 256
     """How many images to calibrate with, at most."""
     target: str = "native"
-    """-march level of CPU code: native, x86-64-v3, ..."""
+    """-march level of CPU code: native, x86-64-v3, ... One that this CPU has not is built and not
+    run; `zoo check` proves it where it can run."""
     portable: bool = False
     """Build TensorRT engines that run on every GPU from Ampere on."""
+    gpu: Annotated[str | None, Option(show_default="the one of this machine")] = None
+    """GPUs to build for without having them, such as sm_89,sm_120."""
     device: Annotated[str | None, Option(show_default="what the backend needs")] = None
     """cpu or cuda."""
     fresh: bool = False
@@ -127,7 +130,8 @@ class CompileOptions(
         """The cells asked for. Refuses what cannot be meant, before anything is loaded."""
         lowered = self.max_accuracy_loss is not None and self.precision == REFERENCE
         precision = ALL if lowered else self.precision
-        cells = plan(self.backend, precision, self.device)  # before torch is imported
+        gpus = parse_gpus(self.gpu) if self.gpu else ()
+        cells = plan(self.backend, precision, self.device, gpus)  # before torch is imported
         self._check(cells)
         self._check_choice()
         return cells
@@ -150,6 +154,11 @@ class CompileOptions(
         given = [flag for flag in changed(self) if flag in about]
         if self.backend != FASTEST and given:
             raise UsageError(f"{given[0]} is for --backend {FASTEST}; leave it out")
+        if self.backend == FASTEST and not has_level(self.target):
+            raise UsageError(
+                f"--backend {FASTEST} compares on this machine, which has no {self.target}: take "
+                "--target native"
+            )
         if self.backend == FASTEST and self.accept_error is not None:
             raise UsageError(
                 f"--backend {FASTEST} chooses among artifacts that are proved: leave out "
@@ -166,6 +175,8 @@ class CompileOptions(
         if self.input_type not in INPUT_TYPES:
             known = ", ".join(INPUT_TYPES)
             raise UsageError(f"unknown --input-type '{self.input_type}'; choose one of: {known}")
+        if self.gpu and not any(backend(cell.backend).GPUS for cell in cells):
+            check_gpus(cells[0].backend, cells[0].precision, [self.gpu])  # which says who takes it
         if self.portable:
             check_portable([cell.backend for cell in cells])
         levels = ("native", *LEVELS)
@@ -215,6 +226,7 @@ def rebuilding(options: AnyOptions, cell: Cell, source: Source) -> AnyOptions:
         device=cell.device,
         input_=f"1x{'x'.join(map(str, source.shape))}",
         portable=options.portable and backend(cell.backend).PORTABLE,
+        gpu=options.gpu if backend(cell.backend).GPUS else None,
         target=options.target if backend(cell.backend).MACHINE_CODE else "native",
         calibrate=options.calibrate if quantised else None,
         samples=options.samples if quantised else CompileOptions.samples,

@@ -52,12 +52,14 @@ class Export(RunsOption, JsonOption, Command):
 
     def _export_artifact(self, repository: Path) -> None:
         from compile.artifact.reading import verify_artifact
+        from compile.artifact.status import require_proved
         from compile.artifact.triton import export_triton
         from compile.backends import triton_platform
         from compile.report import show, to_json
 
         artifact = artifact_folder(Path(self.what))
         verified = verify_artifact(artifact)
+        require_proved(verified, accept_error=True)  # no server runs what has never been run
         platform = triton_platform(verified.manifest, artifact)
         exported = export_triton(verified, repository, platform, name=self.name, force=self.force)
         if self.json:

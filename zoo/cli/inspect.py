@@ -29,6 +29,7 @@ class Inspect(JsonOption, Command):
     def run(self) -> None:
         """Print it. Raises BadArtifact if the artifact is damaged."""
         from compile.artifact.reading import check_requirements, open_graph, verify_artifact
+        from compile.artifact.status import is_proved_here
         from compile.report import show, to_json
 
         verified = verify_artifact(artifact_folder(self.artifact))
@@ -43,13 +44,19 @@ class Inspect(JsonOption, Command):
             check_requirements(manifest, self.artifact)
         except ZooError as error:  # it may well be meant for another machine
             unfit = str(error)
-        show(*inspect_lines(self.artifact, manifest, unfit))
+        lines = inspect_lines(self.artifact, manifest, unfit, proved=is_proved_here(verified))
+        show(*lines)
         if unfit is None:
             show(f"next: zoo check {self.artifact}")
 
 
-def inspect_lines(path: Path, manifest: dict[str, Any], unfit: str | None) -> list[Any]:
-    """What the artifact is, needs and proved. `unfit` says why it cannot run here, or is None."""
+def inspect_lines(
+    path: Path, manifest: dict[str, Any], unfit: str | None, *, proved: bool = False
+) -> list[Any]:
+    """What the artifact is, needs and proved. `unfit` says why it cannot run here, or is None.
+
+    `proved` says whether one that is pending was proved on this machine.
+    """
     model, parity, needs = manifest["model"], manifest["parity"], manifest["requirements"]
     files = ", ".join(f"{n} {size(f['size'])}" for n, f in manifest["files"].items())
     batches = ", ".join("{}..{}".format(*p["batch"]) for p in manifest["programs"])
@@ -60,9 +67,10 @@ def inspect_lines(path: Path, manifest: dict[str, Any], unfit: str | None) -> li
         ("program", f"{manifest['backend']} {manifest['precision']} on {manifest['device']}"),
         ("input", f"{manifest['inputs'][0]['dtype']} {shape}, N in {batches}"),
         ("needs", f"torch {needs['torch'] or 'any'}, {manifest['target']['name']} ({isa})"),
+        ("GPU", _gpu(manifest)),
         ("files", files),
-        ("status", manifest["status"]),
-        ("parity", f"largest error/bound {_worst(parity)}, ran in {', '.join(parity['ran_in'])}"),
+        ("status", _status(manifest, proved=proved)),
+        ("parity", _parity(parity)),
         ("gates", ", ".join(gate["name"] for gate in parity["gates"])),
         ("not gated", _skipped(parity)),
         ("not tried", _left_out(parity)),
@@ -77,6 +85,36 @@ def inspect_lines(path: Path, manifest: dict[str, Any], unfit: str | None) -> li
     if unfit is not None:
         lines.append(f"here        {unfit}")
     return [f"{path}: sound", *wrapped(lines, indent=12), _outputs(manifest)]
+
+
+def _gpu(manifest: dict[str, Any]) -> str:
+    """The GPUs that it was built for, and by what; nothing for a program of a CPU."""
+    from compile.artifact.status import built_for
+
+    version = manifest["requirements"]["tensorrt"]
+    built_by = f", by TensorRT {version}" if version else ""
+    return "" if manifest["device"] == "cpu" else built_for(manifest) + built_by
+
+
+def _status(manifest: dict[str, Any], *, proved: bool) -> str:
+    """The status, and what one that is pending waits for."""
+    from compile.artifact.status import built_for, kind_of
+
+    if manifest["status"] != "pending":
+        return str(manifest["status"])
+    if proved:
+        return "pending, and proved on this machine"
+    return (
+        "pending: it has never run here; a check on a machine with such a "
+        f"{kind_of(manifest)} ({built_for(manifest)}) proves it there"
+    )
+
+
+def _parity(parity: dict[str, Any]) -> str:
+    """The largest error, and where it was measured."""
+    if not parity["ran_in"]:
+        return "not measured when it was built"
+    return f"largest error/bound {_worst(parity)}, ran in {', '.join(parity['ran_in'])}"
 
 
 def _outputs(manifest: dict[str, Any]) -> Any:

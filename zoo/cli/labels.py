@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def traits(manifests: Mapping[str, Manifest]) -> dict[str, str]:
-    """Artifact -> its target, `u8`, its input size, `portable` and outputs; "" for a plain one.
+    """Artifact -> target or GPUs, `u8`, input size, `portable` and outputs; "" for a plain one.
 
     A target and outputs are named if they were asked for, and a size if the artifacts of a model
     differ in it.
@@ -26,6 +26,7 @@ def traits(manifests: Mapping[str, Manifest]) -> dict[str, str]:
         outputs = "+".join(output["name"] for output in manifest["outputs"])
         said = {
             manifest["target"]["name"]: request.get("named_level") is True,
+            "-".join(request.get("gpus") or ()): bool(request.get("gpus")),
             "u8": manifest["inputs"][0]["dtype"] == "uint8",
             sizes[name]: len(others) > 1,
             "portable": request.get("portable") is True,

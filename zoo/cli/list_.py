@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,7 @@ from typer import Argument, Option
 
 from zoo.cli.command import Command
 from zoo.cli.options import ArtifactsOption, JsonOption, RunsOption
-from zoo.errors import UsageError
+from zoo.errors import UsageError, ZooError
 from zoo.models import ModelInfo, info, names
 
 if TYPE_CHECKING:
@@ -40,12 +41,14 @@ class List(RunsOption, ArtifactsOption, JsonOption, Command):
         models = select(self.pattern, self.family, self.max_params, self.max_macs)
         runs, unfinished = list_runs(self.runs), unfinished_runs(self.runs)
         artifacts = find_artifacts(self.out)
+        pending = [path for path in artifacts if _is_pending(path)]
         if self.json:
             report = {
                 "models": [asdict(model) for model in models],
                 "runs": list(map(str, runs)),
                 "unfinished": list(map(str, unfinished)),
                 "artifacts": list(map(str, artifacts)),
+                "pending": list(map(str, pending)),
             }
             print(to_json(report), end="")
             return
@@ -54,7 +57,7 @@ class List(RunsOption, ArtifactsOption, JsonOption, Command):
         if self.pattern or self.family or self.max_params or self.max_macs:
             show(f"next: zoo train {models[0].name}")
             return
-        show(*_folder_lines(runs, unfinished, artifacts))
+        show(*_folder_lines(runs, unfinished, artifacts, pending))
         last = f"zoo inspect {artifacts[-1]}" if artifacts else "zoo train resnet18"
         show("", f"next: {last}")
 
@@ -77,7 +80,18 @@ def _network_table(models: list[ModelInfo]) -> Any:
     return table(columns, rows, left=("network", "paper (arXiv)"))
 
 
-def _folder_lines(runs: list[Path], unfinished: list[Path], artifacts: list[Path]) -> list[str]:
+def _is_pending(path: Path) -> bool:
+    """Whether an artifact waits for its first check; False for one that cannot be read."""
+    from compile.artifact.manifest import read_manifest
+
+    with suppress(ZooError):
+        return bool(read_manifest(path)["status"] == "pending")
+    return False
+
+
+def _folder_lines(
+    runs: list[Path], unfinished: list[Path], artifacts: list[Path], pending: list[Path]
+) -> list[str]:
     """The folders under their titles; unfinished runs only if there are some."""
     stopped = []
     if unfinished:  # to read what they trained takes torch, and with it a second
@@ -88,7 +102,7 @@ def _folder_lines(runs: list[Path], unfinished: list[Path], artifacts: list[Path
     for title, entries in (
         ("runs", list(map(str, runs))),
         ("unfinished runs", stopped),
-        ("artifacts", list(map(str, artifacts))),
+        ("artifacts", [f"{path}{' (pending)' * (path in pending)}" for path in artifacts]),
     ):
         if entries or title != "unfinished runs":
             lines += ["", f"{title}:" + ("" if entries else " none")]

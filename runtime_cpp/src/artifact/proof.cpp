@@ -1,6 +1,7 @@
 #include "artifact/proof.h"
 
 #include <filesystem>
+#include <regex>
 
 #include "artifact/sealed_file.h"
 #include "base/atomic_file.h"
@@ -52,6 +53,12 @@ std::string proof_path(const VerifiedArtifact& artifact) {
   return (folder.parent_path() / ("proof-" + folder.filename().string() + ".json")).string();
 }
 
+std::string built_for(const Manifest& manifest) {
+  if (manifest.device == "cpu") return manifest.target == "any" ? "any CPU" : manifest.target;
+  const auto& gpus = manifest.requirements.gpu_arch;
+  return gpus ? std::regex_replace(*gpus, std::regex(","), ", ") : "any GPU";
+}
+
 void require_proved(const VerifiedArtifact& artifact, bool accept_error, bool unproved) {
   const Status status = artifact.manifest.status;
   if (status == Status::kAccepted && !accept_error) {
@@ -59,8 +66,10 @@ void require_proved(const VerifiedArtifact& artifact, bool accept_error, bool un
                   "--accept-error to run it");
   }
   if (status == Status::kPending && !unproved && !is_proved_here(artifact)) {
-    fail_artifact(artifact.folder + ": has not been proved on this machine; run zoo-run " +
-                  artifact.folder + " --check");
+    const std::string& path = artifact.folder;
+    fail_artifact(path + " has not been proved on this machine: it was built for " +
+                  built_for(artifact.manifest) + "; run zoo check " + path + " or zoo-run " + path +
+                  " --check on such a " + (artifact.manifest.device == "cpu" ? "CPU" : "GPU"));
   }
 }
 

@@ -40,9 +40,10 @@ void check_cpu(const Manifest& manifest, const Host& host) {
   }
 }
 
-// "sm_90" is that architecture alone, "sm_80+" it and every newer one: docs/artifact.md.
+// "sm_90" is that architecture alone, "sm_89,sm_120" are these two, "sm_80+" is that one and every
+// newer one: docs/artifact.md.
 bool runs_on(const std::string& wanted, const std::string& here) {
-  if (!wanted.ends_with('+')) return wanted == here;
+  if (!wanted.ends_with('+')) return ("," + wanted + ",").find("," + here + ",") != wanted.npos;
   const auto number = [](const std::string& arch) {
     const size_t start = arch.find('_') + 1;
     return start == 0 ? 0 : std::atoi(arch.c_str() + start);
@@ -80,7 +81,9 @@ void check_device(const Manifest& manifest, const Host& host) {
 std::string_view remedy(const std::string& backend) {
   if (backend == "onnx") return "; pip install onnxruntime, then build zoo-run again";
   if (backend == "openvino") return "; pip install openvino, then build zoo-run again";
-  if (backend == "eager" || backend == "torch-compile") return "; that one runs in Python only";
+  for (const char* in_python : {"eager", "torch-compile", "tensorrt-rtx"}) {
+    if (backend == in_python) return "; that one runs in Python only";
+  }
   return "";
 }
 

@@ -23,7 +23,7 @@ struct Host {
   bool has_engine = false;        // for the programs of this artifact
 };
 
-// Step 6 of docs/artifact.md, libraries excepted. Fails with 3 where the artifact was built for
+// Step 7 of docs/artifact.md, libraries excepted. Fails with 3 where the artifact was built for
 // something else, with 4 where this machine lacks something, with 2 where an option does not go
 // with this artifact.
 void check_requirements(const Manifest& manifest, const Host& host);

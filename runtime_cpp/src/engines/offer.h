@@ -17,7 +17,7 @@ namespace zoo {
 // What --capabilities prints: the same and more, for programs to read.
 [[nodiscard]] OrderedJson capabilities();
 
-// For step 6 of docs/artifact.md.
+// For step 7 of docs/artifact.md.
 [[nodiscard]] Host observe_host(const Manifest& manifest, const Options& options);
 
 }  // namespace zoo

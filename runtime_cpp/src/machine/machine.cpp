@@ -156,7 +156,8 @@ std::string parse_driver_version(std::string_view text) {
 
 std::string describe_processor(const std::string& device) {
   if (device == "cpu") return "cpu: " + parse_cpu_model(read_text_file("/proc/cpuinfo"));
-  return "cuda: " + probe_gpu().name + ", driver " +
+  const Gpu gpu = probe_gpu();
+  return "cuda: " + gpu.name + ", " + gpu.arch.value_or("no GPU") + ", driver " +
          parse_driver_version(read_text_file("/proc/driver/nvidia/version"));
 }
 

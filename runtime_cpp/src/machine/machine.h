@@ -44,7 +44,7 @@ struct Gpu {
 // points on its first line, or "unknown".
 [[nodiscard]] std::string parse_driver_version(std::string_view text);
 
-// What a proof was made on: "cpu: <model>", or "cuda: <GPU>, driver <version>".
+// What a proof was made on: "cpu: <model>", or "cuda: <GPU>, sm_89, driver <version>".
 [[nodiscard]] std::string describe_processor(const std::string& device);
 
 // True in a build whose figures mean nothing: assertions on, or a sanitizer.
