@@ -251,9 +251,9 @@ def test_the_command(fake: FakeRtx, tmp_path: Path, capfd: pytest.CaptureFixture
 def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tensorrt_rtx, "find_spec", lambda name: None)
     assert tensorrt_rtx.missing("cuda", "fp16") == (
-        "needs tensorrt_rtx, onnx, onnxscript: pip install 'resnet-zoo[tensorrt-rtx]'"
+        "needs tensorrt_rtx, onnx, onnxscript: pip install tensorrt-rtx-cu13 onnx onnxscript"
     )
-    assert "resnet-zoo[tensorrt-rtx,int8]" in str(tensorrt_rtx.missing("cuda", "int8"))
+    assert str(tensorrt_rtx.missing("cuda", "int8")).endswith(" onnx onnxscript torchao")
     assert "--device cuda" in str(tensorrt_rtx.missing("cpu", "fp16"))
 
 

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compile.advice import Missing, pip_install
 from compile.artifact.programs import Program, ProgramFile
 from compile.backends import nvidia, qdq, tensorrt_layers
 from compile.backends.base import Built
@@ -36,6 +37,9 @@ PACKAGES = ("onnx", "onnxscript", "tensorrt-rtx-cu13")
 UNTAPPED = nvidia.UNTAPPED
 FILE = "model.plan"
 
+_PUBLISHED = {"tensorrt_rtx": "tensorrt-rtx-cu13"}
+"""Module -> its package, where the two have different names."""
+
 _FROM_ADA = ("sm_89", "sm_120", "sm_121")
 _FROM_AMPERE = ("sm_80", "sm_86", *_FROM_ADA)
 GPUS = {
@@ -46,7 +50,7 @@ GPUS = {
 """What the builder takes; it refuses the others, such as sm_90 and sm_100."""
 
 
-def missing(device: str, precision: str) -> str | None:
+def missing(device: str, precision: str) -> Missing | str | None:
     """TensorRT for RTX, the exporter's packages and the quantiser's. No GPU is needed."""
     if device != "cuda":
         return f"builds for NVIDIA GPUs only, not for '{device}'; use --device cuda"
@@ -54,8 +58,8 @@ def missing(device: str, precision: str) -> str | None:
     lacks = [name for name in ("tensorrt_rtx", *needed) if find_spec(name) is None]
     if not lacks:
         return None
-    extras = "tensorrt-rtx,int8" if "torchao" in lacks else "tensorrt-rtx"
-    return f"needs {', '.join(lacks)}: pip install 'resnet-zoo[{extras}]'"
+    command = pip_install(*(_PUBLISHED.get(name, name) for name in lacks))
+    return Missing(f"needs {', '.join(lacks)}: {command}", command)
 
 
 def build(module: nn.Module, spec: CompileSpec, folder: Path) -> Built:
@@ -108,6 +112,6 @@ def _import() -> Any:
     except Exception as error:
         raise Unavailable(
             f"tensorrt_rtx does not import: {first_line(error)}; "
-            "try `pip install 'resnet-zoo[tensorrt-rtx]'`"
+            f"try `{pip_install(_PUBLISHED['tensorrt_rtx'])}`"
         ) from error
     return tensorrt_rtx
