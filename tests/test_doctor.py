@@ -21,7 +21,7 @@ from zoo.cli.doctor import standing
 
 PUBLISHED = {
     *("torch", "torch-tensorrt", "tensorrt", "torchao", "openvino"),
-    *("onnx", "onnxscript", "onnxsim", "onnxruntime"),
+    *("onnx", "onnxscript", "onnxsim", "onnxruntime", "tensorrt-rtx-cu13"),
 }
 """Packages that a public index has. zoo itself is not among them."""
 

@@ -1,4 +1,4 @@
-"""zoo doctor: what this machine has, what each backend can do, and what would add the rest."""
+"""zoo doctor: what this machine has, what each backend can do, and what to add."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TOOLS = ("g++", "cmake", "ninja")
 
 @dataclass(frozen=True, kw_only=True)
 class Doctor(RunnerOption, JsonOption, Command):
-    """Say what this machine has, what each backend can do, and what would add the rest."""
+    """Say what this machine has, what each backend can do, and what to add."""
 
     def run(self) -> None:
         """Print it."""
