@@ -249,6 +249,8 @@ def test_the_table_says_what_failed_its_proof() -> None:
     cell = Cell(backend="torch-compile", precision="fp32", device="cpu")
     manifest = {
         "status": "accepted",
+        "device": "cpu",
+        "target": {"name": "any"},
         "outputs": [{"name": "logits", "shape": [10]}],
         "programs": [{"file": "model.pt2"}],
         "files": {"model.pt2": {"size": 2_000_000}, "golden.safetensors": {"size": 5}},

@@ -160,6 +160,7 @@ def test_the_manifest_may_name_every_precision() -> None:
 
 OTHER_MEANINGS = {
     ("compile/proof/describing.py", "tensorrt"),  # a field of `requirements`
+    ("zoo/cli/inspect.py", "tensorrt"),  # the same
     ("zoo/cli/bisect_figure.py", "eager"),  # a field of a Point
 }
 """Words that are backends' names and mean something else there."""

@@ -35,7 +35,7 @@ def _spec_of(artifact: Artifact, program: ProgramFile) -> CompileSpec:
     """The request that the artifact answers, for the batches of one program."""
     request = artifact.manifest["build"]["request"]
     try:
-        names = [each.name for each in fields(CompileSpec) if each.name != "outputs"]
+        names = [each.name for each in fields(CompileSpec) if each.name not in ("outputs", "gpus")]
         known = {name: request[name] for name in names}
     except KeyError as error:
         raise BadArtifact(

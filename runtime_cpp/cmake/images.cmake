@@ -17,6 +17,7 @@ if(zoo_images_found)
   target_sources(zoo_core PRIVATE src/image/decode.cpp src/image/jpeg.cpp src/image/png.cpp)
   target_include_directories(zoo_core SYSTEM PRIVATE ${JPEG_INCLUDE_DIRS} ${PNG_INCLUDE_DIRS})
   set(image_libraries ${JPEG_LIBRARIES} ${PNG_LIBRARIES})
+  list(REMOVE_ITEM image_libraries ${ZLIB_LIBRARIES})  # libpng's own; see zoo-run
   list(JOIN image_libraries "," image_libraries)
   target_link_libraries(zoo_core PRIVATE $<LINK_LIBRARY:if_used,${image_libraries}>)
 else()
