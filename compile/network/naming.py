@@ -59,7 +59,7 @@ def tensors_in(value: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]
         items = zip(fields or (f"{start}{i}" for i in range(len(value))), value, strict=True)
     else:
         name_of = type(value).__name__
-        article = "an" if name_of[0] in "aeiouAEIO" else "a"
+        article = "an" if name_of[0].lower() in "aeiou" else "a"
         kind = "nothing" if value is None else f"{article} {name_of}"
         raise CheckFailed(
             f"the module returns {kind}; it must return a tensor, or a tuple or dict of tensors"

@@ -59,11 +59,7 @@ class FloatTasks:
 
     def _measure_bounds(self, precision: str, input_type: str) -> Bounds:
         golden = self.samples.in_float32(self.samples.of_type(input_type))
-        mixes = self.function.mixes(input_type)
-        first = self.function.needs_channels_first
-        return yardstick.measure_bounds(
-            self.network.module, precision, golden, one_by_one=mixes, channels_first=first
-        )
+        return self.function.bounds(self.network.module, precision, golden, input_type)
 
     def _judge_before_cast(self, input_type: str) -> Gate:
         golden = self.samples.in_float32(self.samples.of_type(input_type))

@@ -17,9 +17,10 @@ from compile.network.batches import sizes_compared
 from compile.network.checking import quiet_torch
 from compile.network.copying import copied
 from compile.network.network import Network
+from compile.proof import yardstick
 from compile.proof.apart import LIMIT, distance, distances, in_words
 from compile.proof.each_sample import changing_row
-from compile.proof.golden import choose_samples
+from compile.proof.golden import Bounds, Golden, choose_samples
 from compile.proof.mates import mixing, mixing_at
 from compile.proof.repeats import ADVICE, own_randomness, seed, unsteady
 from compile.proof.samples import GoldenSamples
@@ -61,6 +62,19 @@ class Function:
     def mixes(self, input_type: str) -> bool:
         """Whether the answer to one of the samples depends on the other images of its batch."""
         return self._mixing(input_type) is not None
+
+    def bounds(self, module: nn.Module, precision: str, golden: Golden, input_type: str) -> Bounds:
+        """The bounds of programs of `module`, by the ways that are legal for this function.
+
+        `module` returns rows. See yardstick.measure_bounds.
+        """
+        return yardstick.measure_bounds(
+            module,
+            precision,
+            golden,
+            one_by_one=self.mixes(input_type),
+            channels_first=self._needs_channels_first,
+        )
 
     @cached_property
     def _fault(self) -> str | None:
@@ -130,7 +144,7 @@ class Function:
         return None
 
     @cached_property
-    def needs_channels_first(self) -> bool:
+    def _needs_channels_first(self) -> bool:
         """Whether the module computes something else if the channels of an image come last in
         memory, as one with as_strided does. That way to evaluate it is not a legal one then."""
         try:

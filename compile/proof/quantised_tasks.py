@@ -136,11 +136,7 @@ class QuantisedTasks:
     def _measure_bounds(self, precision: str, input_type: str, scheme: str) -> Bounds:
         golden = self.samples.in_float32(self._golden(precision, input_type, scheme))
         graph = self.network.in_rows(self._in_float32(precision, scheme))
-        mixes = self.function.mixes(input_type)
-        first = self.function.needs_channels_first
-        return yardstick.measure_bounds(
-            graph, precision, golden, one_by_one=mixes, channels_first=first
-        )
+        return self.function.bounds(graph, precision, golden, input_type)
 
     def _measure_cost(self, precision: str, scheme: str) -> Cost:
         return quantisation_cost(

@@ -58,7 +58,7 @@ class InOrder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def _operators(total: Sum) -> dict[Operator, Operator]:
     """What adds values up, and what computes the same with the sums of `total`."""
     mean = partial(_mean, total)
-    spread = partial(_variance_and_mean, mean)
+    spread, deviation = partial(_variance_and_mean, mean), partial(_deviation_and_mean, mean)
     return {
         aten.mean.dim: partial(_reduced, mean),
         aten.mean.default: partial(_reduced, mean),
@@ -67,12 +67,9 @@ def _operators(total: Sum) -> dict[Operator, Operator]:
         aten.cumsum.default: _running,
         aten.linalg_vector_norm.default: partial(_vector_norm, total),
         aten.var_mean.correction: spread,
-        aten.std_mean.correction: lambda *x, **how: (
-            spread(*x, **how)[0].sqrt(),
-            spread(*x, **how)[1],
-        ),
         aten.var.correction: lambda *x, **how: spread(*x, **how)[0],
-        aten.std.correction: lambda *x, **how: spread(*x, **how)[0].sqrt(),
+        aten.std_mean.correction: deviation,
+        aten.std.correction: lambda *x, **how: deviation(*x, **how)[0],
         aten.native_layer_norm.default: partial(_layer_norm, mean),
         aten.native_group_norm.default: partial(_group_norm, mean),
         aten.native_batch_norm.default: partial(_batch_norm, mean),
@@ -170,6 +167,11 @@ def _variance_and_mean(
     if not keepdim:
         variance, centre = variance.squeeze(tuple(dims)), centre.squeeze(tuple(dims))
     return variance.to(x.dtype), centre.to(x.dtype)
+
+
+def _deviation_and_mean(mean: Sum, x: torch.Tensor, *dim: Any, **how: Any) -> tuple[Any, Any]:
+    variance, centre = _variance_and_mean(mean, x, *dim, **how)
+    return variance.sqrt(), centre
 
 
 def _normalised(mean: Sum, x: torch.Tensor, dims: Sequence[int], eps: float) -> torch.Tensor:
