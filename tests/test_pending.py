@@ -215,5 +215,5 @@ def test_a_gpu_that_is_gone_has_no_proof(
     record_proof(artifact)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert not is_proved_here(artifact)
-    with pytest.raises(Unavailable, match="no GPU"):
+    with pytest.raises(Unavailable, match="no NVIDIA GPU"):
         record_proof(artifact)

@@ -164,7 +164,7 @@ def test_what_is_no_picture_is_refused(runner: Path, tmp_path: Path) -> None:
     image = Image.fromarray(photo(40, 30, 3))
     files: dict[str, tuple[bytes, str]] = {
         "empty.jpg": (b"", "it is empty"),
-        "text.jpg": (b"no picture", "is neither; zoo-run reads JPEG and PNG"),
+        "text.jpg": (b"no picture", "is not a JPEG or PNG picture; convert it"),
         "huge.png": (
             png(photo(4, 4, 3), 8, RGB, size=(50_000, 50_000)),
             "claims 50000x50000 pixels, at most 178956970 are read",

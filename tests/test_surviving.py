@@ -49,9 +49,9 @@ def test_without_a_crash_each_step_is_done_once() -> None:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("SIGSEGV", "second 1 the process crashed (SIGSEGV) while it was built; take another"),
-        ("SIGABRT", "second 1 the process crashed (SIGABRT) while it was built; take another"),
-        ("SIGKILL", "second 4 the process was ended by SIGKILL while it was built; if memory ran"),
+        ("SIGSEGV", "second 1 the process crashed (SIGSEGV) while the artifact was built; try"),
+        ("SIGABRT", "second 1 the process crashed (SIGABRT) while the artifact was built; try"),
+        ("SIGKILL", "second 4 the process was ended by SIGKILL while the artifact was built; if"),
     ],
 )
 def test_a_step_that_ends_the_process_is_left_out(name: str, said: str) -> None:
@@ -115,6 +115,6 @@ def test_a_compiler_that_crashes_does_not_end_the_other_builds(tmp_path: Path) -
     assert done.stdout.count("from crashing:make") == 1
     assert [line.split()[-1] for line in done.stdout.splitlines()[3:5]] == ["FAILED", "built"]
     assert done.stderr.splitlines()[-1] == (
-        "zoo: onnx fp32: the process crashed (SIGSEGV) while it was built; "
-        "take another backend or precision"
+        "zoo: onnx fp32: the process crashed (SIGSEGV) while the artifact was built; "
+        "try another backend or precision"
     )

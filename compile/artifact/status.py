@@ -76,7 +76,10 @@ def record_proof(artifact: Artifact) -> None:
     """
     identity = _identity(artifact)
     if identity is None:
-        raise Unavailable("this machine has no GPU that a proof could be about")
+        raise Unavailable(
+            "this machine has no NVIDIA GPU, so the proof cannot be recorded; run zoo check on one "
+            "that has"
+        )
     entry = {**identity, "date": machine.now()}
     write_atomic(_place(artifact.path), (json.dumps(entry, indent=1) + "\n").encode())
 

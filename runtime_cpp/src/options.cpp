@@ -151,7 +151,7 @@ void add_rows(CLI::App& app, Options& options) {
   rows.text("--input", options.input, "FILE", "run this tensor (.npy, .safetensors)");
   rows.files("--image", options.images, "name the classes of pictures (JPEG, PNG)");
   rows.text("--output", options.output, "FILE", "write the outputs there (.npy, .safetensors)");
-  rows.text("--save-input", options.save_input, "FILE", "write there what --image made of them");
+  rows.text("--save-input", options.save_input, "FILE", "write the input tensor made by --image");
   rows.toggle("--check", options.check, "prove the outputs again with golden.safetensors");
   rows.count("--batch", options.batch, 1, kMaxBatch, "rows for each call (the program's own)");
   rows.count("--threads", options.threads, 1, kMaxThreads, "threads of torch (usable cores)");

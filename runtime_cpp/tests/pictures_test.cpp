@@ -144,7 +144,7 @@ TEST_F(Pictures, OfAnotherFormatAreNamed) {
            {std::string("II*\0", 4), "is a TIFF picture"},
            {std::string("\0\0\0\x18", 4) + "ftypheic", "is a HEIC picture"},
            {"GIF89a", "or run `zoo predict MODEL"},
-           {"hello", "is neither; zoo-run reads JPEG and PNG"}}) {
+           {"hello", "is not a JPEG or PNG picture; convert it"}}) {
     EXPECT_REFUSED(ExitCode::kBadArtifact, part, decoded(bytes));
   }
 }

@@ -52,12 +52,12 @@ class Bench(
     iterations: Annotated[int | None, Option(min=1, max=10**6, show_default=str(ITERATIONS))] = None
     """Measure at least this many calls."""
     sweep: tuple[str, ...] = ()
-    """Measure one artifact in every combination of values, with zoo-run, in an order by --seed:
-    batch=1,8 or threads=1,2 or streams=1,2; repeatable, or several in quotes."""
+    """Measure one artifact with zoo-run in every combination of batch, threads and streams, such
+    as "batch=1,8 threads=1,2". Can be given several times. --seed sets the random order."""
 
     profile: Path | None = None
-    """Measure nothing: say how long each operator of one artifact runs, and write a trace there for
-    chrome://tracing or Perfetto. --iterations says how many calls (10)."""
+    """Profile one artifact: list the time of each operator, and write a trace to this file for
+    chrome://tracing or Perfetto. --iterations sets the number of calls (10)."""
 
     def run(self) -> None:
         """Print a row for each artifact, for each setting of a sweep, or for each operator."""
@@ -114,7 +114,9 @@ class Bench(
             print(to_json(report), end="")
             return
         show(*sweep_table(report))
-        show("next: zoo report sweep.json draws it, after the same with --json > sweep.json")
+        show(
+            "next: to draw it, run this again with --json > sweep.json, then zoo report sweep.json"
+        )
 
     def _measure(self) -> None:
         """Print a row for each artifact."""

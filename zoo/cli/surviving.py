@@ -115,13 +115,15 @@ def _what_ended(signum: int, step: str) -> ZooError:
     if sys.stderr.isatty():
         print(_SHOW_CURSOR, end="", file=sys.stderr, flush=True)
     name = signal.Signals(signum).name
-    doing = "it was built" if step else "the network was prepared"
+    doing = "the artifact was built" if step else "the network was prepared"
     if name in _CRASHES:
-        return CheckFailed(
-            f"the process crashed ({name}) while {doing}; "
-            + ("take another backend or precision" if step else "run the network in eager first")
+        remedy = (
+            "try another backend or precision"
+            if step
+            else "call the model in plain PyTorch to see if it crashes"
         )
+        return CheckFailed(f"the process crashed ({name}) while {doing}; {remedy}")
     return Unavailable(
-        f"the process was ended by {name} while {doing}; if memory ran out, take a smaller "
+        f"the process was ended by {name} while {doing}; if memory ran out, use a smaller "
         "--batch or --input"
     )

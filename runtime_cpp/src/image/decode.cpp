@@ -35,10 +35,12 @@ constexpr std::array kOthers = {Other{8, "WEBP", "a WebP"},       Other{0, {"II*
   const auto* other = std::ranges::find_if(kOthers, [&](const Other& row) {
     return text.size() > row.at && text.substr(row.at).starts_with(row.signature);
   });
-  const std::string what = other == kOthers.end() ? "is neither" : std::string("is ") + other->name;
-  fail_artifact(name + ": " + what + (other == kOthers.end() ? "" : " picture") +
-                "; zoo-run reads JPEG and PNG: convert it, or run `zoo predict MODEL " + name +
-                "`");
+  if (other == kOthers.end()) {
+    fail_artifact(name + ": is not a JPEG or PNG picture; convert it to one of these");
+  }
+  fail_artifact(name + ": is " + other->name +
+                " picture; zoo-run reads JPEG and PNG: convert it, or run `zoo predict MODEL " +
+                name + "`");
 }
 
 // How much smaller a JPEG may be decoded: its sides keep `scale` of their lengths.

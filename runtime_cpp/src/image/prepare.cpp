@@ -69,7 +69,7 @@ void check_preprocessing(const Manifest& manifest) {
                                                   : shape_text(shape[0], shape[1], shape[2]);
   const std::string prepared = shape_text(pixels.channels, pixels.height, pixels.width);
   if (prepared != wanted) {
-    refuse("the artifact says how pictures become " + prepared + ", and takes " + wanted);
+    refuse("the preprocessing gives " + prepared + ", but the program takes " + wanted);
   }
   const auto channels = static_cast<size_t>(pixels.channels);
   if (pixels.mean.size() != channels || pixels.std.size() != channels) {
